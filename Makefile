@@ -1,0 +1,43 @@
+# Two commands, complete on a machine with Python >= 3.11, git and make: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test lint cards clean
+
+demo: $(VENV)/demo-ready
+	KERAS_BACKEND=jax $(BIN)/python examples/classify_photos.py --out demo.png
+
+test: lint
+	@for backend in tensorflow jax torch; do \
+		echo "== $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 || exit 1; \
+	done
+
+lint: $(VENV)/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.cards --check
+
+cards: $(VENV)/test-ready
+	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.cards
+
+$(VENV)/python-ready:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
+	$(BIN)/pip install --quiet --progress-bar on -e ".[jax,viz]"
+	touch $@
+
+# PyTorch is pinned: its CPU build of this version is what the suite is known to pass with.
+$(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
+	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0
+	$(BIN)/pip install --quiet --progress-bar on -e ".[tensorflow,jax,torch,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo.png

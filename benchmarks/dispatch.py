@@ -1,0 +1,108 @@
+"""Routed against dense and ideal, in images per second, on the backend that KERAS_BACKEND names.
+
+    KERAS_BACKEND=torch python -m benchmarks.dispatch
+
+The experts are branches of the published CIFAR-100 HydraNet (random weights: the time is the same). Per K experts,
+batch n and k experts per image: *dense* runs all experts on all images, *ideal* runs k experts on the whole batch, as
+if every image had chosen the same k; *routed* sends every image to k random ones. All three are compiled functions
+of the backend, timed in turn within one run; the median of the rounds is printed.
+"""
+
+import argparse
+import time
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_moe import zoo
+from keras_moe.layers import ExpertBank
+from keras_moe.layers.dispatch import dense
+from keras_moe.models import HydraNet
+
+
+class Dense(ExpertBank):
+    """The oracle: no expert is spared."""
+
+    def call(self, features, weights, training=False):
+        return dense(self.experts, features, weights, training)
+
+
+class Ideal(ExpertBank):
+    """The first k experts on the whole batch: what k of K would cost if routing were free."""
+
+    def __init__(self, experts, k, **kwargs):
+        super().__init__(experts, **kwargs)
+        self.k = k
+
+    def call(self, features, weights, training=False):
+        return dense(self.experts[: self.k], features, weights, training)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--experts", type=int, nargs="+", default=[4, 8, 16])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 256])
+    parser.add_argument("--ks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=15)
+    arguments = parser.parse_args()
+
+    print(f"{keras.backend.backend()}: images/s, median of {arguments.rounds} rounds")
+    print(f"{'K':>3} {'n':>4} {'k':>2} {'dense':>8} {'ideal':>8} {'routed':>8} {'routed/dense':>13} {'routed/ideal':>13}")
+    for count in arguments.experts:
+        config = {**zoo.card("hydranet_cifar100").config, "branches": count}
+        bank = HydraNet(**config).bank
+        shape = bank.input[0].shape[1:]
+        for n in arguments.batches:
+            for k in arguments.ks:
+                speeds = _speeds(bank.experts, shape, n, k, arguments.rounds)
+                ratios = f"{speeds['routed'] / speeds['dense']:13.2f} {speeds['routed'] / speeds['ideal']:13.2f}"
+                print(f"{count:3} {n:4} {k:2} " + " ".join(f"{s:8.0f}" for s in speeds.values()), ratios, flush=True)
+
+
+def _speeds(experts, shape, n, k, rounds):
+    banks = {"dense": Dense(experts), "ideal": Ideal(experts, k), "routed": ExpertBank(experts)}
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, *shape)).astype("float32")
+    w = np.zeros((n, len(experts)), "float32")
+    for row in w:
+        row[rng.choice(len(experts), k, replace=False)] = 1 / k
+    x, w = ops.convert_to_tensor(x), ops.convert_to_tensor(w)
+    runs = {name: _compiled(bank, x, w) for name, bank in banks.items()}
+    seconds = {name: [] for name in runs}
+    for round in range(rounds + 2):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if round >= 2:  # the first two warm up
+                seconds[name].append(time.perf_counter() - start)
+    return {name: n / np.median(s) for name, s in seconds.items()}
+
+
+def _compiled(bank, x, w):
+    """A function without arguments that runs the bank as ``predict`` would and waits for the result."""
+    backend = keras.backend.backend()
+    bank(x, w)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        rows = 1 if x.shape[0] == 1 else None  # as in ``predict``, the batch size is not known beforehand
+        specs = [tf.TensorSpec([rows, *t.shape[1:]], t.dtype) for t in (x, w)]
+        function = tf.function(lambda x, w: bank(x, w), input_signature=specs)
+        return lambda: function(x, w).numpy()
+    if backend == "jax":
+        import jax
+
+        function = jax.jit(lambda x, w: bank(x, w))
+        return lambda: function(x, w).block_until_ready()
+    import torch
+
+    def run():
+        with torch.no_grad():
+            bank(x, w)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Accuracy and executed MACs of published weights, on the data that their card names.
+
+    KERAS_BACKEND=jax python -m benchmarks.evaluate hydranet_cifar100 [--drop-below 0.3]
+
+Prints the measured figures beside the card's.
+"""
+
+import argparse
+import runpy
+
+import keras
+
+from keras_moe import zoo
+from keras_moe.zoo.publish import measure
+from keras_moe.zoo.store import published_folder
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=zoo.list_models())
+    parser.add_argument("--drop-below", type=float, help="another dynamic-k threshold than the published one")
+    arguments = parser.parse_args()
+
+    card, model = zoo.card(arguments.name), zoo.load(arguments.name)
+    if arguments.drop_below is not None:
+        model.drop_below = arguments.drop_below
+    recipe = runpy.run_path(str(published_folder() / arguments.name / card.recipe))
+    found = measure(model, *recipe["MODEL"].test())
+
+    published = next(m for m in card.metrics if m.name == "accuracy of these weights")
+    print(f"{arguments.name} on {card.data.name}, {published.split} split, {keras.backend.backend()} backend")
+    print(f"accuracy       measured {found['accuracy']:.4f}   card {published.value:.4f}")
+    print(f"MACs executed  measured {found['macs_executed'] / 1e6:.3f} M   card {card.macs_executed / 1e6:.3f} M")
+    for expert, share in enumerate(found.get("usage", [])):
+        print(f"expert {expert}: runs for {share:.1%} of the images")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Images in; labels, the experts that ran and what that cost out."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+    """What a model says of one image.
+
+    Attributes:
+        top: ``((label, probability), …)``, best first.
+        route: dict, index of each expert that ran -> its weight; empty for a dense network.
+        macs_executed: multiply-accumulates spent on this image.
+        macs_total: of the whole network, every expert included.
+    """
+
+    top: tuple[tuple[str, float], ...]
+    route: dict[int, float]
+    macs_executed: float
+    macs_total: float
+
+
+def classify(model, name, images, top=5):
+    """Classifies images with a published model.
+
+    Args:
+        model: what ``zoo.load(name)`` gave.
+        name: of the model in the zoo, for its labels.
+        images: float array ``(n, height, width, channels)`` in [0, 255].
+        top: int, labels per image.
+
+    Returns:
+        List of ``Classification``.
+
+    Raises:
+        ValueError: an image for which the prediction is not finite.
+    """
+    from keras_moe import zoo
+
+    predictions, route = model.predict_routed(images)
+    labels = zoo.decode_predictions(predictions, name, top)
+    return [
+        Classification(
+            top=tuple((label, score) for _, label, score in labels[i]),
+            route={} if route is None else {int(k): float(route[i, k]) for k in np.flatnonzero(route[i])},
+            macs_executed=model.macs(images[i : i + 1] if route is None else route[i : i + 1]),
+            macs_total=model.macs_total,
+        )
+        for i in range(len(images))
+    ]

@@ -1,0 +1,111 @@
+"""Multiply-accumulates (MACs), counted layer by layer.
+
+Convention: convolutions and matrix products count, element-wise work (activations, BatchNorm, pooling, softmax, the
+weighted sum) does not, as in the papers' tables. One MAC is two floating-point operations.
+"""
+
+import functools
+import math
+
+import keras
+from keras import layers
+
+from keras_moe.layers import ExpertBank
+
+
+def macs(layer, *input_shapes):
+    """MACs of one image through ``layer`` (a layer or a functional model), every expert of a bank included.
+
+    Args:
+        layer: a built layer or functional model.
+        input_shapes: its input shape or shapes, batch axis first, spatial sizes known: ``(None, 32, 32, 3)``.
+
+    Returns:
+        int.
+
+    Raises:
+        ValueError: an unknown spatial size, or a layer with a kernel whose cost this module does not know.
+    """
+    if any(size is None for shape in input_shapes for size in shape[1:]):
+        raise ValueError(f"macs: every size but the batch must be known. Received: input shapes {input_shapes}")
+    return _count(layer, *input_shapes)
+
+
+@functools.singledispatch
+def _count(layer, *input_shapes):
+    kernels = [w.path for w in layer.weights if len(w.shape) > 1]
+    if kernels:
+        raise ValueError(f"macs: no rule for {type(layer).__name__} {layer.name!r}, which holds kernels {kernels}")
+    return 0
+
+
+@_count.register
+def _(layer: keras.Model, *input_shapes):
+    shapes = {id(t): shape for t, shape in zip(layer.inputs, input_shapes, strict=True)}
+    total = 0
+    for sub in layer.layers:
+        if isinstance(sub, layers.InputLayer):
+            continue
+        inputs = sub.input if isinstance(sub.input, (list, tuple)) else [sub.input]
+        received = [shapes[id(t)] for t in inputs]
+        total += _count(sub, *received)
+        shapes[id(sub.output)] = _output_shape(sub, received)
+    return total
+
+
+@_count.register
+def _(layer: keras.Sequential, shape):
+    total = 0
+    for sub in layer.layers:
+        total += _count(sub, shape)
+        shape = _output_shape(sub, [shape])
+    return total
+
+
+@_count.register
+def _(layer: ExpertBank, features_shape, weights_shape):
+    return sum(_count(expert, features_shape) for expert in layer.experts)
+
+
+@_count.register(layers.Conv1D)
+@_count.register(layers.Conv2D)
+@_count.register(layers.Conv3D)
+@_count.register(layers.DepthwiseConv1D)
+@_count.register(layers.DepthwiseConv2D)
+def _(layer, shape):
+    _channels_last(layer)
+    # (..., inputs per group, filters) for a convolution, (..., inputs, multiplier) for a depthwise one: either way
+    # the kernel is applied once at every output position.
+    return math.prod(layer.compute_output_shape(shape)[1:-1]) * math.prod(layer.kernel.shape)
+
+
+@_count.register
+def _(layer: layers.Conv2DTranspose, shape):
+    _channels_last(layer)
+    return math.prod(shape[1:-1]) * math.prod(layer.kernel.shape)
+
+
+@_count.register
+def _(layer: layers.SeparableConv2D, shape):
+    _channels_last(layer)
+    positions = math.prod(layer.compute_output_shape(shape)[1:-1])
+    return positions * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
+
+
+@_count.register
+def _(layer: layers.Dense, shape):
+    return math.prod(shape[1:-1]) * math.prod(layer.kernel.shape)
+
+
+@_count.register
+def _(layer: layers.Embedding, shape):
+    return 0  # a look-up
+
+
+def _output_shape(layer, shapes):
+    return tuple(layer.compute_output_shape(shapes[0] if len(shapes) == 1 else shapes))
+
+
+def _channels_last(layer):
+    if layer.data_format != "channels_last":
+        raise ValueError(f"macs: {layer.name!r} must be channels_last. Received: data_format={layer.data_format!r}")

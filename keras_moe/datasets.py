@@ -1,0 +1,59 @@
+"""The data sets that recipes learn from, as NumPy arrays.
+
+``KERAS_MOE_DATA`` may name a folder of packed sets (``<set>_<split>.npz``: WebP images stacked in arrays ``webp_*``,
+labels beside them); without it the set's official download is used, checked against its published hash.
+"""
+
+import io
+import os
+import pathlib
+
+import numpy as np
+
+
+def cifar100(label_mode="fine"):
+    """CIFAR-100 (Krizhevsky, 2009): 50,000 and 10,000 colour images of 32x32.
+
+    Args:
+        label_mode: ``"fine"`` (100 classes) or ``"coarse"`` (20).
+
+    Returns:
+        ``(x_train, y_train), (x_test, y_test)``: images uint8 ``(n, 32, 32, 3)``, labels int64 ``(n,)``.
+
+    Raises:
+        ValueError: another ``label_mode``.
+        FileNotFoundError: ``KERAS_MOE_DATA`` is set and lacks the set's files.
+    """
+    if label_mode not in ("fine", "coarse"):
+        raise ValueError(f"`label_mode` must be 'fine' or 'coarse'. Received: label_mode={label_mode!r}")
+    folder = os.environ.get("KERAS_MOE_DATA")
+    if folder:
+        train, test = (_packed(folder, f, label_mode) for f in (_CIFAR100_TRAIN, _CIFAR100_TEST))
+        return train, test
+    from keras.datasets import cifar100 as official
+
+    return tuple((x, y.reshape(-1).astype("int64")) for x, y in official.load_data(label_mode))
+
+
+_CIFAR100_TRAIN = ("cifar100_train_a.npz", "cifar100_train_b.npz")
+_CIFAR100_TEST = ("cifar100_test.npz",)
+
+
+def _packed(folder, names, label):
+    paths = [pathlib.Path(folder, name) for name in names]
+    missing = [str(p) for p in paths if not p.is_file()]
+    if missing:
+        raise FileNotFoundError(f"KERAS_MOE_DATA={folder} lacks {missing}. Unset it to download the official set.")
+    images, labels = [], []
+    for path in paths:
+        with np.load(path, allow_pickle=False) as file:
+            images += [_decode(file[key]) for key in sorted(file.files) if key.startswith("webp_")]
+            labels.append(file[label])
+    return np.concatenate(images), np.concatenate(labels).astype("int64")
+
+
+def _decode(blob):
+    from PIL import Image
+
+    stacked = np.asarray(Image.open(io.BytesIO(blob.tobytes())))
+    return stacked.reshape(-1, stacked.shape[1], stacked.shape[1], 3)

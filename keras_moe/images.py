@@ -1,0 +1,88 @@
+"""From an image file to the array a model takes."""
+
+import pathlib
+
+import numpy as np
+
+
+def read_image(path, input_shape):
+    """Reads an image file as a model's input.
+
+    Grey, palette, RGBA and 16-bit images become RGB (or grey, where the model takes one channel), transparency over
+    white; the camera's orientation is applied; the centred square is resized with antialiasing.
+
+    Args:
+        path: an image file that Pillow reads, of any size from 1x1 pixel.
+        input_shape: ``(height, width, channels)`` of the model, with 1 or 3 channels.
+
+    Returns:
+        float32 array ``(height, width, channels)`` in [0, 255].
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not an image, is damaged, or is too large to be opened safely.
+    """
+    return to_input(open_image(path), input_shape)
+
+
+def open_image(path):
+    """The upright Pillow image, RGB. Raises as ``read_image``."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No such image file: {path}")
+    try:
+        with Image.open(path) as image:
+            return _rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not an image that Pillow can read (PNG, JPEG, WebP, …).") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} is too large to open safely: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or cut off: {error}") from error
+
+
+def to_input(image, input_shape):
+    """A Pillow image as float32 ``(height, width, channels)``: centred square, resized."""
+    from PIL import Image, ImageOps
+
+    height, width, channels = input_shape
+    fitted = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    if channels == 1:
+        return np.asarray(fitted.convert("L"), "float32")[..., None]
+    return np.asarray(fitted, "float32")
+
+
+def photographs(input_shape):
+    """scikit-learn's two real photographs as model inputs: list of float32 ``(height, width, channels)``."""
+    return [to_input(image, input_shape) for image in open_photographs().values()]
+
+
+def open_photographs():
+    """Name -> Pillow image of the two photographs that scikit-learn ships."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    found = load_sample_images()
+    names = [pathlib.Path(name).name for name in found.filenames]
+    return {name: Image.fromarray(image) for name, image in zip(names, found.images, strict=True)}
+
+
+def _rgb(image):
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):
+        return _from_wide(np.asarray(image, "float64"))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_wide(values):
+    # 16-bit (and wider) grey: Pillow's own conversion to 8 bits clips instead of scaling.
+    from PIL import Image
+
+    top = 255.0 if values.max(initial=0) <= 255 else max(65535.0, values.max())
+    return Image.fromarray((np.clip(values / top, 0, 1) * 255).astype("uint8")).convert("RGB")

@@ -1,0 +1,93 @@
+"""How rows of a batch reach their experts, and how the results come back.
+
+Axis letters used here: ``n`` rows of the batch, ``K`` experts. Every dispatcher computes the same thing,
+
+    y[n] = sum over k of weights[n, k] * experts[k](x[n]),
+
+and differs only in how much of it is really executed:
+
+=========  ==========================================  ==========================================
+name       work                                        used for
+=========  ==========================================  ==========================================
+dense      every expert on every row                   the oracle of the tests; training on JAX
+gathered   each expert on the rows that chose it       TensorFlow and PyTorch (shapes may vary)
+looped     each expert on tiles of those rows          JAX (shapes must be static under XLA)
+guarded    each expert on the whole batch, or not      a batch of one, on every backend
+=========  ==========================================  ==========================================
+
+A weight of exactly zero means that the expert does not run for that row. NaN is not zero: a row whose weights are
+NaN runs every expert and its result is NaN, so a broken gate is never a plausible route.
+"""
+
+import keras
+from keras import ops
+
+
+def dispatch(experts, x, weights, training=False):
+    """Sum of the experts' outputs, weighted; experts with a zero weight do no work.
+
+    Args:
+        experts: list of K built layers with equal input and output shapes.
+        x: float tensor ``(n, ...)``.
+        weights: float tensor ``(n, K)`` in the dtype of ``x``.
+        training: passed on to the experts. On JAX, training runs every expert on the whole batch, because state
+            such as BatchNorm's cannot leave a traced branch.
+
+    Returns:
+        A tensor ``(n, ...)``: the experts' output shape.
+    """
+    if keras.backend.backend() == "jax" and training:
+        return dense(experts, x, weights, training)
+    if x.shape[0] == 1:
+        return guarded(experts, x, weights, training)
+    if keras.backend.backend() == "jax":
+        from keras_moe.layers.dispatch_jax import looped
+
+        return looped(experts, x, weights)
+    return gathered(experts, x, weights, training)
+
+
+def dense(experts, x, weights, training=False):
+    """Every expert on every row, then the weighted sum."""
+    return sum(_weighted(expert(x, training=training), weights[:, k]) for k, expert in enumerate(experts))
+
+
+def guarded(experts, x, weights, training=False):
+    """Each expert on the whole batch if any row chose it, else nothing: one guard per expert."""
+    zeros = _zeros(experts[0], x, ops.shape(x)[0])
+
+    def run(k):
+        chosen = ops.any(ops.not_equal(weights[:, k], 0))
+        return ops.cond(
+            chosen, lambda: _weighted(experts[k](x, training=training), weights[:, k]), lambda: zeros
+        )
+
+    return sum(run(k) for k in range(len(experts)))
+
+
+def gathered(experts, x, weights, training=False):
+    """Each expert on the rows that chose it: gather, run, scatter back. Needs dynamic shapes."""
+    rows, values = [], []
+    for k, expert in enumerate(experts):
+        index = ops.nonzero(weights[:, k])[0]
+        rows.append(index)
+        values.append(_run_rows(expert, x, weights[:, k], index, training))
+    rows, values = ops.concatenate(rows), ops.concatenate(values)
+    return ops.scatter(ops.expand_dims(rows, -1), values, (ops.shape(x)[0], *values.shape[1:]))
+
+
+def _run_rows(expert, x, weight, index, training):
+    # TensorFlow's convolutions raise on an empty batch, so an expert that nobody chose is not called at all.
+    return ops.cond(
+        ops.shape(index)[0] > 0,
+        lambda: _weighted(expert(ops.take(x, index, axis=0), training=training), ops.take(weight, index)),
+        lambda: _zeros(expert, x, 0),
+    )
+
+
+def _weighted(y, weight):
+    return y * ops.reshape(weight, (-1,) + (1,) * (len(y.shape) - 1))
+
+
+def _zeros(expert, x, rows):
+    return ops.zeros((rows, *expert.compute_output_shape(x.shape)[1:]), dtype=x.dtype)

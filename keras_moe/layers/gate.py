@@ -1,0 +1,125 @@
+"""The gate: logits in, routing weights out."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class TopKGate(keras.layers.Layer):
+    """Turns gate logits into routing weights: softmax over the ``k`` largest, exact zeros elsewhere.
+
+    It has no weights of its own; whatever computes the logits (a ``Dense`` on pooled features, a convolution for a
+    gate per pixel) comes before it. HydraNets (CVPR 2018) describe a soft gate whose top-k branches run at inference;
+    where the formula is not published this layer uses the common one: ``softmax(logits / temperature)`` restricted to
+    the selected experts, so that the weights of a row sum to one.
+
+    Dynamic k, in the spirit of DynK-Hydra (Complex & Intelligent Systems 9(2), 2022, formula unpublished): at
+    inference, a selected expert whose weight is below ``drop_below`` is dropped and the rest renormalised. The
+    largest always stays.
+
+    A row with a NaN or an infinity in its logits gets NaN weights, all of them: every expert runs for that row and its
+    result is NaN. It is never routed as if nothing had happened. Equal logits go to the lowest index.
+
+    Args:
+        k: int >= 1, how many experts a row may choose; more than there are experts is an error at build time.
+        train_k: int or None, ``k`` during training (None: the same). ``train_k`` = the number of experts is soft routing.
+        temperature: float > 0, divides the logits.
+        noise: float >= 0, standard deviation of normal noise added to the logits in training.
+        drop_below: float in [0, 1], see above. 0 keeps all k. It is a non-trainable variable, so that
+            ``gate.drop_below = 0.2`` takes effect after training without compiling anew.
+        seed: int or None, for the noise.
+
+    Call arguments:
+        logits: float tensor ``(..., experts)``.
+        training: bool.
+
+    Returns:
+        Routing weights, float tensor ``(..., experts)`` in the layer's compute dtype (computed in float32).
+
+    Raises:
+        ValueError: on an argument out of range, or ``k`` larger than the number of experts.
+    """
+
+    def __init__(self, k=1, train_k=None, temperature=1.0, noise=0.0, drop_below=0.0, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        _check("k", k, isinstance(k, int) and k >= 1, "an int >= 1")
+        _check("train_k", train_k, train_k is None or (isinstance(train_k, int) and train_k >= 1), "None or an int >= 1")
+        _check("temperature", temperature, temperature > 0, "a float > 0")
+        _check("noise", noise, noise >= 0, "a float >= 0")
+        _check("drop_below", drop_below, 0 <= drop_below <= 1, "a float in [0, 1]")
+        self.k, self.train_k, self.temperature, self.noise, self.seed = k, train_k, temperature, noise, seed
+        self._initial_drop_below = float(drop_below)
+        self.random = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        experts = input_shape[-1]
+        for name, k in (("k", self.k), ("train_k", self.train_k)):
+            _check(name, k, k is None or k <= experts, f"at most the number of experts, {experts}")
+        self._drop_below = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(self._initial_drop_below), trainable=False,
+            dtype="float32", autocast=False, name="drop_below",
+        )  # fmt: skip
+
+    @property
+    def drop_below(self):
+        """The dynamic-k threshold, a float in [0, 1]."""
+        return float(ops.convert_to_numpy(self._drop_below)) if self.built else self._initial_drop_below
+
+    @drop_below.setter
+    def drop_below(self, value):
+        _check("drop_below", value, 0 <= value <= 1, "a float in [0, 1]")
+        self._initial_drop_below = float(value)
+        if self.built:
+            self._drop_below.assign(value)
+
+    def call(self, logits, training=False):
+        logits = ops.cast(logits, "float32") / self.temperature
+        if training and self.noise:
+            logits += self.noise * keras.random.normal(ops.shape(logits), seed=self.random)
+        weights = _softmax(logits, _top(logits, self.train_k if training and self.train_k else self.k))
+        if not training:
+            weights = self._drop(weights)
+        return ops.cast(_poison(weights, logits), self.compute_dtype)
+
+    def _drop(self, weights):
+        largest = ops.max(weights, axis=-1, keepdims=True)
+        keep = ops.logical_or(weights >= self._drop_below, weights >= largest)
+        weights = ops.where(keep, weights, 0.0)
+        return weights / ops.sum(weights, axis=-1, keepdims=True)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "k": self.k,
+            "train_k": self.train_k,
+            "temperature": self.temperature,
+            "noise": self.noise,
+            "drop_below": self.drop_below,
+            "seed": self.seed,
+        }
+
+
+def _top(logits, k):
+    """Mask of the k largest, bool ``(..., experts)``."""
+    _, chosen = ops.top_k(logits, k)
+    return ops.any(ops.one_hot(chosen, logits.shape[-1], dtype="bool"), axis=-2)
+
+
+def _softmax(logits, mask):
+    exponents = ops.exp(logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True)))
+    exponents = ops.where(mask, exponents, 0.0)
+    return exponents / ops.sum(exponents, axis=-1, keepdims=True)
+
+
+def _poison(weights, logits):
+    finite = ops.all(ops.isfinite(logits), axis=-1, keepdims=True)
+    return ops.where(finite, weights, float("nan"))
+
+
+def _check(name, value, holds, expected):
+    if not holds:
+        raise ValueError(f"TopKGate: `{name}` must be {expected}. Received: {name}={value!r}")

@@ -1,0 +1,5 @@
+"""Models: one file, one system."""
+
+from keras_moe.models.base import MoEModel as MoEModel
+from keras_moe.models.classifier import Classifier as Classifier
+from keras_moe.models.hydranet import HydraNet as HydraNet

@@ -1,0 +1,61 @@
+"""The dense network of a backbone family: baseline, teacher, and material for mixtures."""
+
+import keras
+
+from keras_moe.models import backbones
+from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.weights import load_weights
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class Classifier(MoEModel):
+    """A whole backbone and a head: every image runs all of it.
+
+    Args, call arguments and errors are those of ``HydraNet`` where the names agree.
+
+    Returns:
+        float32 ``(n, classes)`` with the head.
+    """
+
+    def __init__(
+        self,
+        input_shape=(32, 32, 3),
+        alpha=1.0,
+        backbone="resnet20",
+        include_top=True,
+        weights=None,
+        classes=100,
+        pooling=None,
+        dropout_rate=0.0,
+        classifier_activation="softmax",
+        include_preprocessing=True,
+        name="classifier",
+        dtype=None,
+    ):
+        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        spec = backbones.get(backbone, alpha)
+
+        with dtype_scope(dtype):
+            # === Layers ===
+            images = keras.Input(input_shape, name="images")
+            scaling = backbones.scaling(include_preprocessing)
+            trunk = _trunk(spec, input_shape)
+            head = backbones.head(include_top, classes, pooling, dropout_rate, classifier_activation, "head")
+
+            # === Functional model ===
+            outputs = head(trunk(scaling(images)))
+
+        super().__init__(images, outputs, parts={"backbone": ["scaling", "backbone"], "head": ["head"]}, name=name)
+
+        # === Config ===
+        self._config = config
+        if weights is not None:
+            load_weights(self, weights)
+
+
+def _trunk(spec, input_shape):
+    x = inputs = keras.Input(input_shape)
+    x = backbones.first(x, spec, "stem")
+    for i, stage in enumerate(spec.stages):
+        x = backbones.stage(x, spec, stage, f"stage{i}")
+    return keras.Model(inputs, x, name="backbone")

@@ -1,0 +1,189 @@
+"""HydraNets (Mullapudi, Mark, Shazeer, Fatahalian; CVPR 2018)."""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from keras_moe.layers import ExpertBank, TopKGate
+from keras_moe.models import backbones
+from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.weights import load_weights
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class HydraNet(MoEModel):
+    """A stem for every image, branches that specialise on groups of similar classes, a gate that picks ``top_k``.
+
+    ``images -> stem -> {branches, gate} -> combiner -> prediction over all classes`` (the paper's figure 1). The stem
+    is the backbone's first convolution and its first ``split`` stages; each branch is a copy of the remaining stages.
+    The paper leaves the gate and the combiner open; here the gate is a strided 3x3 convolution (``gate_filters``),
+    global average pooling and a ``Dense``; its softmax over the top-k weighs the branches' features; their sum is
+    pooled and classified by one head. ``combine="logits"`` gives every branch a head of its own instead and sums
+    logits.
+
+    Args:
+        input_shape: ``(height, width, channels)``; sizes may be None (then ``macs`` cannot be told).
+        alpha: float, width multiplier of the backbone, as in ``keras.applications.MobileNetV2``.
+        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, see ``keras_moe.models.backbones``.
+        branches: int, number of branches.
+        top_k: int, branches that run for an image.
+        split: int, stages in the stem; None: all but the last.
+        branch_alpha: float, width multiplier of the branches, on top of ``alpha``.
+        gate_filters: int, filters of the gate's convolution; 0: pool the stem's features directly.
+        gate_noise: float, standard deviation of the noise on the gate's logits in training.
+        drop_below: float in [0, 1], dynamic k (see ``TopKGate``).
+        combine: ``"features"`` or ``"logits"``.
+        include_top: bool, whether to end with the head. Without it the output is the combined feature map.
+        weights: None (random) or the path of a ``.safetensors`` file. Published ones: ``keras_moe.zoo.load``.
+        classes: int, used with ``include_top``.
+        pooling: None, ``"avg"`` or ``"max"``, used without the head: None gives the map ``(n, h, w, c)``.
+        dropout_rate: float, before the head.
+        classifier_activation: ``"softmax"``, or None for logits.
+        include_preprocessing: bool. True: inputs are in [0, 255]; False: already in [-1, 1].
+        name: str.
+        dtype: a dtype policy or its name.
+
+    Call arguments:
+        images: ``(n, height, width, channels)``.
+
+    Returns:
+        float32 ``(n, classes)`` with the head.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        input_shape=(32, 32, 3),
+        alpha=1.0,
+        backbone="resnet20",
+        branches=8,
+        top_k=2,
+        split=None,
+        branch_alpha=1.0,
+        gate_filters=32,
+        gate_noise=0.0,
+        drop_below=0.0,
+        combine="features",
+        include_top=True,
+        weights=None,
+        classes=100,
+        pooling=None,
+        dropout_rate=0.0,
+        classifier_activation="softmax",
+        include_preprocessing=True,
+        name="hydranet",
+        dtype=None,
+    ):
+        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        spec = backbones.get(backbone, alpha)
+        split = len(spec.stages) - 1 if split is None else split
+        _check("branches", branches, isinstance(branches, int) and branches >= 1, "an int >= 1")
+        _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= branches, "between 1 and `branches`")
+        _check("split", split, 0 <= split < len(spec.stages), f"in 0…{len(spec.stages) - 1}, stages of the stem")
+        _check("combine", combine, combine in ("features", "logits"), "'features' or 'logits'")
+        _check("combine", combine, include_top or combine == "features", "'features' without the head")
+
+        with dtype_scope(dtype):
+            # === Layers ===
+            images = keras.Input(input_shape, name="images")
+            scaling = backbones.scaling(include_preprocessing)
+            stem = _stem(spec, input_shape, split)
+            shape = stem.output_shape[1:]
+            gate = _gate(shape, gate_filters, branches)
+            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, name="top_k")
+            own_head = classes if combine == "logits" else None
+            bank = ExpertBank(
+                [_branch(spec, split, branch_alpha, shape, own_head, f"branch_{k}") for k in range(branches)],
+                name="branches",
+            )
+
+            # === Functional model ===
+            features = stem(scaling(images))
+            logits = gate(features)
+            routing = top(logits)
+            combined = bank(features, routing)
+            head = classes if combine == "features" else None
+            combiner = backbones.head(include_top, head, pooling, dropout_rate, classifier_activation, "combiner")
+            outputs = combiner(combined)
+
+        super().__init__(
+            images,
+            outputs,
+            parts={
+                "stem": ["scaling", "stem"],
+                "gate": ["gate", "top_k"],
+                "branches": ["branches"],
+                "combiner": ["combiner"],
+            },
+            gate={"logits": logits, "weights": routing},
+            name=name,
+        )
+
+        # === Config ===
+        self._config = config
+        if weights is not None:
+            load_weights(self, weights)
+
+    def grow_from(self, single):
+        """Starts every branch as a copy of the only branch of ``single``, and copies its stem and combiner.
+
+        Before any further training this network then answers as ``single`` does, whatever the gate says.
+
+        Args:
+            single: a ``HydraNet`` of the same configuration but ``branches=1``, ``top_k=1`` and any gate.
+
+        Raises:
+            ValueError: more than one branch, or weights of other shapes.
+        """
+        if len(single.bank.experts) != 1:
+            raise ValueError(f"Expected a HydraNet with one branch. Received: {len(single.bank.experts)} branches")
+        pairs = [(a, b) for part in ("stem", "combiner") for a, b in zip(single.parts[part], self.parts[part], strict=True)]
+        pairs += [(single.bank.experts[0], branch) for branch in self.bank.experts]
+        for source, target in pairs:
+            target.set_weights(source.get_weights())
+
+    @property
+    def drop_below(self):
+        """The dynamic-k threshold, a float in [0, 1]; it may be set after training."""
+        return self.get_layer("top_k").drop_below
+
+    @drop_below.setter
+    def drop_below(self, value):
+        self.get_layer("top_k").drop_below = value
+
+
+def _stem(spec, input_shape, split):
+    x = inputs = keras.Input(input_shape)
+    x = backbones.first(x, spec, "stem")
+    for i, stage in enumerate(spec.stages[:split]):
+        x = backbones.stage(x, spec, stage, f"stem_stage{i}")
+    return keras.Model(inputs, x, name="stem")
+
+
+def _gate(shape, filters, branches):
+    x = inputs = keras.Input(shape)
+    if filters:
+        x = layers.Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
+        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="gate_conv_bn")(x)
+        x = layers.ReLU(name="gate_conv_relu")(x)
+    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+    return keras.Model(inputs, layers.Dense(branches, name="gate_logits")(x), name="gate")
+
+
+def _branch(spec, split, alpha, shape, classes, name):
+    x = inputs = keras.Input(shape)
+    for i, stage in enumerate(spec.stages[split:]):
+        widened = dataclasses.replace(stage, filters=backbones.scale(stage.filters, alpha))
+        x = backbones.stage(x, spec, widened, f"{name}_stage{split + i}")
+    if classes:
+        x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+        x = layers.Dense(classes, name=f"{name}_predictions")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def _check(name, value, holds, expected):
+    if not holds:
+        raise ValueError(f"HydraNet: `{name}` must be {expected}. Received: {name}={value!r}")

@@ -1,0 +1,58 @@
+"""Batches whose order and augmentation depend on seed and epoch alone, so that a resumed run sees what it would have."""
+
+import keras
+import numpy as np
+
+
+class ImageBatches(keras.utils.PyDataset):
+    """Shuffled, augmented batches of images in memory.
+
+    Args:
+        images: uint8 array ``(n, h, w, c)``.
+        targets: array ``(n, …)``, or a dict of them.
+        batch_size: int. The last, smaller batch is left out: BatchNorm dislikes it.
+        augment: bool: random horizontal flip, and a crop after padding ``pad`` pixels with reflection.
+        pad: int, pixels.
+        seed: int.
+
+    Attributes:
+        epoch: int, from 0; advanced by Keras at the end of each epoch.
+    """
+
+    def __init__(self, images, targets, batch_size=128, augment=True, pad=4, seed=0):
+        super().__init__()
+        if len(images) < batch_size:
+            raise ValueError(f"Expected at least one batch of {batch_size} images. Received: {len(images)} images")
+        self.images, self.targets, self.batch_size = images, targets, batch_size
+        self.augment, self.pad, self.seed, self.epoch = augment, pad, seed, 0
+        self._order = (None, None)
+
+    def __len__(self):
+        return len(self.images) // self.batch_size
+
+    def __getitem__(self, i):
+        rows = self._permutation()[i * self.batch_size : (i + 1) * self.batch_size]
+        images = self.images[rows]
+        if self.augment:
+            images = flip_and_crop(images, self.pad, np.random.default_rng((self.seed, self.epoch, i)))
+        targets = self.targets
+        picked = {k: t[rows] for k, t in targets.items()} if isinstance(targets, dict) else targets[rows]
+        return images.astype("float32"), picked
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+    def _permutation(self):
+        if self._order[0] != self.epoch:
+            self._order = (self.epoch, np.random.default_rng((self.seed, self.epoch)).permutation(len(self.images)))
+        return self._order[1]
+
+
+def flip_and_crop(images, pad, rng):
+    """Flips half of the images and shifts each by up to ``pad`` pixels; ``(n, h, w, c)`` to the same shape."""
+    n, h, w, _ = images.shape
+    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    rows = rng.integers(0, 2 * pad + 1, (n, 1)) + np.arange(h)
+    columns = rng.integers(0, 2 * pad + 1, (n, 1)) + np.arange(w)
+    columns = np.where(rng.random((n, 1)) < 0.5, columns, columns[:, ::-1])
+    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,70 @@
+"""All that a run needs to go on, in one file that is replaced atomically."""
+
+import json
+import pathlib
+
+import keras
+from keras import ops
+
+from keras_moe.weights import assign, read_tensors, write_tensors
+
+
+class Checkpoint:
+    """The state of a staged run in ``<folder>/checkpoint.safetensors``.
+
+    Holds the model's variables (seeds of random layers included), the optimizer's, and progress: the stage, the
+    epochs it has done and the history so far.
+
+    Args:
+        folder: where the file lies; made if need be.
+    """
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.path = self.folder / "checkpoint.safetensors"
+
+    def save(self, model, progress, optimizer=None):
+        """Writes model, optimizer and ``progress`` (JSON-able), replacing what was there in one step."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: ops.convert_to_numpy(v) for name, v in _state(model, optimizer).items()}
+        write_tensors(self.path, tensors, {"progress": json.dumps(progress)})
+
+    def progress(self):
+        """What ``save`` was given, or None where there is no checkpoint."""
+        if not self.path.exists():
+            return None
+        from safetensors import safe_open
+
+        with safe_open(self.path, "numpy") as file:
+            return json.loads(file.metadata()["progress"])
+
+    def restore(self, model, optimizer=None):
+        """Assigns the saved state, all or nothing. Raises ValueError when it does not fit."""
+        tensors = read_tensors(self.path)
+        if optimizer is None:
+            tensors = {name: t for name, t in tensors.items() if not name.startswith("optimizer/")}
+        assign(_state(model, optimizer), tensors, self.path)
+
+
+class SaveEachEpoch(keras.callbacks.Callback):
+    """Saves a checkpoint at the end of every epoch.
+
+    Args:
+        checkpoint: a ``Checkpoint``.
+        target: the model whose state is saved; the one being fitted may be a wrapper around it.
+        progress: ``(epochs done, logs) -> progress``.
+    """
+
+    def __init__(self, checkpoint, target, progress):
+        super().__init__()
+        self.checkpoint, self.target, self.progress = checkpoint, target, progress
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.checkpoint.save(self.target, self.progress(epoch + 1, logs or {}), self.model.optimizer)
+
+
+def _state(model, optimizer):
+    state = {f"model/{i}/{v.path}": v for i, v in enumerate(model.variables)}
+    if optimizer is not None:
+        state.update({f"optimizer/{i}/{v.path}": v for i, v in enumerate(optimizer.variables)})
+    return state

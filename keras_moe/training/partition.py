@@ -1,0 +1,55 @@
+"""Which expert should learn what: classes grouped before training."""
+
+import numpy as np
+
+
+def partition_classes(features, labels, groups, seed=0):
+    """Groups classes by balanced k-means over class-mean features (HydraNets, CVPR 2018, section 3.1).
+
+    k-means on the mean feature of each class gives ``groups`` centroids; classes are then assigned so that the sum of
+    squared distances is least while no group holds more than ``ceil(classes / groups)``. (The paper's re-implementation
+    assigns greedily, centroid by centroid; the optimal assignment leaves no centroid with the leftovers.)
+
+    Args:
+        features: float array ``(n, d)``: a trained classifier's outputs, logits or embeddings, for n images.
+        labels: int array ``(n,)``, every class 0…C-1 present.
+        groups: int, number of groups, at most C.
+        seed: int, of k-means.
+
+    Returns:
+        int64 array ``(C,)``: the group of each class. Groups are numbered by their smallest class.
+
+    Raises:
+        ValueError: shapes that do not agree, non-finite features, a class without an image, or too many groups.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.cluster import KMeans
+
+    means = _class_means(np.asarray(features, "float64"), np.asarray(labels))
+    if not 1 <= groups <= len(means):
+        raise ValueError(f"`groups` must be in 1…{len(means)}, the number of classes. Received: groups={groups}")
+    centroids = KMeans(groups, n_init=20, random_state=seed).fit(means).cluster_centers_
+    capacity = -(-len(means) // groups)
+    distance = ((means[:, None] - centroids[None]) ** 2).sum(-1)
+    _, seats = linear_sum_assignment(np.repeat(distance, capacity, axis=1))
+    return _numbered_by_smallest(seats // capacity)
+
+
+def _class_means(features, labels):
+    if features.ndim != 2 or labels.shape != features.shape[:1] or len(labels) == 0:
+        raise ValueError(
+            f"Expected features (n, d) and labels (n,). Received: shapes {features.shape} and {labels.shape}"
+        )
+    if not np.all(np.isfinite(features)):
+        raise ValueError("`features` must be finite. Received: NaN or infinity among them.")
+    counts = np.bincount(labels)
+    if not counts.all():
+        raise ValueError(f"Every class needs an image. Received: none of classes {np.flatnonzero(counts == 0).tolist()}")
+    sums = np.zeros((len(counts), features.shape[1]))
+    np.add.at(sums, labels, features)
+    return sums / counts[:, None]
+
+
+def _numbered_by_smallest(groups):
+    order = {g: i for i, g in enumerate(dict.fromkeys(groups.tolist()))}
+    return np.array([order[g] for g in groups.tolist()], "int64")

@@ -1,0 +1,144 @@
+"""Training in frozen stages: flags, compile anew, fit, checkpoint, next stage."""
+
+import collections.abc
+import dataclasses
+
+import keras
+import numpy as np
+
+from keras_moe.training.checkpoint import Checkpoint, SaveEachEpoch
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Args:
+        name: of the stage, unique in a run.
+        train: names of the model's parts that learn; all others are frozen, BatchNorm statistics included.
+        epochs: int >= 1.
+        optimizer: ``() -> keras.optimizers.Optimizer``. A function, because each stage starts with a fresh one.
+        data: a ``keras.utils.PyDataset`` with an ``epoch`` attribute, as ``ImageBatches``. Its targets are a dict with
+            the keys of ``losses``.
+        losses: dict, output name -> Keras loss. Outputs: ``"class"`` (the model's output) and ``"gate"`` (the gate's
+            logits).
+        loss_weights: dict, output name -> float.
+        metrics: dict, output name -> list of Keras metrics or their names.
+        validation_data: ``(x, targets)`` or None.
+    """
+
+    name: str
+    train: tuple[str, ...]
+    epochs: int
+    optimizer: collections.abc.Callable
+    data: keras.utils.PyDataset
+    losses: dict
+    loss_weights: dict | None = None
+    metrics: dict | None = None
+    validation_data: tuple | None = None
+
+
+def run_stages(model, stages, folder, callbacks=(), verbose="auto"):
+    """Trains ``model`` through ``stages``, saving after every epoch; called again, it goes on where it was cut off.
+
+    For each stage: sets ``trainable`` on every part, compiles with a fresh optimizer, fits. After ``kill -9`` the same
+    call resumes in the right stage and epoch, with the optimizer, the seeds and the order of the batches as they were,
+    and ends with the same weights as an uninterrupted run on the same backend.
+
+    Args:
+        model: an ``MoEModel``.
+        stages: list of ``Stage``.
+        folder: for ``checkpoint.safetensors``; one folder, one run.
+        callbacks: Keras callbacks, passed to every ``fit``.
+        verbose: as in ``fit``.
+
+    Returns:
+        dict, stage name -> list of logs, one dict of floats per epoch.
+
+    Raises:
+        ValueError: unknown parts, equal stage names, a stage that trains nothing, or a checkpoint of another run.
+    """
+    _check(model, stages)
+    checkpoint = Checkpoint(folder)
+    progress = checkpoint.progress() or {"stage": stages[0].name, "epoch": 0, "history": {}}
+    names = [s.name for s in stages]
+    if progress["stage"] not in names:
+        raise ValueError(f"{checkpoint.path} is at stage {progress['stage']!r}, not one of {names}: another run's.")
+    for stage in stages[names.index(progress["stage"]) :]:
+        done = progress["epoch"] if progress["stage"] == stage.name else 0
+        _run(model, stage, done, progress["history"], checkpoint, callbacks, verbose)
+        progress = checkpoint.progress()
+    return progress["history"]
+
+
+def freeze_all_but(model, parts):
+    """Sets ``trainable`` on every part of ``model``: True for those named, False for the rest."""
+    for name, layers in model.parts.items():
+        for layer in layers:
+            layer.trainable = name in parts
+
+
+def _run(model, stage, done, history, checkpoint, callbacks, verbose):
+    freeze_all_but(model, stage.train)
+    network = _network(model, stage)
+    optimizer = stage.optimizer()
+    optimizer.build(network.trainable_variables)
+    # TensorFlow's XLA trains these convolutions several times slower than its own kernels on a CPU.
+    jit = False if keras.backend.backend() == "tensorflow" else "auto"
+    network.compile(
+        optimizer, stage.losses, loss_weights=stage.loss_weights, metrics=stage.metrics, jit_compile=jit
+    )
+    if done:
+        checkpoint.restore(model, optimizer)
+    elif checkpoint.path.exists():
+        checkpoint.restore(model)  # the end of the stage before
+    if done >= stage.epochs:
+        return
+    logs = history.setdefault(stage.name, [])
+
+    def progress(epoch, new):
+        logs.append({k: float(v) for k, v in new.items()})
+        return {"stage": stage.name, "epoch": epoch, "history": history}
+
+    stage.data.epoch = done
+    usage = [_LogUsage(model, stage.validation_data[0])] if model.gate and stage.validation_data else []
+    save = SaveEachEpoch(checkpoint, model, progress)
+    network.fit(
+        stage.data, initial_epoch=done, epochs=stage.epochs, validation_data=stage.validation_data,
+        callbacks=[*usage, *callbacks, save], verbose=verbose,
+    )  # fmt: skip
+
+
+def _network(model, stage):
+    outputs = {"class": model.output, "gate": model.gate and model.gate["logits"]}
+    return keras.Model(model.inputs, {name: outputs[name] for name in stage.losses}, name=stage.name)
+
+
+class _LogUsage(keras.callbacks.Callback):
+    """Adds to the logs the share of validation images that each expert runs for, and the smallest of them.
+
+    ``usage_min`` near zero is a collapsed gate.
+    """
+
+    def __init__(self, model, images, most=1024):
+        super().__init__()
+        self.target, self.images = model, images[:most]
+
+    def on_epoch_end(self, epoch, logs=None):
+        usage = np.mean(self.target.route(self.images) != 0, axis=0)
+        logs.update({f"usage_{k}": float(u) for k, u in enumerate(usage)}, usage_min=float(usage.min()))
+
+
+def _check(model, stages):
+    names = [s.name for s in stages]
+    if not stages or len(set(names)) != len(names):
+        raise ValueError(f"Stages need distinct names, and there must be one. Received: {names}")
+    for stage in stages:
+        unknown = sorted(set(stage.train) - set(model.parts))
+        if unknown or not stage.train:
+            raise ValueError(
+                f"Stage {stage.name!r}: `train` must name parts of {sorted(model.parts)}. Received: {stage.train}"
+            )
+        wrong = sorted(set(stage.losses) - ({"class", "gate"} if model.gate else {"class"}))
+        if wrong or not stage.losses:
+            raise ValueError(f"Stage {stage.name!r}: `losses` are for 'class' and 'gate'. Received: {stage.losses}")

@@ -1,0 +1,89 @@
+"""The recipe that published classifiers share: cross-entropy, a warm-up, a cosine, gate supervision."""
+
+import dataclasses
+
+import keras
+
+from keras_moe.training.batches import ImageBatches
+from keras_moe.training.stages import Stage
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Settings of supervised training with AdamW.
+
+    Adam's steps do not shrink with the share of images an expert sees; with SGD, branches that see a quarter of the
+    batch learn several times more slowly than a dense network (measured: zoo/hydranet_cifar100/alternatives.md).
+
+    Args:
+        epochs: int.
+        batch_size: int.
+        learning_rate: float, its peak, reached after ``warmup`` epochs.
+        warmup: float, epochs.
+        final: float in [0, 1], the fraction of the peak at which the cosine that follows ends; 1 keeps the peak.
+        weight_decay: float, decoupled (times the learning rate), kept off BatchNorm and biases.
+        augment: bool, flip and crop.
+        gate_weight: float, weight of the gate's loss beside the classifier's, for models with a gate.
+        seed: int, of the order of the data and of augmentation.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    warmup: float = 0.5
+    final: float = 0.0
+    weight_decay: float = 0.05
+    augment: bool = True
+    gate_weight: float = 0.5
+    seed: int = 0
+
+
+def supervised(model, recipe, train, validation, groups=None, name="joint", parts=None):
+    """The ``Stage`` that trains ``parts`` of ``model`` on labelled images.
+
+    HydraNets supervise the gate with the group of each image's class; the paper leaves the loss open, here it is
+    cross-entropy on the gate's logits, weighted by ``recipe.gate_weight``.
+
+    Args:
+        model: an ``MoEModel`` that ends in logits (``classifier_activation=None``).
+        recipe: a ``Recipe``.
+        train, validation: ``(images, labels)``: uint8 ``(n, h, w, c)`` and int ``(n,)``.
+        groups: int array ``(classes,)``, the expert meant for each class, or None: the gate learns from the class
+            loss alone.
+        name: of the stage.
+        parts: names of the parts to train; None: all.
+    """
+    losses = {"class": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+    if groups is not None and recipe.gate_weight:
+        losses["gate"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def targets(labels):
+        every = {"class": labels, "gate": None if groups is None else groups[labels]}
+        return {output: every[output] for output in losses}
+
+    data = ImageBatches(train[0], targets(train[1]), recipe.batch_size, recipe.augment, seed=recipe.seed)
+    return Stage(
+        name=name,
+        train=tuple(parts or model.parts),
+        epochs=recipe.epochs,
+        optimizer=lambda: _adamw(recipe, len(data)),
+        data=data,
+        losses=losses,
+        loss_weights={"class": 1.0, "gate": recipe.gate_weight} if "gate" in losses else None,
+        metrics={output: ["accuracy"] for output in losses},
+        validation_data=(validation[0], targets(validation[1])),
+    )
+
+
+def _adamw(recipe, steps):
+    warmup = int(recipe.warmup * steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        recipe.epochs * steps - warmup,
+        alpha=recipe.final,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer

@@ -1,0 +1,149 @@
+"""Weights as safetensors: named arrays and nothing that could run.
+
+A tensor's name is its variable's path. Reading is two-phase: everything is checked first, and a file that does not
+fit changes nothing.
+"""
+
+import fnmatch
+import json
+import os
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def save_weights(model, path, dtype=None, metadata=None):
+    """Writes every weight of ``model`` to ``path``, atomically.
+
+    Args:
+        model: a built Keras model.
+        path: where to, a ``.safetensors`` file.
+        dtype: None, or ``"float16"`` to store floating-point weights in half the space.
+        metadata: dict of strings, or None.
+    """
+    write_tensors(path, {name: _stored(v, dtype) for name, v in _variables(model).items()}, metadata)
+
+
+def load_weights(model, source, skip=(), label=None):
+    """Reads weights written by ``save_weights`` into ``model``; float16 is widened to the variable's dtype.
+
+    Args:
+        model: a built Keras model.
+        source: a ``.safetensors`` file: its path, or its content as bytes.
+        skip: names, or ``fnmatch`` patterns, of variables to leave as they are. Tensors so named are not looked at.
+        label: str, what errors call the source; None: its path.
+
+    Raises:
+        ValueError: not a safetensors file, or tensors missing, unknown, of another shape or kind of number, or not
+            finite. One error lists everything; the model is unchanged.
+    """
+    label = _label(source, label)
+    assign(_variables(model), read_tensors(source, label), label, skip)
+
+
+def assign(variables, tensors, source, skip=()):
+    """Assigns ``tensors`` (name -> array) to ``variables`` (name -> variable), all or nothing."""
+    wanted = {name: v for name, v in variables.items() if not _matches(name, skip)}
+    offered = {name: t for name, t in tensors.items() if not _matches(name, skip)}
+    problems = [f"missing: {name} {tuple(v.shape)}" for name, v in wanted.items() if name not in offered]
+    problems += [f"unknown: {name} {t.shape}" for name, t in offered.items() if name not in wanted]
+    for name in wanted.keys() & offered.keys():
+        problems += _misfits(name, wanted[name], offered[name])
+    if problems:
+        listed = "\n  ".join(sorted(problems))
+        raise ValueError(f"The weights in {source} do not fit the model; nothing was loaded:\n  {listed}")
+    for name, variable in wanted.items():
+        variable.assign(offered[name])
+
+
+def read_tensors(source, label=None):
+    """Name -> array of a safetensors file, given by its path or as bytes.
+
+    Raises:
+        ValueError: not such a file, a name given twice, or numbers that numpy does not have, such as bfloat16.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    label = _label(source, label)
+    data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
+    try:
+        tensors = load(data)
+        _check_unique(data)
+    except KeyError as error:
+        raise ValueError(
+            f"{label} holds a tensor of type {error}. Expected F16, F32, F64, integers or BOOL."
+        ) from error
+    except (SafetensorError, ValueError, OverflowError) as error:
+        raise ValueError(f"{label} is not a safetensors file ({error}). Expected one written by keras_moe.") from error
+    return tensors
+
+
+def write_tensors(path, tensors, metadata=None):
+    """Writes name -> array to ``path``: a temporary file beside it, flushed to disk, then renamed over it."""
+    from safetensors.numpy import save
+
+    # `save` reads each array's memory as it lies. (ascontiguousarray would turn scalars into vectors.)
+    write_bytes(path, save({name: np.asarray(t, order="C") for name, t in tensors.items()}, metadata))
+
+
+def write_bytes(path, data):
+    """Writes ``data`` to ``path`` so that a reader sees the old file or the whole new one, never a part."""
+    path = pathlib.Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _variables(model):
+    variables = {v.path: v for v in model.weights}
+    if len(variables) != len(model.weights):
+        raise ValueError(f"{model.name!r} has weights with equal paths; give its layers distinct names.")
+    return variables
+
+
+def _stored(variable, dtype):
+    array = ops.convert_to_numpy(variable)
+    keep = dtype is None or not np.issubdtype(array.dtype, np.floating)
+    return array if keep else array.astype(dtype)
+
+
+def _label(source, label):
+    return label or ("the given bytes" if isinstance(source, bytes) else source)
+
+
+def _matches(name, patterns):
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _misfits(name, variable, tensor):
+    expected, is_float = tuple(variable.shape), keras.backend.is_float_dtype(variable.dtype)
+    if expected != tensor.shape:
+        return [f"wrong shape: {name} is {tensor.shape}, expected {expected}"]
+    if is_float != (tensor.dtype.kind == "f") or tensor.dtype.kind == "c":
+        return [f"wrong type: {name} is {tensor.dtype}, expected {variable.dtype}"]
+    # Against float32's largest: a float64 beyond it would be an infinity once assigned.
+    if is_float and not np.all(np.abs(tensor) <= np.finfo("float32").max):
+        return [f"not finite: {name}"]
+    return []
+
+
+def _check_unique(data):
+    # The parser lets the last of two equal names win. By now the header is known to be sound.
+    def unique(pairs):
+        names = [name for name, _ in pairs]
+        if len(set(names)) != len(names):
+            raise ValueError("a name is given twice in its header")
+
+    json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=unique)

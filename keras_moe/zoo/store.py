@@ -1,0 +1,165 @@
+"""Finds the files of published models and hands out their bytes, verified.
+
+A file is looked for in the folder that ships with the package, in the cache ``$KERAS_HOME/models/keras_moe``, and on
+the mirror that ``KERAS_MOE_MIRROR`` names. Its size and sha256 are checked on every load, on the very bytes that are
+returned: what a parser sees is what was checked. ``KERAS_MOE_OFFLINE=1`` forbids the mirror.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import pathlib
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import keras
+
+from keras_moe.weights import write_bytes
+from keras_moe.zoo.card import check_name
+
+_CHUNK = 1 << 16
+_TIMEOUT = 30.0
+_DAY = 24 * 3600.0
+
+
+class IntegrityError(ValueError):
+    """The bytes of a file are not those its card names."""
+
+
+def published_folder():
+    """The folder of the published models: inside an installed package, or ``zoo`` at the root of a checkout."""
+    here = pathlib.Path(__file__).parent
+    installed = here / "published"
+    return installed if installed.is_dir() else here.parents[1] / "zoo"
+
+
+def cache_path(name, file):
+    """Where the cache keeps a ``File`` of the model ``name``. It need not exist."""
+    check_name(name)
+    home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
+    return pathlib.Path(home) / "models" / "keras_moe" / name / file.sha256[:12] / file.name
+
+
+def fetch(name, file):
+    """The content of a published file.
+
+    Args:
+        name: str, the model's name.
+        file: a ``File`` of its card.
+
+    Returns:
+        bytes whose size and sha256 are those of ``file``.
+
+    Raises:
+        ValueError: a name that is not a plain name, or a ``KERAS_MOE_MIRROR`` that is not a URL.
+        IntegrityError: the file is there and is another, or the mirror sent another. A bad file of the cache is
+            removed, and fetched anew once where there is a mirror.
+        FileNotFoundError: it is nowhere, and there is no mirror or ``KERAS_MOE_OFFLINE`` is set.
+        ConnectionError: the mirror did not answer with the file.
+        OSError: the cache cannot be written.
+    """
+    cached, shipped = cache_path(name, file), published_folder() / name / file.name
+    if shipped.exists():
+        return _verified(_read(shipped, file), file, shipped, "Install keras-moe anew, or restore the file.")
+    mirror = _mirror()
+    try:
+        return _verified(_read(cached, file), file, cached, "It was removed; set KERAS_MOE_MIRROR to fetch it anew.")
+    except IntegrityError:
+        with _explained(cached):
+            cached.unlink(missing_ok=True)
+        if mirror is None:
+            raise
+    except (FileNotFoundError, NotADirectoryError):
+        if mirror is None:
+            raise FileNotFoundError(
+                f"{name}/{file.name} ({file.size} bytes, sha256 {file.sha256}) is not on this machine. Put it at "
+                f"{cached}, or set KERAS_MOE_MIRROR to the URL of a folder that holds {name}/{file.name}, with "
+                "KERAS_MOE_OFFLINE unset."
+            ) from None
+    return _into_cache(f"{mirror}/{name}/{file.name}", file, cached)
+
+
+def _mirror():
+    url = os.environ.get("KERAS_MOE_MIRROR", "").rstrip("/")
+    if not url or os.environ.get("KERAS_MOE_OFFLINE", "0") not in ("", "0"):
+        return None
+    if not url.startswith(("https://", "http://", "file:///")):
+        raise ValueError(f"KERAS_MOE_MIRROR must start with https://, http:// or file:///. Received: {url!r}")
+    return url
+
+
+def _read(path, file):
+    with open(path, "rb") as stream:
+        return stream.read(file.size + 1)
+
+
+def _verified(data, file, source, remedy):
+    digest = hashlib.sha256(data).hexdigest()
+    if len(data) == file.size and digest == file.sha256:
+        return data
+    received = f"{len(data)} bytes, sha256 {digest}" if len(data) <= file.size else f"more than {file.size} bytes"
+    raise IntegrityError(
+        f"{source} is not the file its card names. Expected: {file.size} bytes, sha256 {file.sha256}. "
+        f"Received: {received}. {remedy}"
+    )
+
+
+def _into_cache(url, file, cached):
+    with _explained(cached):
+        cached.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(cached.parent)
+    data = _verified(_download(url, file), file, url, "Nothing was kept. Try again, or set another KERAS_MOE_MIRROR.")
+    with _explained(cached):
+        # A temporary file of its own, then one rename: processes that race here all end with the whole file.
+        write_bytes(cached, data)
+    return data
+
+
+def _download(url, file):
+    """At most one byte more than the file should have: enough to tell that it is too long."""
+    data, progress = bytearray(), _progress(url, file.size)
+    try:
+        with urllib.request.build_opener(_SameHost).open(url, timeout=_TIMEOUT) as response:
+            while chunk := response.read(min(_CHUNK, file.size + 1 - len(data))):
+                data += chunk
+                progress(min(len(data), file.size))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ConnectionError(f"{url} could not be fetched: {error}. Is KERAS_MOE_MIRROR right?") from error
+    return bytes(data)
+
+
+def _progress(url, size):
+    if not keras.config.is_interactive_logging_enabled():
+        return lambda received: None
+    print(f"Downloading {url}")
+    return keras.utils.Progbar(size, unit_name="byte").update
+
+
+def _sweep(folder):
+    """Removes what a killed process left behind; a day is longer than any write takes."""
+    for part in folder.glob("*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _DAY:
+                part.unlink()
+
+
+@contextlib.contextmanager
+def _explained(cached):
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.strerror}; set KERAS_HOME to a folder that can be written"
+        raise OSError(error.errno, f"The cache cannot be written: {reason}", str(cached)) from error
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """The user chose the mirror and nobody else: no redirect to another host, none from https to http."""
+
+    def redirect_request(self, request, response, code, message, headers, url):
+        before, after = urllib.parse.urlsplit(request.full_url), urllib.parse.urlsplit(url)
+        if after.hostname != before.hostname or after.scheme not in (before.scheme, "https"):
+            raise urllib.error.URLError(f"redirect to {url} refused")
+        return super().redirect_request(request, response, code, message, headers, url)

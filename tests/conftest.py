@@ -1,0 +1,24 @@
+"""Every test runs on the backend that KERAS_BACKEND names; CI runs the suite once on each of the three."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
+import keras
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Names, seeds and policies do not leak from one test to the next."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def backend():
+    return keras.backend.backend()

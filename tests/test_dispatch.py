@@ -1,0 +1,203 @@
+"""All dispatchers compute the same sum, and only the chosen experts work."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_moe.layers import ExpertBank
+from keras_moe.layers.dispatch import dense, dispatch, gathered, guarded
+
+DISPATCHERS = {"dense": dense, "guarded": guarded, "dispatch": dispatch}
+JAX = keras.backend.backend() == "jax"
+if JAX:
+    from keras_moe.layers.dispatch_jax import looped
+
+    DISPATCHERS["looped"] = looped
+else:
+    DISPATCHERS["gathered"] = gathered
+
+# Expert k maps x to (k + 1) x + k.
+X = [[1, 2], [3, 4], [5, 6], [7, 8]]
+W = [[1, 0, 0], [0, 0.5, 0.5], [0, 0, 0], [0.25, 0, 0.75]]
+Y = [[1, 2], [9, 11.5], [0, 0], [19, 21.5]]
+
+
+def affine_experts(count=3):
+    experts = []
+    for k in range(count):
+        expert = keras.layers.Dense(2)
+        expert.build((None, 2))
+        expert.set_weights([np.eye(2) * (k + 1), np.full(2, k)])
+        experts.append(expert)
+    return experts
+
+
+def conv_experts(count=3, size=6):
+    def expert(k):
+        inputs = keras.Input((size, size, 2))
+        x = keras.layers.Conv2D(4, 3, 2, "same", name=f"conv_{k}")(inputs)
+        x = keras.layers.BatchNormalization(name=f"bn_{k}")(x)
+        return keras.Model(inputs, keras.layers.ReLU()(x))
+
+    return [expert(k) for k in range(count)]
+
+
+def tensors(*arrays):
+    return [ops.convert_to_tensor(np.asarray(a, "float32")) for a in arrays]
+
+
+def run(dispatcher, experts, x, w):
+    return ops.convert_to_numpy(dispatcher(experts, *tensors(x, w)))
+
+
+@pytest.mark.parametrize("name", DISPATCHERS)
+def test_hand_computed(name):
+    np.testing.assert_allclose(run(DISPATCHERS[name], affine_experts(), X, W), Y, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", DISPATCHERS)
+@pytest.mark.parametrize("n", [1, 2, 7, 41, 100])
+@pytest.mark.parametrize("case", ["top1", "top2", "all", "one expert", "nobody"])
+def test_equals_dense(name, n, case):
+    rng = np.random.default_rng(n)
+    x, w = rng.normal(size=(n, 6, 6, 2)), np.zeros((n, 3))
+    if case == "one expert":
+        w[:, 1] = 1
+    elif case != "nobody":
+        for row in w:
+            chosen = rng.choice(3, {"top1": 1, "top2": 2, "all": 3}[case], replace=False)
+            row[chosen] = rng.random(len(chosen)) + 0.1
+    experts = conv_experts()
+    expected = run(dense, experts, x, w)
+    np.testing.assert_allclose(run(DISPATCHERS[name], experts, x, w), expected, atol=1e-5)
+    if case == "nobody":
+        assert not expected.any()
+
+
+@pytest.mark.parametrize("name", [n for n in DISPATCHERS if n != "dense"])
+def test_empty_batch(name):
+    assert run(DISPATCHERS[name], conv_experts(), np.zeros((0, 6, 6, 2)), np.zeros((0, 3))).shape == (0, 3, 3, 4)
+
+
+@pytest.mark.parametrize("name", DISPATCHERS)
+def test_nan_weights_poison_their_row_only(name):
+    w = np.array(W)
+    w[1] = np.nan
+    y = run(DISPATCHERS[name], affine_experts(), X, w)
+    assert np.isnan(y[1]).all()
+    np.testing.assert_allclose(np.delete(y, 1, 0), np.delete(Y, 1, 0), atol=1e-6)
+
+
+def test_a_broken_image_stays_in_its_row():
+    x = np.array(X, "float32")
+    x[0] = np.nan
+    y = run(dispatch, affine_experts(), x, W)
+    assert np.isnan(y[0]).all()
+    np.testing.assert_allclose(y[1:], Y[1:], atol=1e-6)
+
+
+def test_unchosen_experts_do_no_work():
+    """The bank calls an expert only for the rows that chose it: counted in rows, on the live path of each backend."""
+    seen = {0: 0, 1: 0, 2: 0}
+
+    class Counting(keras.layers.Layer):
+        def __init__(self, k):
+            super().__init__()
+            self.k = k
+            self.supports_jit = False
+
+        def call(self, x):
+            _record(seen, self.k, x)
+            return x
+
+        def compute_output_shape(self, input_shape):
+            return input_shape
+
+    bank = ExpertBank([Counting(k) for k in range(3)])
+    w = np.zeros((40, 3), "float32")
+    w[:10, 0] = 1
+    w[10:, 1] = 1
+    ops.convert_to_numpy(bank(*tensors(np.ones((40, 2)), w)))
+    spare = 3 if JAX else 0  # a tile of 4 may carry up to 3 repeated rows
+    assert 10 <= seen[0] <= 10 + spare
+    assert 30 <= seen[1] <= 30 + spare
+    assert seen[2] == 0
+
+
+def _record(seen, k, x):
+    if not JAX:
+        seen[k] += int(x.shape[0])
+        return
+    import jax
+
+    jax.debug.callback(lambda: seen.__setitem__(k, seen[k] + x.shape[0]))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_gradients_flow_to_features_and_weights(training, backend):
+    """d(sum y)/dw[n, k] = sum expert_k(x[n]) for chosen pairs; checked by hand for the row (0, .5, .5)."""
+    if backend == "jax" and not training:
+        pytest.skip("documented: the inference loop on JAX has no reverse-mode gradient")
+    experts = affine_experts()
+
+    def total(x, w):
+        return ops.sum(dispatch(experts, x, w, training=training))
+
+    dx, dw = _gradients(total, *tensors(X, W))
+    np.testing.assert_allclose(dx[1], [0.5 * 2 + 0.5 * 3] * 2, atol=1e-5)
+    np.testing.assert_allclose(dw[1, 1:], [7 + 9, 11 + 14], atol=1e-5)
+    np.testing.assert_allclose(dx[2], [0, 0], atol=1e-6)
+
+
+def _gradients(f, x, w):
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch([x, w])
+            y = f(x, w)
+        return [tf.convert_to_tensor(g).numpy() for g in tape.gradient(y, [x, w])]
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [np.asarray(g) for g in jax.grad(f, (0, 1))(x, w)]
+    x, w = x.requires_grad_(), w.requires_grad_()
+    f(x, w).backward()
+    return [x.grad.numpy(), w.grad.numpy()]
+
+
+def test_inside_jit():
+    bank = ExpertBank(affine_experts())
+    bank(*tensors(X, W))
+    x, w = tensors(X, W)
+    np.testing.assert_allclose(ops.convert_to_numpy(_jit(bank)(x, w)), Y, atol=1e-6)
+
+
+def _jit(f):
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(lambda x, w: f(x, w))
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(lambda x, w: f(x, w))
+    return f  # PyTorch runs eagerly
+
+
+@pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_bfloat16"])
+def test_low_precision(policy):
+    bank = ExpertBank(affine_experts(), dtype=policy)
+    y = bank(*tensors(X, W))
+    assert keras.backend.standardize_dtype(y.dtype) == bank.compute_dtype
+    np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(y, "float32")), Y, rtol=0.02)
+
+
+def test_wrong_weights_are_refused():
+    with pytest.raises(ValueError, match=r"one column per expert.*\(None, 2\)"):
+        ExpertBank(affine_experts())(keras.KerasTensor((None, 2)), keras.KerasTensor((None, 2)))
+    with pytest.raises(ValueError, match="output shapes must be equal"):
+        ExpertBank([keras.layers.Dense(2), keras.layers.Dense(3)])(*tensors(X, np.ones((4, 2))))
+    with pytest.raises(ValueError, match="at least one layer"):
+        ExpertBank([])

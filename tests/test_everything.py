@@ -1,0 +1,129 @@
+"""What a Keras user expects of any layer and model, over the one list of them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from descriptors import LAYERS, MODELS
+from keras import ops
+
+BOTH = [*LAYERS, *MODELS]
+each = pytest.mark.parametrize("d", BOTH, ids=lambda d: d.name)
+each_model = pytest.mark.parametrize("d", MODELS, ids=lambda d: d.name)
+
+
+def arrays(d, n=6):
+    rng = np.random.default_rng(0)
+    return [rng.random((n, *shape)).astype("float32") for shape in d.shapes]
+
+
+def call(layer, d, inputs, **kwargs):
+    inputs = [ops.convert_to_tensor(x) for x in inputs]
+    return layer(inputs, **kwargs) if d.is_list else layer(*inputs, **kwargs)
+
+
+def numpy(x):
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
+
+
+@each
+def test_number_of_weights(d):
+    layer = d.create()
+    call(layer, d, arrays(d))
+    assert len(layer.weights) == d.weights
+    assert len({w.path for w in layer.weights}) == d.weights
+
+
+@each
+def test_config_round_trip(d):
+    layer = d.create()
+    call(layer, d, arrays(d))
+    config = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
+    assert keras.saving.serialize_keras_object(again) == config
+    call(again, d, arrays(d))
+    again.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(numpy(call(again, d, arrays(d))), numpy(call(layer, d, arrays(d))))
+
+
+@each
+def test_symbolic_call_tells_shape_and_dtype(d):
+    symbolic = [keras.KerasTensor((None, *shape)) for shape in d.shapes]
+    layer = d.create()
+    spec = layer(symbolic) if d.is_list else layer(*symbolic)
+    y = call(layer, d, arrays(d))
+    assert spec.shape[0] is None
+    assert tuple(spec.shape[1:]) == tuple(y.shape[1:])
+    assert keras.backend.standardize_dtype(spec.dtype) == keras.backend.standardize_dtype(y.dtype)
+
+
+@each
+@pytest.mark.parametrize("policy", ["float16", "mixed_bfloat16", "float64"])
+def test_dtype_policy(d, policy):
+    if policy == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX has no float64 unless it is switched on")
+    layer = d.create(dtype=policy)
+    y = call(layer, d, arrays(d))
+    is_model = isinstance(layer, keras.Model)
+    assert keras.backend.standardize_dtype(y.dtype) == ("float32" if is_model else layer.compute_dtype)
+    assert np.isfinite(numpy(y)).all()
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@each_model
+def test_keras_file_round_trip(d, tmp_path):
+    model = d.create()
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert type(again) is type(model)
+    np.testing.assert_array_equal(again.predict(*arrays(d), verbose=0), model.predict(*arrays(d), verbose=0))
+
+
+@each_model
+@pytest.mark.parametrize("suffix", ["weights.h5", "safetensors"])
+def test_weights_round_trip(d, suffix, tmp_path):
+    from keras_moe.weights import load_weights, save_weights
+
+    model, again, path = d.create(), d.create(), tmp_path / f"model.{suffix}"
+    if suffix == "safetensors":
+        save_weights(model, path)
+        load_weights(again, path)
+    else:
+        model.save_weights(path)
+        again.load_weights(path)
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@each_model
+@pytest.mark.parametrize("n", [1, 2, 33])
+def test_call_predict_and_batches_agree(d, n):
+    model, (x,) = d.create(), arrays(d, n)
+    eager = numpy(model(ops.convert_to_tensor(x)))
+    np.testing.assert_allclose(model.predict(x, verbose=0), eager, atol=1e-5)
+    np.testing.assert_allclose(model.predict(x, batch_size=1, verbose=0), eager, atol=1e-5)
+
+
+@each_model
+def test_fits_and_every_trainable_part_moves(d):
+    model = d.create()
+    before = [w.copy() for w in model.get_weights()]
+    model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+    x, y = np.random.default_rng(1).random((64, 8, 8, 3)) * 255, np.arange(64) % 5
+    model.fit(x, y, batch_size=32, epochs=2, verbose=0)
+    moved = {w.path.split("/")[0] for w, b in zip(model.weights, before, strict=True) if not np.array_equal(w, b)}
+    assert {name.split("_")[0] for name in moved} >= ({"stem", "gate", "branch"} if model.gate else {"stem", "stage0"})
+
+
+@each_model
+def test_any_input_size_and_headless(d):
+    model = d.create(input_shape=(None, None, 3), include_top=False) if "logits" not in d.name else d.create()
+    if "logits" in d.name:
+        with pytest.raises(ValueError, match="without the head"):
+            d.create(include_top=False)
+        return
+    for size in (8, 13):
+        assert len(model(np.zeros((2, size, size, 3), "float32")).shape) == 4
+    pooled = d.create(include_top=False, pooling="avg")
+    assert len(pooled.output_shape) == 2

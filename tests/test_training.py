@@ -1,0 +1,216 @@
+"""Frozen means frozen; a killed run ends where an uninterrupted one does."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from descriptors import HYDRA
+
+from keras_moe.models import Classifier, HydraNet
+from keras_moe.training import Checkpoint, ImageBatches, Recipe, Stage, partition_classes, run_stages, supervised
+from keras_moe.training.batches import flip_and_crop
+from keras_moe.weights import read_tensors
+
+RNG = np.random.default_rng(0)
+DATA = (RNG.integers(0, 256, (64, 8, 8, 3)).astype("uint8"), RNG.integers(0, 5, 64))
+GROUPS = np.array([0, 1, 2, 0, 1])
+
+
+def hydra():
+    return HydraNet(**HYDRA, classifier_activation=None)
+
+
+def stage(model, parts=None, name="joint", epochs=1, **kwargs):
+    recipe = Recipe(epochs, batch_size=32, warmup=0.5, **kwargs)
+    return supervised(model, recipe, DATA, DATA, GROUPS if model.gate else None, name=name, parts=parts)
+
+
+def content(layers):
+    return {w.path: np.array(keras.ops.convert_to_numpy(w)).tobytes() for layer in layers for w in layer.weights}
+
+
+@pytest.mark.parametrize("trained", ["stem", "gate", "branches", "combiner"])
+def test_frozen_parts_keep_their_bytes(trained, tmp_path):
+    """BatchNorm's moving statistics included, while the one part that learns does change."""
+    model = hydra()
+    before = {part: content(layers) for part, layers in model.parts.items()}
+    run_stages(model, [stage(model, (trained,), epochs=2)], tmp_path, verbose=0)
+    after = {part: content(layers) for part, layers in model.parts.items()}
+    assert {part for part in before if before[part] != after[part]} == {trained}
+    statistics = [path for path in before[trained] if "moving" in path]
+    assert all(before[trained][path] != after[trained][path] for path in statistics)
+
+
+def test_stages_follow_each_other_with_fresh_optimizers(tmp_path):
+    model, made = hydra(), []
+
+    def optimizer():
+        made.append(keras.optimizers.SGD(0.01))
+        return made[-1]
+
+    stages = [stage(model, ("stem",), "one", 2), stage(model, ("gate", "combiner"), "two", 1)]
+    stages = [Stage(**{**vars(s), "optimizer": optimizer}) for s in stages]
+    history = run_stages(model, stages, tmp_path, verbose=0)
+    assert {name: len(logs) for name, logs in history.items()} == {"one": 2, "two": 1}
+    assert [int(o.iterations) for o in made] == [4, 2]
+    assert not model.get_layer("stem").trainable
+    assert model.get_layer("gate").trainable
+
+
+def test_gate_usage_is_logged(tmp_path):
+    model = hydra()
+    (logs,) = run_stages(model, [stage(model)], tmp_path, verbose=0)["joint"]
+    usage = [logs[f"usage_{k}"] for k in range(3)]
+    assert sum(usage) == pytest.approx(2)
+    assert logs["usage_min"] == min(usage)
+    assert {"class_accuracy", "gate_accuracy", "val_class_accuracy", "val_gate_loss"} <= set(logs)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    model = hydra()
+    first = run_stages(model, [stage(model)], tmp_path, verbose=0)
+    weights = content(model.layers)
+    again = hydra()
+    assert run_stages(again, [stage(again)], tmp_path, verbose=0) == first
+    assert content(again.layers) == weights
+
+
+SCRIPT = """
+import sys; sys.path.insert(0, {tests!r})
+import keras
+from test_training import *
+keras.utils.set_random_seed(1)
+model = hydra()
+stages = [stage(model, ("stem", "combiner"), "one", 2), stage(model, None, "two", 3, seed=5)]
+run_stages(model, stages, sys.argv[1], verbose=0)
+"""
+
+
+def _start(folder):
+    script = SCRIPT.format(tests=str(pathlib.Path(__file__).parent))
+    return subprocess.Popen([sys.executable, "-c", script, str(folder)], stderr=subprocess.DEVNULL, env=os.environ)
+
+
+@pytest.mark.parametrize("kill_at", [("one", 1), ("two", 1)])
+def test_killed_and_resumed_is_as_if_never_killed(kill_at, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    process, run = _start(whole), _start(cut)
+    checkpoint = Checkpoint(cut)
+    while run.poll() is None:
+        progress = checkpoint.progress()
+        if progress and (progress["stage"], progress["epoch"]) >= kill_at:
+            run.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.005)
+    assert run.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    progress = checkpoint.progress()
+    assert (progress["stage"], progress["epoch"]) < ("two", 3)
+    assert _start(cut).wait() == 0
+    assert process.wait() == 0
+    expected, resumed = read_tensors(Checkpoint(whole).path), read_tensors(checkpoint.path)
+    assert expected.keys() == resumed.keys()
+    for name in expected:
+        np.testing.assert_array_equal(resumed[name], expected[name], err_msg=name)
+    assert Checkpoint(whole).progress()["history"].keys() == checkpoint.progress()["history"].keys()
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    model = hydra()
+    run_stages(model, [stage(model, name="one")], tmp_path, verbose=0)
+    with pytest.raises(ValueError, match="stage 'one', not one of"):
+        run_stages(model, [stage(model, name="other")], tmp_path, verbose=0)
+    other = HydraNet(**{**HYDRA, "branches": 4}, classifier_activation=None)
+    with pytest.raises(ValueError, match="do not fit the model; nothing was loaded"):
+        run_stages(other, [stage(other, name="one", epochs=2)], tmp_path, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": ("trunk",)}, "must name parts of"),
+        ({"train": ()}, "must name parts of"),
+        ({"losses": {"depth": "mse"}}, "are for 'class' and 'gate'"),
+        ({"losses": {}}, "are for 'class' and 'gate'"),
+    ],
+)
+def test_wrong_stages(change, message, tmp_path):
+    model = hydra()
+    with pytest.raises(ValueError, match=message):
+        run_stages(model, [Stage(**{**vars(stage(model)), **change})], tmp_path)
+    with pytest.raises(ValueError, match="distinct names"):
+        run_stages(model, [stage(model), stage(model)], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dense_network_trains_by_the_same_recipe(tmp_path):
+    model = Classifier(input_shape=(8, 8, 3), alpha=0.5, backbone="resnet8", classes=5, classifier_activation=None)
+    (logs,) = run_stages(model, [stage(model)], tmp_path, verbose=0)["joint"]
+    assert "usage_min" not in logs
+
+
+def test_partition_is_balanced_and_finds_clusters():
+    centres = np.array([[0, 0], [10, 0], [0, 10]])
+    wanted = np.array([0, 1, 2, 1, 0, 2, 2, 1, 0])
+    labels = np.repeat(np.arange(9), 20)
+    features = centres[wanted[labels]] + np.random.default_rng(0).normal(size=(180, 2))
+    groups = partition_classes(features, labels, 3)
+    np.testing.assert_array_equal(groups, wanted)
+
+
+def test_partition_never_overfills_a_group():
+    features, labels = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 10
+    for groups in (1, 3, 4, 10):
+        counts = np.bincount(partition_classes(features, labels, groups), minlength=groups)
+        assert counts.max() <= -(-10 // groups)
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "groups", "message"),
+    [
+        (np.zeros((4, 2)), [0, 1, 2], 2, r"features \(n, d\) and labels \(n,\)"),
+        (np.zeros((3, 2)), [0, 1, 3], 2, r"none of classes \[2\]"),
+        (np.full((3, 2), np.nan), [0, 1, 2], 2, "must be finite"),
+        (np.zeros((3, 2)), [0, 1, 2], 4, "1…3, the number of classes. Received: groups=4"),
+    ],
+)
+def test_partition_refuses(features, labels, groups, message):
+    with pytest.raises(ValueError, match=message):
+        partition_classes(features, np.array(labels), groups)
+
+
+def test_batches_depend_on_seed_and_epoch_alone():
+    images = np.arange(40 * 4 * 4 * 3, dtype="uint8").reshape(40, 4, 4, 3)
+    one, two = (ImageBatches(images, np.arange(40), 16, pad=1, seed=3) for _ in range(2))
+    for _ in range(3):
+        one.on_epoch_end()
+    two.epoch = 3
+    for (a, b), (c, d) in zip((one[i] for i in range(2)), (two[i] for i in range(2)), strict=True):
+        np.testing.assert_array_equal(a, c)
+        np.testing.assert_array_equal(b, d)
+    two.epoch = 4
+    assert not np.array_equal(one[0][1], two[0][1])
+    assert len(one) == 2
+
+
+def test_augmentation_by_hand():
+    image = np.arange(9).reshape(1, 3, 3, 1)
+
+    class Fixed:
+        def integers(self, low, high, size):
+            return np.full(size, 1)  # no shift: the pad is 1
+
+        def random(self, size):
+            return np.full(size, 0.9)  # flip
+
+    np.testing.assert_array_equal(flip_and_crop(image, 1, Fixed())[0, :, :, 0], [[2, 1, 0], [5, 4, 3], [8, 7, 6]])
+
+
+def test_too_few_images():
+    with pytest.raises(ValueError, match="at least one batch of 128"):
+        ImageBatches(DATA[0], DATA[1])
