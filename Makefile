@@ -20,10 +20,10 @@ lint: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.cards --check
+	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.document --check
 
 cards: $(VENV)/test-ready
-	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.cards
+	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.document
 
 $(VENV)/python-ready:
 	$(PYTHON) -m venv $(VENV)

@@ -48,7 +48,9 @@ def main():
     arguments = parser.parse_args()
 
     print(f"{keras.backend.backend()}: images/s, median of {arguments.rounds} rounds")
-    print(f"{'K':>3} {'n':>4} {'k':>2} {'dense':>8} {'ideal':>8} {'routed':>8} {'routed/dense':>13} {'routed/ideal':>13}")
+    print(
+        f"{'K':>3} {'n':>4} {'k':>2} {'dense':>8} {'ideal':>8} {'routed':>8} {'routed/dense':>13} {'routed/ideal':>13}"
+    )
     for count in arguments.experts:
         config = {**zoo.card("hydranet_cifar100").config, "branches": count}
         bank = HydraNet(**config).bank

@@ -128,7 +128,9 @@ def _predict(arguments):
             failures = _fail(str(error), 1)
     if not images:
         return failures
-    found = classify(zoo.load(card.name), card.name, np.stack(list(images.values())), min(arguments.top, len(card.classes)))
+    found = classify(
+        zoo.load(card.name), card.name, np.stack(list(images.values())), min(arguments.top, len(card.classes))
+    )
     if arguments.json:
         _print_json([{"image": path, **dataclasses.asdict(result)} for path, result in zip(images, found, strict=True)])
     else:

@@ -41,7 +41,9 @@ def _experts(axes, result, experts):
     bars = axes.bar(range(experts), weights, color="tab:orange")
     axes.bar_label(bars, [f"{w:.2f}" if w else "off" for w in weights], padding=2)
     ran = sum(w != 0 for w in weights)
-    axes.set(title=f"{ran} of {experts} branches ran", ylim=(0, 1.15), yticks=(), xticks=range(experts), xlabel="branch")
+    axes.set(
+        title=f"{ran} of {experts} branches ran", ylim=(0, 1.15), yticks=(), xticks=range(experts), xlabel="branch"
+    )
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 

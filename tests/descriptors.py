@@ -34,9 +34,13 @@ TINY = {"input_shape": (8, 8, 3), "alpha": 0.5, "backbone": "resnet8", "classes"
 HYDRA = {**TINY, "branches": 3, "gate_filters": 8}
 
 MODELS = [
-    Descriptor("hydranet", lambda **kw: models.HydraNet(**{**HYDRA, **kw}), ((8, 8, 3),), 99),
-    Descriptor("hydranet_top1", lambda **kw: models.HydraNet(**{**HYDRA, "top_k": 1, **kw}), ((8, 8, 3),), 99),
-    Descriptor("hydranet_logits", lambda **kw: models.HydraNet(**{**HYDRA, "combine": "logits", **kw}), ((8, 8, 3),), 103),
-    Descriptor("hydranet_litenet", lambda **kw: models.HydraNet(**{**HYDRA, "backbone": "litenet", **kw}), ((8, 8, 3),), 188),
+    Descriptor("hydranet", lambda **kw: models.HydraNet(**{**HYDRA, **kw}), ((8, 8, 3),), 85),
+    Descriptor("hydranet_top1", lambda **kw: models.HydraNet(**{**HYDRA, "top_k": 1, **kw}), ((8, 8, 3),), 85),
+    Descriptor(
+        "hydranet_logits", lambda **kw: models.HydraNet(**{**HYDRA, "combine": "logits", **kw}), ((8, 8, 3),), 89
+    ),
+    Descriptor(
+        "hydranet_litenet", lambda **kw: models.HydraNet(**{**HYDRA, "backbone": "litenet", **kw}), ((8, 8, 3),), 180
+    ),
     Descriptor("classifier", lambda **kw: models.Classifier(**{**TINY, **kw}), ((8, 8, 3),), 47),
 ]

@@ -39,9 +39,9 @@ def test_number_of_weights(d):
 def test_config_round_trip(d):
     layer = d.create()
     call(layer, d, arrays(d))
-    config = keras.saving.serialize_keras_object(layer)
-    again = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
-    assert keras.saving.serialize_keras_object(again) == config
+    config = json.dumps(keras.saving.serialize_keras_object(layer))
+    again = keras.saving.deserialize_keras_object(json.loads(config))
+    assert json.dumps(keras.saving.serialize_keras_object(again)) == config
     call(again, d, arrays(d))
     again.set_weights(layer.get_weights())
     np.testing.assert_array_equal(numpy(call(again, d, arrays(d))), numpy(call(layer, d, arrays(d))))

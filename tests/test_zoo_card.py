@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny_zoo import example_card, pinned
 
 from keras_moe.zoo import records
-from keras_moe.zoo.card import WEIGHTS, check_name, read_card, write_card
+from keras_moe.zoo.model_card import WEIGHTS, check_name, read_card, write_card
 
 GOLDEN = """\
 name = "tiny"

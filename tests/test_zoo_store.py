@@ -16,7 +16,7 @@ import pytest
 from tiny_zoo import pinned
 
 from keras_moe.zoo import store
-from keras_moe.zoo.card import File
+from keras_moe.zoo.model_card import File
 
 DATA = bytes(range(256)) * 4
 FILE = pinned("weights.safetensors", DATA)
@@ -233,7 +233,9 @@ def test_mirror_that_is_a_broken_url(url, monkeypatch):
         store.fetch("tiny", FILE)
 
 
-@pytest.mark.parametrize("url", ["http://", "ftp://host", "/tmp", "host", "file://host/x", "data:,x", "javascript://x", "HTTP:x"])
+@pytest.mark.parametrize(
+    "url", ["http://", "ftp://host", "/tmp", "host", "file://host/x", "data:,x", "javascript://x", "HTTP:x"]
+)
 def test_mirror_that_is_no_url(url, monkeypatch):
     monkeypatch.setenv("KERAS_MOE_MIRROR", url)
     with pytest.raises(ValueError, match="KERAS_MOE_MIRROR must start with"):
@@ -290,7 +292,9 @@ def test_corrupted_cache_met_by_many_threads(mirror, cached):
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_sigkill_during_a_download_leaves_no_file(mirror, home):
     mirror.go_on.clear()
-    script = f"from keras_moe.zoo.store import fetch; from keras_moe.zoo.card import File; fetch('tiny', {FILE!r})"
+    script = (
+        f"from keras_moe.zoo.store import fetch; from keras_moe.zoo.model_card import File; fetch('tiny', {FILE!r})"
+    )
     process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "KERAS_BACKEND": "numpy"})
     deadline = time.monotonic() + 60
     while not mirror.asked and process.poll() is None and time.monotonic() < deadline:

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_moe import models
 from keras_moe.weights import save_weights
-from keras_moe.zoo.card import WEIGHTS, Card, Data, File, Input, Metric, write_card
+from keras_moe.zoo.model_card import WEIGHTS, Card, Data, File, Input, Metric, write_card
 
 CONFIG = {
     "input_shape": (8, 8, 3),

@@ -58,9 +58,7 @@ def guarded(experts, x, weights, training=False):
 
     def run(k):
         chosen = ops.any(ops.not_equal(weights[:, k], 0))
-        return ops.cond(
-            chosen, lambda: _weighted(experts[k](x, training=training), weights[:, k]), lambda: zeros
-        )
+        return ops.cond(chosen, lambda: _weighted(experts[k](x, training=training), weights[:, k]), lambda: zeros)
 
     return sum(run(k) for k in range(len(experts)))
 
@@ -81,12 +79,19 @@ def _run_rows(expert, x, weight, index, training):
     return ops.cond(
         ops.shape(index)[0] > 0,
         lambda: _weighted(expert(ops.take(x, index, axis=0), training=training), ops.take(weight, index)),
-        lambda: _zeros(expert, x, 0),
+        lambda: _zeros(expert, x, 0) + (_no_gradient(expert) if training else 0),
     )
 
 
+def _no_gradient(expert):
+    # PyTorch gives no gradient at all, not zeros, to what took no part, and Keras warns of it at every step.
+    if keras.backend.backend() != "torch":
+        return 0
+    return 0 * sum(ops.sum(v.value) for v in expert.trainable_variables)
+
+
 def _weighted(y, weight):
-    return y * ops.reshape(weight, (-1,) + (1,) * (len(y.shape) - 1))
+    return ops.cast(y, weight.dtype) * ops.reshape(weight, (-1,) + (1,) * (len(y.shape) - 1))
 
 
 def _zeros(expert, x, rows):

@@ -4,7 +4,10 @@ import jax
 import jax.numpy as jnp
 import keras
 
-LARGE, SMALL = 32, 4  # rows per round: large tiles run near full speed, small ones waste little (benchmarks/dispatch.py)
+LARGE, SMALL = (
+    32,
+    4,
+)  # rows per round: large tiles run near full speed, small ones waste little (benchmarks/dispatch.py)
 
 
 def looped(experts, x, weights):
@@ -40,7 +43,7 @@ def _tiles(expert, x, weight, rows, size, start, y):
         seat = at + jnp.arange(size)
         row = order[jnp.minimum(seat, len(order) - 1)]
         value = jnp.where(seat < count, weight[row], 0).astype(y.dtype)
-        output = expert(x[row], training=False)
+        output = expert(x[row], training=False).astype(y.dtype)
         taken = (seat < count).reshape(-1, *(1,) * (output.ndim - 1))
         return at + size, y.at[row].add(jnp.where(taken, output * value.reshape(taken.shape), 0))
 

@@ -43,7 +43,9 @@ class TopKGate(keras.layers.Layer):
     def __init__(self, k=1, train_k=None, temperature=1.0, noise=0.0, drop_below=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
         _check("k", k, isinstance(k, int) and k >= 1, "an int >= 1")
-        _check("train_k", train_k, train_k is None or (isinstance(train_k, int) and train_k >= 1), "None or an int >= 1")
+        _check(
+            "train_k", train_k, train_k is None or (isinstance(train_k, int) and train_k >= 1), "None or an int >= 1"
+        )
         _check("temperature", temperature, temperature > 0, "a float > 0")
         _check("noise", noise, noise >= 0, "a float >= 0")
         _check("drop_below", drop_below, 0 <= drop_below <= 1, "a float in [0, 1]")
@@ -104,9 +106,13 @@ class TopKGate(keras.layers.Layer):
 
 
 def _top(logits, k):
-    """Mask of the k largest, bool ``(..., experts)``."""
-    _, chosen = ops.top_k(logits, k)
-    return ops.any(ops.one_hot(chosen, logits.shape[-1], dtype="bool"), axis=-2)
+    """Mask of the k largest, bool ``(..., experts)``; of equal logits the first."""
+    # By rank instead of ``ops.top_k``, whose choice among equals differs from backend to backend.
+    mine, other = ops.expand_dims(logits, -1), ops.expand_dims(logits, -2)
+    index = ops.arange(logits.shape[-1])
+    earlier = ops.expand_dims(index, -2) < ops.expand_dims(index, -1)
+    ahead = ops.logical_or(other > mine, ops.logical_and(ops.equal(other, mine), earlier))
+    return ops.sum(ops.cast(ahead, "int32"), axis=-1) < k
 
 
 def _softmax(logits, mask):

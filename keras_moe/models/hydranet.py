@@ -140,7 +140,9 @@ class HydraNet(MoEModel):
         """
         if len(single.bank.experts) != 1:
             raise ValueError(f"Expected a HydraNet with one branch. Received: {len(single.bank.experts)} branches")
-        pairs = [(a, b) for part in ("stem", "combiner") for a, b in zip(single.parts[part], self.parts[part], strict=True)]
+        pairs = [
+            (a, b) for part in ("stem", "combiner") for a, b in zip(single.parts[part], self.parts[part], strict=True)
+        ]
         pairs += [(single.bank.experts[0], branch) for branch in self.bank.experts]
         for source, target in pairs:
             target.set_weights(source.get_weights())

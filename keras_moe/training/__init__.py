@@ -1,6 +1,7 @@
 """Staged training: partition the data, freeze, fit, checkpoint, resume."""
 
 from keras_moe.training.batches import ImageBatches as ImageBatches
+from keras_moe.training.budget import fit_drop_below as fit_drop_below
 from keras_moe.training.checkpoint import Checkpoint as Checkpoint
 from keras_moe.training.partition import partition_classes as partition_classes
 from keras_moe.training.stages import Stage as Stage
@@ -8,4 +9,3 @@ from keras_moe.training.stages import freeze_all_but as freeze_all_but
 from keras_moe.training.stages import run_stages as run_stages
 from keras_moe.training.supervised import Recipe as Recipe
 from keras_moe.training.supervised import supervised as supervised
-from keras_moe.training.budget import fit_drop_below as fit_drop_below

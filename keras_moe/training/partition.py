@@ -44,7 +44,9 @@ def _class_means(features, labels):
         raise ValueError("`features` must be finite. Received: NaN or infinity among them.")
     counts = np.bincount(labels)
     if not counts.all():
-        raise ValueError(f"Every class needs an image. Received: none of classes {np.flatnonzero(counts == 0).tolist()}")
+        raise ValueError(
+            f"Every class needs an image. Received: none of classes {np.flatnonzero(counts == 0).tolist()}"
+        )
     sums = np.zeros((len(counts), features.shape[1]))
     np.add.at(sums, labels, features)
     return sums / counts[:, None]

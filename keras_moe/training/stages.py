@@ -85,9 +85,7 @@ def _run(model, stage, done, history, checkpoint, callbacks, verbose):
     optimizer.build(network.trainable_variables)
     # TensorFlow's XLA trains these convolutions several times slower than its own kernels on a CPU.
     jit = False if keras.backend.backend() == "tensorflow" else "auto"
-    network.compile(
-        optimizer, stage.losses, loss_weights=stage.loss_weights, metrics=stage.metrics, jit_compile=jit
-    )
+    network.compile(optimizer, stage.losses, loss_weights=stage.loss_weights, metrics=stage.metrics, jit_compile=jit)
     if done:
         checkpoint.restore(model, optimizer)
     elif checkpoint.path.exists():

@@ -18,8 +18,8 @@ from keras import ops
 from keras_moe import models
 from keras_moe.weights import load_weights
 from keras_moe.zoo import store
-from keras_moe.zoo.card import TASKS, WEIGHTS, model_arguments, read_card
-from keras_moe.zoo.card import Card as Card
+from keras_moe.zoo.model_card import TASKS, WEIGHTS, model_arguments, read_card
+from keras_moe.zoo.model_card import Card as Card
 from keras_moe.zoo.store import IntegrityError as IntegrityError
 
 # Layers whose name ends in "predictions" are those that depend on the number of classes.

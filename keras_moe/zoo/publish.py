@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_moe.weights import load_weights, save_weights, write_bytes, write_tensors
-from keras_moe.zoo.card import Card, File, Metric, write_card
+from keras_moe.zoo.model_card import Card, File, Metric, write_card
 
 
 @dataclasses.dataclass(frozen=True)

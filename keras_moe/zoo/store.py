@@ -18,7 +18,7 @@ import urllib.request
 import keras
 
 from keras_moe.weights import write_bytes
-from keras_moe.zoo.card import check_name
+from keras_moe.zoo.model_card import check_name
 
 _CHUNK = 1 << 16
 _TIMEOUT = 30.0

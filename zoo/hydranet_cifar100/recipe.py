@@ -22,7 +22,7 @@ from keras_moe.datasets import cifar100
 from keras_moe.images import photographs
 from keras_moe.models import Classifier, HydraNet
 from keras_moe.training import Recipe, fit_drop_below, partition_classes, run_stages, supervised
-from keras_moe.zoo.card import Data, Input
+from keras_moe.zoo.model_card import Data, Input
 from keras_moe.zoo.publish import Published, main
 
 CONFIG = {

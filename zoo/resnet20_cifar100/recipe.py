@@ -15,7 +15,7 @@ from keras_moe.datasets import cifar100
 from keras_moe.images import photographs
 from keras_moe.models import Classifier
 from keras_moe.training import Recipe, run_stages, supervised
-from keras_moe.zoo.card import Data, Input
+from keras_moe.zoo.model_card import Data, Input
 from keras_moe.zoo.publish import Published, main
 
 CONFIG = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": "resnet20", "classes": 100}

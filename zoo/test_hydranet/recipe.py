@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from keras_moe.models import HydraNet
 from keras_moe.training import Recipe, partition_classes, run_stages, supervised
-from keras_moe.zoo.card import Data, Input
+from keras_moe.zoo.model_card import Data, Input
 from keras_moe.zoo.publish import Published, main
 
 CONFIG = {

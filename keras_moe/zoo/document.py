@@ -1,15 +1,15 @@
 """MODEL_CARDS.md, generated from the cards.
 
-    python -m keras_moe.zoo.cards            # writes it
-    python -m keras_moe.zoo.cards --check    # fails if it is out of date, or README's table is
+python -m keras_moe.zoo.document            # writes it
+python -m keras_moe.zoo.document --check    # fails if it is out of date, or README's table is
 """
 
 import pathlib
 import sys
 
 from keras_moe import zoo
-from keras_moe.zoo.store import published_folder
 from keras_moe.weights import write_bytes
+from keras_moe.zoo.store import published_folder
 
 START, END = "<!-- models -->", "<!-- /models -->"
 
