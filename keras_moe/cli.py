@@ -69,6 +69,8 @@ def _positive(text):
 
 
 def _list(arguments):
+    from rich.table import Table
+
     from keras_moe import zoo
 
     cards = [zoo.card(name) for name in zoo.list_models(arguments.pattern)]
@@ -79,7 +81,7 @@ def _list(arguments):
             "name": card.name,
             "system": card.system,
             "data": card.data.name,
-            card.metrics[0].name: card.metrics[0].value,
+            "accuracy": card.metrics[0].value,
             "macs_executed": card.macs_executed,
             "macs_total": card.macs_total,
             "params": card.params,
@@ -88,10 +90,10 @@ def _list(arguments):
     ]
     if arguments.json:
         return _print_json(rows)
-    widths = {key: max(len(key), *(len(_text(row.get(key, ""))) for row in rows)) for key in rows[0]}
-    print("  ".join(key.ljust(width) for key, width in widths.items()).rstrip())
+    table = Table(*rows[0], box=None)
     for row in rows:
-        print("  ".join(_text(row.get(key, "")).ljust(width) for key, width in widths.items()).rstrip())
+        table.add_row(*(_text(value) for value in row.values()))
+    _console().print(table)
     return 0
 
 
@@ -161,6 +163,13 @@ def _print_result(path, result):
 def _print_json(value):
     print(json.dumps(value, indent=2))
     return 0
+
+
+def _console():
+    # A pipe has no width: nothing is wrapped or cut there.
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
 
 
 def _text(value):

@@ -123,7 +123,7 @@ def test_grows_from_one_branch():
     grown = HydraNet(**HYDRA)
     grown.grow_from(single)
     np.testing.assert_allclose(grown.predict(X, verbose=0), single.predict(X, verbose=0), atol=1e-5)
-    with pytest.raises(ValueError, match="one branch. Received: 3"):
+    with pytest.raises(ValueError, match=r"one branch\. Received: 3"):
         grown.grow_from(grown)
 
 

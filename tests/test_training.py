@@ -44,7 +44,8 @@ def test_frozen_parts_keep_their_bytes(trained, tmp_path):
     after = {part: content(layers) for part, layers in model.parts.items()}
     assert {part for part in before if before[part] != after[part]} == {trained}
     statistics = [path for path in before[trained] if "moving" in path]
-    assert all(before[trained][path] != after[trained][path] for path in statistics)
+    # any, not all: a branch that nobody chose keeps its own
+    assert not statistics or any(before[trained][path] != after[trained][path] for path in statistics)
 
 
 def test_stages_follow_each_other_with_fresh_optimizers(tmp_path):

@@ -51,7 +51,7 @@ def _tiles(expert, x, weight, rows, size, start, y):
 
 
 class Jitted:
-    """``run(experts, x, weights)``, jitted once for a list of experts, so that eager calls do not trace anew each time."""
+    """``run(experts, x, weights)``, jitted once for a list of experts, so that eager calls need not trace each time."""
 
     def __init__(self, run, experts):
         self.run, self.experts = run, experts

@@ -22,7 +22,7 @@ class TopKGate(keras.layers.Layer):
 
     Args:
         k: int >= 1, how many experts a row may choose; more than there are experts is an error at build time.
-        train_k: int or None, ``k`` during training (None: the same). ``train_k`` = the number of experts is soft routing.
+        train_k: int or None, ``k`` during training (None: the same). The number of experts makes it soft routing.
         temperature: float > 0, divides the logits.
         noise: float >= 0, standard deviation of normal noise added to the logits in training.
         drop_below: float in [0, 1], see above. 0 keeps all k. It is a non-trainable variable, so that

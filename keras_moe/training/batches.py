@@ -1,4 +1,4 @@
-"""Batches whose order and augmentation depend on seed and epoch alone, so that a resumed run sees what it would have."""
+"""Batches whose order and augmentation depend on seed and epoch alone: a resumed run sees what it would have seen."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ class ImageBatches(keras.utils.PyDataset):
             raise ValueError(f"Expected at least one batch of {batch_size} images. Received: {len(images)} images")
         self.images, self.targets, self.batch_size = images, targets, batch_size
         self.augment, self.pad, self.seed, self.epoch = augment, pad, seed, 0
-        self._order = (None, None)
+        self._order: tuple[int, np.ndarray] | None = None
 
     def __len__(self):
         return len(self.images) // self.batch_size
@@ -43,7 +43,7 @@ class ImageBatches(keras.utils.PyDataset):
         self.epoch += 1
 
     def _permutation(self):
-        if self._order[0] != self.epoch:
+        if self._order is None or self._order[0] != self.epoch:
             self._order = (self.epoch, np.random.default_rng((self.seed, self.epoch)).permutation(len(self.images)))
         return self._order[1]
 

@@ -64,7 +64,8 @@ class SaveEachEpoch(keras.callbacks.Callback):
 
 
 def _state(model, optimizer):
-    state = {f"model/{i}/{v.path}": v for i, v in enumerate(model.variables)}
+    # By position: names such as adam_w_1 or seed_generator_2 count what a process has made so far.
+    state = {f"model/{i}": v for i, v in enumerate(model.variables)}
     if optimizer is not None:
-        state.update({f"optimizer/{i}/{v.path}": v for i, v in enumerate(optimizer.variables)})
+        state.update({f"optimizer/{i}": v for i, v in enumerate(optimizer.variables)})
     return state
