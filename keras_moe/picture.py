@@ -32,7 +32,7 @@ def _labels(axes, result):
     bars = axes.barh(labels, scores, color="tab:blue")
     axes.bar_label(bars, [f"{s:.0%}" for s in scores], padding=3)
     axes.invert_yaxis()
-    axes.set(title="Prediction", xlim=(0, 1.18), xticks=())
+    axes.set(title="Prediction", xlim=(0, 1.25 * max(scores)), xticks=())
     axes.spines[["top", "right", "bottom"]].set_visible(False)
 
 

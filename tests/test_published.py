@@ -1,0 +1,67 @@
+"""Every published model is what its card says, on every backend."""
+
+import runpy
+
+import numpy as np
+import pytest
+
+from keras_moe import zoo
+from keras_moe.weights import read_tensors
+from keras_moe.zoo.publish import measure
+from keras_moe.zoo.store import fetch, published_folder
+
+NAMES = zoo.list_models()
+each = pytest.mark.parametrize("name", NAMES)
+
+
+def test_the_zoo_is_there():
+    assert {"hydranet_cifar100", "resnet20_cifar100", "test_hydranet"} <= set(NAMES)
+    files = [f for f in published_folder().rglob("*") if f.is_file() and "__pycache__" not in f.parts]
+    assert sum(f.stat().st_size for f in files) < 60e6
+
+
+@each
+def test_card_is_true(name):
+    card, model = zoo.card(name), zoo.load(name)
+    assert (card.params, card.macs_total) == (model.count_params(), model.macs_total)
+    assert model.output_shape == (None, len(card.classes))
+    assert model.input_shape[1:] == card.input.shape
+    assert not card.baseline or card.baseline in NAMES
+    folder = published_folder() / name
+    assert {f.name for f in card.files} == {f.name for f in folder.glob("*.safetensors")}
+    assert sum(f.size for f in card.files) < (200_000 if name.startswith("test_") else 8e6)
+    assert (folder / card.recipe).is_file()
+    assert (folder / "log.json").is_file()
+    assert (folder / "metrics.json").is_file()
+
+
+@each
+def test_golden_tensors(name):
+    golden = read_tensors(fetch(name, zoo.card(name).file("golden.safetensors")))
+    model = zoo.load(name, classifier_activation=None)
+    logits, route = model.predict_routed(golden["images"])
+    np.testing.assert_allclose(logits, golden["logits"], atol=1e-3)
+    if route is not None:
+        np.testing.assert_array_equal(route != 0, golden["route"] != 0)
+        np.testing.assert_allclose(route, golden["route"], atol=1e-4)
+    probabilities = zoo.load(name).predict(golden["images"], verbose=0)
+    np.testing.assert_array_equal(probabilities.argmax(-1), golden["logits"].argmax(-1))
+
+
+def test_the_tiny_models_accuracy_is_reproduced():
+    """The digits come with scikit-learn, so this card's figures can be measured anywhere."""
+    card = zoo.card("test_hydranet")
+    recipe = runpy.run_path(str(published_folder() / card.name / card.recipe))
+    found = measure(zoo.load(card.name), *recipe["MODEL"].test())
+    published = next(m.value for m in card.metrics if m.name == "accuracy of these weights")
+    assert found["accuracy"] == pytest.approx(published, abs=1e-3)
+    assert found["macs_executed"] == pytest.approx(card.macs_executed, rel=1e-3)
+
+
+def test_a_new_head_keeps_the_rest():
+    old, new = zoo.load("test_hydranet"), zoo.load("test_hydranet", classes=3)
+    kept = [i for i, w in enumerate(old.weights) if "predictions" not in w.path]
+    assert len(kept) == len(old.weights) - 2
+    for i in kept:
+        np.testing.assert_array_equal(new.get_weights()[i], old.get_weights()[i])
+    assert new.output_shape == (None, 3)
