@@ -1,6 +1,6 @@
 """What training the HydraNet and its baseline costs: forward multiply-accumulates per training image, over all epochs.
 
-    python -m benchmarks.training_cost
+python -m benchmarks.training_cost
 """
 
 import runpy

@@ -5,6 +5,7 @@ Exit codes: 0 all went well; 1 something could not be done (a line on stderr for
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,8 +15,8 @@ import sys
 
 def main(argv=None):
     """Runs the command; returns the exit code."""
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = _parser().parse_args(argv)
         code = arguments.run(arguments)
         sys.stdout.flush()
         return code
@@ -92,8 +93,11 @@ def _list(arguments):
         return _print_json(rows)
     table = Table(*rows[0], box=None)
     for row in rows:
-        table.add_row(*(_text(value) for value in row.values()))
-    _console().print(table)
+        table.add_row(*(_text(key, value) for key, value in row.items()))
+    console = _console()
+    with console.capture() as captured:  # printed by rich itself, a closed pipe would exit with 1
+        console.print(table)
+    print(captured.get(), end="")
     return 0
 
 
@@ -122,21 +126,22 @@ def _predict(arguments):
     from keras_moe.images import read_image
 
     card = zoo.card(arguments.name)
-    images, failures = {}, 0
+    paths, images, failures = [], [], 0
     for path in arguments.images:
         try:
-            images[path] = read_image(path, card.input.shape)
+            images.append(read_image(path, card.input.shape))
+            paths.append(path)
         except (OSError, ValueError) as error:
             failures = _fail(str(error), 1)
     if not images:
         return failures
-    found = classify(
-        zoo.load(card.name), card.name, np.stack(list(images.values())), min(arguments.top, len(card.classes))
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # a download shows its progress
+        model = zoo.load(card.name)
+    found = classify(model, card.name, np.stack(images), min(arguments.top, len(card.classes)))
     if arguments.json:
-        _print_json([{"image": path, **dataclasses.asdict(result)} for path, result in zip(images, found, strict=True)])
+        _print_json([{"image": path, **dataclasses.asdict(result)} for path, result in zip(paths, found, strict=True)])
     else:
-        for path, result in zip(images, found, strict=True):
+        for path, result in zip(paths, found, strict=True):
             _print_result(path, result)
     return failures
 
@@ -145,8 +150,12 @@ def _train(arguments):
     from keras_moe.zoo import store
 
     recipe = store.published_folder() / arguments.name / "recipe.py"
+    before = sys.argv
     sys.argv = [str(recipe), *arguments.options]
-    runpy.run_path(str(recipe), run_name="__main__")
+    try:
+        runpy.run_path(str(recipe), run_name="__main__")
+    finally:
+        sys.argv = before
     return 0
 
 
@@ -172,8 +181,8 @@ def _console():
     return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
 
 
-def _text(value):
-    if isinstance(value, float) and value < 1:
+def _text(key, value):
+    if key == "accuracy":
         return f"{value:.2%}"
     return f"{value / 1e6:.2f} M" if isinstance(value, (int, float)) else str(value)
 

@@ -1,6 +1,7 @@
 """From an image file to the array a model takes."""
 
 import pathlib
+import struct
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def open_image(path):
         raise ValueError(f"{path} is not an image that Pillow can read (PNG, JPEG, WebP, …).") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} is too large to open safely: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error) as error:
+        # All that Pillow's parsers let out on a damaged header, pixel stream or EXIF block.
         raise ValueError(f"{path} is damaged or cut off: {error}") from error
 
 
@@ -73,16 +75,18 @@ def _rgb(image):
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
-        return _from_wide(np.asarray(image, "float64"))
+        return _from_wide(np.asarray(image, "float64"), sixteen_bit=image.mode.startswith("I;16"))
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
 
 
-def _from_wide(values):
+def _from_wide(values, sixteen_bit):
     # 16-bit (and wider) grey: Pillow's own conversion to 8 bits clips instead of scaling.
     from PIL import Image
 
-    top = 255.0 if values.max(initial=0) <= 255 else max(65535.0, values.max())
-    return Image.fromarray((np.clip(values / top, 0, 1) * 255).astype("uint8")).convert("RGB")
+    if not np.all(np.isfinite(values)):
+        raise ValueError("pixels that are NaN or infinite")
+    top = 255.0 if values.max(initial=0) <= 255 and not sixteen_bit else max(65535.0, values.max())
+    return Image.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype("uint8")).convert("RGB")

@@ -19,7 +19,7 @@ def plot_classifications(images, results, experts):
     figure = Figure(figsize=(13, 3.2 * len(images)), layout="constrained")
     rows = figure.subplots(len(images), 4, squeeze=False, width_ratios=(1.1, 1.4, 1.4, 1))
     for axes, image, result in zip(rows, images, results, strict=True):
-        axes[0].imshow(np.asarray(image))
+        axes[0].imshow(np.asarray(image), cmap="gray", vmin=0, vmax=255)  # colour images ignore these
         axes[0].axis("off")
         _labels(axes[1], result)
         _experts(axes[2], result, experts)

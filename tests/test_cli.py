@@ -1,0 +1,159 @@
+"""The command line: what it prints, where, and with which exit code."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from keras_moe import zoo
+from keras_moe.cli import main
+from keras_moe.zoo import store
+
+MODEL, MACS = "test_hydranet", (193408, 365440)
+
+
+@pytest.fixture(scope="module")
+def digit(tmp_path_factory):
+    """A PNG of a digit that the model was not trained on, a 2."""
+    path = tmp_path_factory.mktemp("images") / "two.png"
+    assert load_digits().target[1449] == 2
+    Image.fromarray((load_digits().images[1449] * (255 / 16)).astype("uint8")).save(path)
+    return str(path)
+
+
+@pytest.fixture
+def run(capsys):
+    """``run(*words) -> (exit code, stdout, stderr)``."""
+
+    def call(*words):
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_list(run):
+    code, out, err = run("list", "test_*")
+    assert (code, err) == (0, "")
+    header, row = out.splitlines()
+    assert header.split() == ["name", "system", "data", "accuracy", "macs_executed", "macs_total", "params"]
+    assert row.startswith(f" {MODEL} ")
+    assert row.rstrip().endswith("93.20%  0.19 M         0.37 M      0.06 M")
+    names = [line.split()[0] for line in run("list")[1].splitlines()[1:]]
+    assert names == zoo.list_models()
+
+
+def test_list_json(run):
+    code, out, _ = run("list", "test_*", "--json")
+    (row,) = json.loads(out)
+    assert code == 0
+    assert (row["name"], row["accuracy"], row["macs_executed"], row["macs_total"]) == (MODEL, 0.93199, *MACS)
+
+
+def test_list_without_a_match(run):
+    assert run("list", "no*such") == (1, "", "keras-moe: no published model matches 'no*such'\n")
+
+
+def test_info(run):
+    code, out, err = run("info", MODEL)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert {f"name: {MODEL}", "params: 64375", "classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"} <= set(lines)
+    card = json.loads(run("info", MODEL, "--json")[1])
+    assert card["classes"] == list("0123456789")
+    assert card["input"]["shape"] == [8, 8, 1]
+
+
+@pytest.mark.parametrize("words", [["info"], ["predict"], ["train"]])
+def test_unknown_model(run, words):
+    code, out, err = run(*words, "test_hydranut", "x.png")
+    assert (code, out) == (2, "")
+    assert "Unknown model 'test_hydranut'. Did you mean test_hydranet?" in err
+
+
+def test_predict(run, digit):
+    code, out, err = run("predict", MODEL, digit, "--top", 3)
+    assert (code, err) == (0, "")
+    path, first, *others, branch, macs = out.splitlines()
+    assert (path, first.split()[1], len(others)) == (digit, "2", 2)
+    assert branch.startswith("  branches: ")
+    assert branch.count("weight") == 1
+    assert macs == "  MACs: 0.19 M of 0.37 M (53%)"
+
+
+def test_predict_json_of_the_same_image_twice(run, digit):
+    code, out, _ = run("predict", MODEL, digit, digit, "--json", "--top", 999)
+    first, second = json.loads(out)
+    assert code == 0
+    assert first == second
+    assert (first["image"], len(first["route"])) == (digit, 1)
+    assert (first["macs_executed"], first["macs_total"]) == MACS
+    scores = [score for _, score in first["top"]]
+    assert len(scores) == 10
+    assert scores == sorted(scores, reverse=True)
+    assert sum(scores) == pytest.approx(1, abs=1e-5)
+
+
+def test_predict_tells_of_bad_files_and_does_the_rest(run, digit, tmp_path):
+    (tmp_path / "text.png").write_text("hello")
+    code, out, err = run("predict", MODEL, tmp_path / "none.png", digit, tmp_path / "text.png")
+    assert code == 1
+    assert out.startswith(digit)
+    missing, text = err.splitlines()
+    assert missing == f"keras-moe: No such image file: {tmp_path / 'none.png'}"
+    assert text.startswith(f"keras-moe: {tmp_path / 'text.png'} is not an image")
+    assert run("predict", MODEL, tmp_path / "none.png")[:2] == (1, "")
+
+
+@pytest.mark.parametrize("top", ["0", "-1", "two", "1.5"])
+def test_predict_refuses_a_bad_top(run, digit, top):
+    code, _, err = run("predict", MODEL, digit, "--top", top)
+    assert code == 2
+    assert "--top" in err
+
+
+def test_json_stays_json_while_downloading(run, digit, tmp_path, monkeypatch):
+    source = store.published_folder() / MODEL
+    shutil.copytree(source, tmp_path / "zoo" / MODEL, ignore=shutil.ignore_patterns("*.safetensors"))
+    monkeypatch.setattr(store, "published_folder", lambda: tmp_path / "zoo")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("KERAS_MOE_OFFLINE", raising=False)
+    monkeypatch.delenv("KERAS_MOE_MIRROR", raising=False)
+    code, out, err = run("predict", MODEL, digit, "--json")
+    assert (code, out) == (1, "")
+    assert "set KERAS_MOE_MIRROR" in err
+    monkeypatch.setenv("KERAS_MOE_MIRROR", source.parent.as_uri())
+    code, out, err = run("predict", MODEL, digit, "--json")
+    assert (code, len(json.loads(out))) == (0, 1)
+    assert "Downloading" in err
+
+
+def test_train(run, tmp_path):
+    before = list(sys.argv)
+    code, out, _ = run("train", MODEL, "--epochs", 1, "--runs", tmp_path)
+    assert code == 0
+    assert f"{MODEL} seed 0: accuracy " in out
+    assert (tmp_path / "seed0" / "weights.safetensors").is_file()
+    assert run("train", MODEL, "--epochs", "many")[0] == 2
+    assert sys.argv == before
+
+
+def test_as_a_program():
+    command = [sys.executable, "-m", "keras_moe.cli"]
+    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    assert all(word in shown.stdout for word in ("list", "info", "predict", "train"))
+    read, write = os.pipe()
+    os.close(read)  # the reader has gone before anything is printed
+    piped = subprocess.run([*command, "list"], stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert piped.returncode == 0
+    assert "Error" not in piped.stderr

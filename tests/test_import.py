@@ -1,0 +1,37 @@
+"""Importing the package is cheap, and the package says what it is."""
+
+import importlib.metadata
+import importlib.resources
+import json
+import subprocess
+import sys
+
+import pytest
+
+import keras_moe
+
+HEAVY = {"sklearn", "matplotlib", "scipy", "PIL", "safetensors", "rich", "tensorflow", "jax", "torch", "pandas"}
+COUNT = """
+import json, sys
+import keras
+before = set(sys.modules)
+import {module}
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+
+@pytest.mark.parametrize("module", ["keras_moe", "keras_moe.zoo", "keras_moe.training", "keras_moe.cli"])
+def test_brings_in_nothing_heavy_beyond_keras(module):
+    code = COUNT.format(module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    added = json.loads(done.stdout.splitlines()[-1])
+    assert module in added
+    assert {name.split(".")[0] for name in added} & HEAVY == set()
+
+
+def test_version():
+    assert keras_moe.__version__ == importlib.metadata.version("keras-moe")
+
+
+def test_is_typed():
+    assert importlib.resources.files("keras_moe").joinpath("py.typed").is_file()
