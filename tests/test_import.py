@@ -6,8 +6,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 import keras_moe
 
 HEAVY = {"sklearn", "matplotlib", "scipy", "PIL", "safetensors", "rich", "tensorflow", "jax", "torch", "pandas"}
@@ -15,17 +13,15 @@ COUNT = """
 import json, sys
 import keras
 before = set(sys.modules)
-import {module}
+import keras_moe, keras_moe.cli, keras_moe.training, keras_moe.zoo
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 
-@pytest.mark.parametrize("module", ["keras_moe", "keras_moe.zoo", "keras_moe.training", "keras_moe.cli"])
-def test_brings_in_nothing_heavy_beyond_keras(module):
-    code = COUNT.format(module=module)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+def test_brings_in_nothing_heavy_beyond_keras():
+    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True)
     added = json.loads(done.stdout.splitlines()[-1])
-    assert module in added
+    assert "keras_moe.cli" in added
     assert {name.split(".")[0] for name in added} & HEAVY == set()
 
 

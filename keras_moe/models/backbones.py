@@ -64,10 +64,10 @@ def scaling(include_preprocessing):
 
 
 def head(include_top, classes, pooling, dropout_rate, activation, name):
-    """From a feature map to probabilities, as one ``Sequential``.
+    """From features to probabilities, as one ``Sequential``.
 
-    With ``include_top`` and ``classes``: average pooling, dropout, ``Dense``, activation; with ``classes=None`` the
-    input is taken for logits: the activation alone. Without it: ``pooling``, or nothing.
+    ``pooling`` (None, ``"avg"`` or ``"max"``) comes first. With ``include_top`` and ``classes``, dropout, ``Dense`` and
+    the activation follow; with ``classes=None`` the input is taken for logits: the activation alone.
     """
     pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D, None: layers.Identity}
     if pooling not in pool:
@@ -78,7 +78,7 @@ def head(include_top, classes, pooling, dropout_rate, activation, name):
     if classes is None:
         return keras.Sequential([probabilities], name=name)
     # Layers whose name ends in "predictions" are those that depend on the number of classes; zoo.load rebuilds them.
-    pooled = [layers.GlobalAveragePooling2D(name="pool"), layers.Dropout(dropout_rate, name="dropout")]
+    pooled = [pool[pooling](name="pool"), layers.Dropout(dropout_rate, name="dropout")]
     return keras.Sequential([*pooled, layers.Dense(classes, name="predictions"), probabilities], name=name)
 
 

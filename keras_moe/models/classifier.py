@@ -40,6 +40,7 @@ class Classifier(MoEModel):
             images = keras.Input(input_shape, name="images")
             scaling = backbones.scaling(include_preprocessing)
             trunk = _trunk(spec, input_shape)
+            pooling = "avg" if include_top else pooling
             head = backbones.head(include_top, classes, pooling, dropout_rate, classifier_activation, "head")
 
             # === Functional model ===

@@ -18,8 +18,8 @@ class HydraNet(MoEModel):
     ``images -> stem -> {branches, gate} -> combiner -> prediction over all classes`` (the paper's figure 1). The stem
     is the backbone's first convolution and its first ``split`` stages; each branch is a copy of the remaining stages.
     The paper leaves the gate and the combiner open; here the gate is a strided 3x3 convolution (``gate_filters``),
-    global average pooling and a ``Dense``; its softmax over the top-k weighs the branches' features; their sum is
-    pooled and classified by one head. ``combine="logits"`` gives every branch a head of its own instead and sums
+    global average pooling and a ``Dense``; its softmax over the top-k weighs the branches' pooled features; their
+    sum is classified by one head. ``combine="logits"`` gives every branch a head of its own instead and sums
     logits.
 
     Args:
@@ -95,8 +95,10 @@ class HydraNet(MoEModel):
             gate = _gate(shape, gate_filters, branches)
             top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, name="top_k")
             own_head = classes if combine == "logits" else None
+            # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
+            pooled = include_top or pooling == "avg"
             bank = ExpertBank(
-                [_branch(spec, split, branch_alpha, shape, own_head, f"branch_{k}") for k in range(branches)],
+                [_branch(spec, split, branch_alpha, shape, pooled, own_head, f"branch_{k}") for k in range(branches)],
                 name="branches",
             )
 
@@ -106,6 +108,7 @@ class HydraNet(MoEModel):
             routing = top(logits)
             combined = bank(features, routing)
             head = classes if combine == "features" else None
+            pooling = None if pooled else pooling
             combiner = backbones.head(include_top, head, pooling, dropout_rate, classifier_activation, "combiner")
             outputs = combiner(combined)
 
@@ -175,13 +178,14 @@ def _gate(shape, filters, branches):
     return keras.Model(inputs, layers.Dense(branches, name="gate_logits")(x), name="gate")
 
 
-def _branch(spec, split, alpha, shape, classes, name):
+def _branch(spec, split, alpha, shape, pooled, classes, name):
     x = inputs = keras.Input(shape)
     for i, stage in enumerate(spec.stages[split:]):
         widened = dataclasses.replace(stage, filters=backbones.scale(stage.filters, alpha))
         x = backbones.stage(x, spec, widened, f"{name}_stage{split + i}")
-    if classes:
+    if pooled:
         x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    if classes:
         x = layers.Dense(classes, name=f"{name}_predictions")(x)
     return keras.Model(inputs, x, name=name)
 

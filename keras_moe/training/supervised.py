@@ -12,8 +12,7 @@ from keras_moe.training.stages import Stage
 class Recipe:
     """Settings of supervised training with AdamW.
 
-    Adam's steps do not shrink with the share of images an expert sees; with SGD, branches that see a quarter of the
-    batch learn several times more slowly than a dense network (measured: zoo/hydranet_cifar100/alternatives.md).
+    Adam's steps do not shrink with the share of images that an expert sees, as those of plain SGD do.
 
     Args:
         epochs: int.

@@ -80,7 +80,7 @@ def load(name, /, weights="default", classes=None, include_top=True, **kwargs):
     _check_arguments(described, classes, kwargs)
     source = _source(described, weights)
     label = source if isinstance(source, pathlib.Path) else f"{name}/{WEIGHTS}"
-    arguments = {**described.config, "classes": classes, "include_top": include_top, **kwargs}
+    arguments = {"name": name, **described.config, "classes": classes, "include_top": include_top, **kwargs}
     model = getattr(models, described.model)(**arguments)
     if source is not None:
         new_head = weights == "default" and classes != published

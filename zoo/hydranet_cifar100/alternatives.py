@@ -2,8 +2,8 @@
 
     python zoo/hydranet_cifar100/alternatives.py      # needs the trunk of seed 0: run recipe.py first
 
-Each variant trains for 3 epochs on the first 12,800 training images and is measured on the first 5,000 test images, with
-two branches per image. All but one start from the recipe's trained trunk. Writes ``alternatives.md`` beside itself.
+Each variant trains for 3 epochs on the first 12,800 training images and is measured on the first 5,000 test images,
+with two branches per image. All but one start from the recipe's trained trunk. The result: ``alternatives.md``.
 """
 
 import dataclasses
@@ -87,8 +87,8 @@ def _row(name, found, logs):
 
 def _note():
     return (
-        f"By `alternatives.py`: {EPOCHS} epochs on {IMAGES:,} training images, seed 0, measured on 5,000 test images with "
-        "two branches per image. Short runs tell tendencies, not the final accuracy; the runs restart at the full "
+        f"By `alternatives.py`: {EPOCHS} epochs on {IMAGES:,} training images, seed 0, measured on 5,000 test images "
+        "with two branches per image. Short runs tell tendencies, not the final accuracy; the runs restart at the full "
         "learning rate, which costs accuracy that a long run wins back."
     )
 

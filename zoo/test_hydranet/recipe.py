@@ -56,9 +56,9 @@ MODEL = Published(
         "model": "HydraNet",
         "recipe_note": "12 epochs of AdamW on 1,400 digits, classes grouped by their mean image; half a CPU minute.",
         "data": Data(
-            "scikit-learn digits (test set of the UCI optical recognition of handwritten digits)",
+            "digits (scikit-learn)",
             "CC BY 4.0",
-            "sklearn.datasets.load_digits",
+            "sklearn.datasets.load_digits, the test set of UCI's optical recognition of handwritten digits",
             "https://archive.ics.uci.edu/dataset/80",
         ),
         "input": Input((8, 8, 1), "[0, 255]", "grey, white on black"),
