@@ -35,7 +35,7 @@ def main():
         print("  branches that ran: " + ", ".join(f"{k} (weight {w:.2f})" for k, w in result.route.items()))
         print(f"  MACs executed: {result.macs_executed / 1e6:.1f} M of {result.macs_total / 1e6:.1f} M ({share:.0%})")
 
-    experts = len(model.bank.experts)
+    experts = len(model.bank.experts) if model.bank else 0
     plot_classifications(list(photographs.values()), results, experts).savefig(arguments.out, dpi=110)
     print(f"\npicture: {arguments.out}")
 
