@@ -85,7 +85,7 @@ class TopKGate(keras.layers.Layer):
         return ops.cast(_poison(weights, logits), self.compute_dtype)
 
     def _drop(self, weights):
-        largest = ops.max(weights, axis=-1, keepdims=True)
+        largest = ops.max(weights, axis=-1, keepdims=True, initial=0.0)
         keep = ops.logical_or(weights >= self._drop_below, weights >= largest)
         weights = ops.where(keep, weights, 0.0)
         return weights / ops.sum(weights, axis=-1, keepdims=True)
@@ -116,7 +116,9 @@ def _top(logits, k):
 
 
 def _softmax(logits, mask):
-    exponents = ops.exp(logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True)))
+    # The initial value is for TensorFlow, which has no maximum of an empty batch.
+    largest = ops.max(logits, axis=-1, keepdims=True, initial=float("-inf"))
+    exponents = ops.exp(logits - ops.stop_gradient(largest))
     exponents = ops.where(mask, exponents, 0.0)
     return exponents / ops.sum(exponents, axis=-1, keepdims=True)
 
