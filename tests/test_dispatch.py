@@ -186,6 +186,31 @@ def _jit(f):
     return f  # PyTorch runs eagerly
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's traces")
+def test_traced_experts_follow_their_weights_and_fall_back():
+    import torch
+
+    from keras_moe.layers.dispatch_torch import Traced
+
+    class Rows(keras.layers.Layer):
+        """Not traceable: the number of rows would be frozen into the trace."""
+
+        def call(self, x):
+            return x * int(x.shape[0])
+
+    bank, traced = ExpertBank(conv_experts()), Traced(Rows())
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for n in (1, 5, 40):
+            x, w = tensors(rng.normal(size=(n, 6, 6, 2)), np.eye(3)[rng.integers(0, 3, n)])
+            np.testing.assert_allclose(bank(x, w), dense(bank.experts, x, w), atol=1e-5)
+        for weight in bank.experts[0].weights:
+            weight.assign(weight * 2 + 1)
+        np.testing.assert_allclose(bank(x, w), dense(bank.experts, x, w), atol=1e-4)
+        for n in (2, 3):
+            np.testing.assert_array_equal(traced(torch.ones(n, 2)), np.full((n, 2), n))
+
+
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_bfloat16"])
 def test_low_precision(policy):
     bank = ExpertBank(affine_experts(), dtype=policy)

@@ -8,6 +8,8 @@ from keras_moe.layers.dispatch import dispatch
 
 if keras.backend.backend() == "jax":
     from keras_moe.layers.dispatch_jax import Jitted, is_eager
+elif keras.backend.backend() == "torch":
+    from keras_moe.layers.dispatch_torch import Traced
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -58,11 +60,16 @@ class ExpertBank(keras.layers.Layer):
     def call(self, features, weights, training=False):
         if keras.backend.backend() == "jax" and not training and is_eager(features):
             return self._jitted(features, weights)
-        return dispatch(self.experts, features, weights, training=training)
+        experts = self._traced if keras.backend.backend() == "torch" else self.experts
+        return dispatch(experts, features, weights, training=training)
 
     @functools.cached_property
     def _jitted(self):
         return Jitted(dispatch, self.experts)
+
+    @functools.cached_property
+    def _traced(self):
+        return tuple(Traced(expert) for expert in self.experts)
 
     def compute_output_shape(self, features_shape, weights_shape):
         shapes = [tuple(e.compute_output_shape(features_shape)) for e in self.experts]
