@@ -4,10 +4,8 @@ import jax
 import jax.numpy as jnp
 import keras
 
-LARGE, SMALL = (
-    32,
-    4,
-)  # rows per round: large tiles run near full speed, small ones waste little (benchmarks/dispatch.py)
+# Rows per round: large tiles run near full speed, small ones waste little.
+LARGE, SMALL = 32, 4
 
 
 def looped(experts, x, weights):

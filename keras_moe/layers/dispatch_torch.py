@@ -1,7 +1,7 @@
 """Experts on PyTorch without Python between their kernels.
 
-Keras' own work around each layer costs more than the layer when an expert gets a few rows: about 1.6 ms a call for a
-branch of the CIFAR-100 HydraNet, 0.3 ms once traced (benchmarks/dispatch.py shows the effect).
+Keras' own work around each layer costs more than the layer when an expert gets a few rows; benchmarks/dispatch.py shows
+what is left of it.
 """
 
 import warnings

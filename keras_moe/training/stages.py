@@ -83,7 +83,7 @@ def _run(model, stage, done, history, checkpoint, callbacks, verbose):
     network = _network(model, stage)
     optimizer = stage.optimizer()
     optimizer.build(network.trainable_variables)
-    # TensorFlow's XLA trains these convolutions several times slower than its own kernels on a CPU.
+    # TensorFlow's XLA trains these convolutions more slowly than its own kernels on a CPU.
     jit = False if keras.backend.backend() == "tensorflow" else "auto"
     network.compile(optimizer, stage.losses, loss_weights=stage.loss_weights, metrics=stage.metrics, jit_compile=jit)
     if done:
@@ -101,28 +101,16 @@ def _run(model, stage, done, history, checkpoint, callbacks, verbose):
     stage.data.epoch = done
     usage = [_LogUsage(model, stage.validation_data[0])] if model.gate and stage.validation_data else []
     save = SaveEachEpoch(checkpoint, model, progress)
-    follow = _FollowEpoch(stage.data)
     # Keras would shuffle the order of the batches once more, by a generator that no checkpoint holds.
     network.fit(
         stage.data, initial_epoch=done, epochs=stage.epochs, validation_data=stage.validation_data,
-        callbacks=[follow, *usage, *callbacks, save], shuffle=False, verbose=verbose,
+        callbacks=[*usage, *callbacks, save], shuffle=False, verbose=verbose,
     )  # fmt: skip
 
 
 def _network(model, stage):
     outputs = {"class": model.output, "gate": model.gate and model.gate["logits"]}
     return keras.Model(model.inputs, {name: outputs[name] for name in stage.losses}, name=stage.name)
-
-
-class _FollowEpoch(keras.callbacks.Callback):
-    """Tells the data which epoch it is: backends differ in how often they call its ``on_epoch_end``."""
-
-    def __init__(self, data):
-        super().__init__()
-        self.data = data
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.data.epoch = epoch
 
 
 class _LogUsage(keras.callbacks.Callback):
