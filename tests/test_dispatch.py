@@ -119,7 +119,7 @@ def test_unchosen_experts_do_no_work():
     w[:10, 0] = 1
     w[10:, 1] = 1
     ops.convert_to_numpy(bank(*tensors(np.ones((40, 2)), w)))
-    spare = 3 if JAX else 0  # a tile of 4 may carry up to 3 repeated rows
+    spare = 7 if JAX else 0  # a tile of 8 may carry up to 7 repeated rows
     assert 10 <= seen[0] <= 10 + spare
     assert 30 <= seen[1] <= 30 + spare
     assert seen[2] == 0

@@ -64,21 +64,32 @@ def guarded(experts, x, weights, training=False):
 
 
 def gathered(experts, x, weights, training=False):
-    """Each expert on the rows that chose it: gather, run, scatter back. Needs dynamic shapes."""
-    rows, values = [], []
-    for k, expert in enumerate(experts):
-        index = ops.nonzero(weights[:, k])[0]
-        rows.append(index)
-        values.append(_run_rows(expert, x, weights[:, k], index, training))
-    rows, values = ops.concatenate(rows), ops.concatenate(values)
+    """Each expert on the rows that chose it: sort rows by expert, run, scatter back. Needs dynamic shapes."""
+    by_expert = ops.transpose(weights)
+    pairs = ops.stack(ops.nonzero(by_expert), axis=-1)  # (expert, row), sorted by expert
+    rows = pairs[:, 1]
+    counts = ops.sum(ops.cast(ops.not_equal(by_expert, 0), "int32"), axis=1)
+    parts = _split(ops.take(x, rows, axis=0), counts, x.shape[1:])
+    values = [_run_rows(expert, part, training) for expert, part in zip(experts, parts, strict=True)]
+    weight = ops.take(ops.reshape(by_expert, (-1,)), pairs[:, 0] * ops.shape(x)[0] + rows)
+    values = _weighted(ops.concatenate(values), weight)
     return ops.scatter(ops.expand_dims(rows, -1), values, (ops.shape(x)[0], *values.shape[1:]))
 
 
-def _run_rows(expert, x, weight, index, training):
+def _split(x, counts, shape):
+    """Runs of ``counts`` rows each; ``shape`` is a row's."""
+    if keras.backend.backend() == "torch":
+        return x.split(counts.tolist())
+    import tensorflow as tf
+
+    return [tf.ensure_shape(part, (None, *shape)) for part in tf.split(x, counts, num=counts.shape[0])]
+
+
+def _run_rows(expert, x, training):
     # TensorFlow's convolutions raise on an empty batch, so an expert that nobody chose is not called at all.
     return ops.cond(
-        ops.shape(index)[0] > 0,
-        lambda: _weighted(expert(ops.take(x, index, axis=0), training=training), ops.take(weight, index)),
+        ops.shape(x)[0] > 0,
+        lambda: expert(x, training=training),
         lambda: _zeros(expert, x, 0) + (_no_gradient(expert) if training else 0),
     )
 

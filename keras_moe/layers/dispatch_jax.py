@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import keras
 
 # Rows per round: large tiles run near full speed, small ones waste little.
-LARGE, SMALL = 32, 4
+LARGE, SMALL = 32, 8
 
 
 def looped(experts, x, weights):
     """Each expert in a loop over tiles of the rows that chose it; the loop ends when they are used up.
 
-    As many tiles of 32 rows as fit, then tiles of 4; a tile's spare seats repeat a row with weight zero. Nothing is
+    As many tiles of 32 rows as fit, then tiles of 8; a tile's spare seats repeat a row with weight zero. Nothing is
     dropped and no capacity is set. Inference only: a loop of unknown length has no reverse-mode gradient.
     """
     n = x.shape[0]
