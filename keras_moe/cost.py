@@ -10,6 +10,7 @@ import math
 import keras
 from keras import layers
 
+from keras_moe.graph import open_graph
 from keras_moe.layers import ExpertBank
 
 
@@ -31,35 +32,22 @@ def macs(layer, *input_shapes):
     return _count(layer, *input_shapes)
 
 
+# Products of two inputs: they hold no kernel, but they cost.
+_PRODUCTS = {"Matmul", "Einsum", "Dot", "Tensordot", "Attention", "AdditiveAttention", "DotProductAttention"}
+
+
 @functools.singledispatch
 def _count(layer, *input_shapes):
-    kernels = [w.path for w in layer.weights if len(w.shape) > 1]
-    if kernels:
+    kernels = [w.path for w in getattr(layer, "weights", ()) if len(w.shape) > 1]
+    if kernels or type(layer).__name__ in _PRODUCTS:
         raise ValueError(f"macs: no rule for {type(layer).__name__} {layer.name!r}, which holds kernels {kernels}")
     return 0
 
 
 @_count.register
 def _(layer: keras.Model, *input_shapes):
-    shapes = {id(t): shape for t, shape in zip(layer.inputs, input_shapes, strict=True)}
-    total = 0
-    for sub in layer.layers:
-        if isinstance(sub, layers.InputLayer):
-            continue
-        inputs = sub.input if isinstance(sub.input, (list, tuple)) else [sub.input]
-        received = [shapes[id(t)] for t in inputs]
-        total += _count(sub, *received)
-        shapes[id(sub.output)] = _output_shape(sub, received)
-    return total
-
-
-@_count.register
-def _(layer: keras.Sequential, shape):
-    total = 0
-    for sub in layer.layers:
-        total += _count(sub, shape)
-        shape = _output_shape(sub, [shape])
-    return total
+    calls = open_graph(layer, input_shapes).calls
+    return sum(_count(call.layer, *(t.shape for t in call.inputs)) for call in calls)
 
 
 @_count.register
@@ -100,10 +88,6 @@ def _(layer: layers.Dense, shape):
 @_count.register
 def _(layer: layers.Embedding, shape):
     return 0  # a look-up
-
-
-def _output_shape(layer, shapes):
-    return tuple(layer.compute_output_shape(shapes[0] if len(shapes) == 1 else shapes))
 
 
 def _channels_last(layer):

@@ -1,5 +1,6 @@
-"""Gate, expert bank and ensembler: the three blocks every mixture of experts here is made of."""
+"""Layers: the gate decides, the early exit declines, the expert bank computes, the ensembler concludes."""
 
+from keras_moe.layers.early_exit import EarlyExit as EarlyExit
 from keras_moe.layers.ensemble import Ensembler as Ensembler
 from keras_moe.layers.experts import ExpertBank as ExpertBank
 from keras_moe.layers.gate import TopKGate as TopKGate

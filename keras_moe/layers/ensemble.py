@@ -6,44 +6,49 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class Ensembler(keras.layers.Layer):
-    """Combines outputs of equal shape: their sum, or a learned weighting of them.
+    """Averages the base's output with the experts', over whoever ran.
 
-    The plain sum of base and expert is the one that single-gated MoE (BMVC 2022, section 3) found to be enough.
+    ``(base + b * experts) / (1 + b * s)`` with ``s`` the sum of the row's routing weights. Single-gated MoE (BMVC 2022,
+    section 3) found the plain sum of base and expert to be enough, which is ``b = 1``; dividing it makes an image that
+    one expert saw comparable with one that left early (``s = 0``), whose answer is the base's own.
 
     Args:
-        learned: bool. False: the sum. True: ``sum over i of scale[i] * inputs[i]`` with one trainable scalar per
-            input, all ones at the start, so that it begins as the sum.
+        learned: bool. False: ``b`` is 1. True: ``b`` is learned, one positive number per output channel, 1 at first.
 
     Call arguments:
-        inputs: list of at least two float tensors of one shape.
+        base: float tensor ``(n, c)``.
+        experts: float tensor ``(n, c)``, the experts' weighted sum, as an ``ExpertBank`` returns it.
+        weights: float tensor ``(n, experts)``, the routing weights.
 
     Returns:
-        A float tensor of that shape.
+        A float tensor ``(n, c)``.
 
     Raises:
-        ValueError: fewer than two inputs, or shapes that differ.
+        ValueError: base and experts of different shapes.
     """
 
     def __init__(self, learned=False, **kwargs):
         super().__init__(**kwargs)
         self.learned = learned
-        self.scale = None
+        self.log_balance = None
 
-    def build(self, input_shape):
-        shapes = {tuple(s[1:]) for s in input_shape}
-        if len(input_shape) < 2 or len(shapes) != 1:
-            raise ValueError(f"Ensembler: expected a list of two or more tensors of one shape. Received: {input_shape}")
+    def build(self, base_shape, experts_shape, weights_shape):
+        if tuple(base_shape[1:]) != tuple(experts_shape[1:]):
+            raise ValueError(
+                f"Ensembler: base and experts must agree in shape. Received: {base_shape} and {experts_shape}"
+            )
         if self.learned:
-            self.scale = self.add_weight(shape=(len(input_shape),), initializer="ones", name="scale")
+            self.log_balance = self.add_weight(shape=(base_shape[-1],), initializer="zeros", name="log_balance")
 
-    def call(self, inputs):
+    def call(self, base, experts, weights):
+        ran = ops.sum(weights, axis=-1, keepdims=True)
         if not self.learned:
-            return sum(inputs[1:], inputs[0])
-        scale = ops.cast(self.scale, self.compute_dtype)
-        return sum(scale[i] * x for i, x in enumerate(inputs))
+            return (base + experts) / (1 + ran)
+        balance = ops.exp(ops.cast(self.log_balance, self.compute_dtype))
+        return (base + balance * experts) / (1 + balance * ran)
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape[0])
+    def compute_output_shape(self, base_shape, experts_shape, weights_shape):
+        return tuple(base_shape)
 
     def get_config(self):
         return {**super().get_config(), "learned": self.learned}

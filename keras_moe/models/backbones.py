@@ -95,6 +95,16 @@ def stage(x, backbone, spec, prefix):
     return x
 
 
+def last_layer(backbone, index):
+    """Name of the last layer of stage ``index`` of a ``Classifier``."""
+    spec = backbone.stages[index]
+    if backbone.block == "basic":
+        return f"stage{index}_block{spec.blocks - 1}_relu"
+    before = backbone.first if index == 0 else backbone.stages[index - 1].filters
+    residual = spec.blocks > 1 or (spec.stride == 1 and before == spec.filters)
+    return f"stage{index}_block{spec.blocks - 1}_{'add' if residual else 'project_bn'}"
+
+
 def _activation(backbone):
     return {"basic": layers.ReLU, "inverted": lambda **kw: layers.ReLU(6.0, **kw)}[backbone.block]
 

@@ -1,0 +1,183 @@
+"""Functional models taken apart: the calls they make, where they may be cut, pieces rebuilt from copied layers."""
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import typing
+
+import keras
+from keras import tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One layer (or operation) applied once: ``outputs = layer(*args, **kwargs)``, on symbolic tensors.
+
+    ``name`` is the layer's, made distinct where layers of nested models share one.
+    """
+
+    name: str
+    layer: keras.Operation
+    args: tuple
+    kwargs: dict
+    outputs: typing.Any
+
+    @property
+    def inputs(self):
+        """Symbolic tensors among the arguments."""
+        return [t for t in tree.flatten((self.args, self.kwargs)) if isinstance(t, keras.KerasTensor)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """What a functional model computes: ``calls`` in order, from ``inputs`` to ``output``."""
+
+    inputs: tuple
+    calls: tuple[Call, ...]
+    output: typing.Any
+
+    def index(self, name):
+        """Position of the last call of the layer ``name``.
+
+        Raises:
+            ValueError: no such layer; it suggests the nearest names.
+        """
+        found = [i for i, call in enumerate(self.calls) if call.name == name]
+        if found:
+            return found[-1]
+        near = difflib.get_close_matches(str(name), [call.name for call in self.calls], n=3, cutoff=0.3)
+        raise ValueError(f"No layer is called {name!r}. The nearest names are {near}.")
+
+    def cuts(self):
+        """Positions after which a single tensor, that call's own, is all that the rest needs."""
+        needed, positions = {id(self.output)}, []
+        for i in range(len(self.calls) - 1, -1, -1):
+            outputs = [id(t) for t in tree.flatten(self.calls[i].outputs)]
+            if needed == set(outputs) and len(outputs) == 1:
+                positions.append(i)
+            needed -= set(outputs)
+            needed |= {id(t) for t in self.calls[i].inputs}
+        return positions[::-1]
+
+
+def open_graph(model, shapes=None):
+    """The ``Graph`` of a functional or ``Sequential`` model, its nested models opened too.
+
+    Args:
+        model: a built model.
+        shapes: its input shapes, batch axis first; None: as it was made for.
+
+    Raises:
+        ValueError: a subclassed model.
+    """
+    if not is_functional(model):
+        raise ValueError(
+            f"Expected a functional or Sequential model that has been built. Received: {type(model).__name__} "
+            f"{model.name!r}, whose graph Keras does not know."
+        )
+    shapes = shapes or [t.shape for t in model.inputs]
+    inputs = [
+        keras.Input(batch_shape=shape, dtype=t.dtype, name=t.name) for shape, t in zip(shapes, model.inputs, strict=True)
+    ]
+    calls: list[Call] = []
+    names: dict[str, keras.Operation] = {}
+
+    def note(layer, *args, **kwargs):
+        if is_functional(layer):
+            return inline(layer, tree.flatten(args), kwargs.get("training"))
+        return record(layer.name, layer, args, kwargs)
+
+    def inline(nested, tensors, training):
+        inner = open_graph(nested, [t.shape for t in tensors])
+        known = {id(own): given for own, given in zip(inner.inputs, tensors, strict=True)}
+
+        def again(call):
+            def run(*args, **kwargs):
+                if training is not None and "training" in inspect.signature(call.layer.call).parameters:
+                    kwargs["training"] = training
+                return record(call.name, call.layer, args, kwargs, nested.name)
+
+            return run
+
+        replay(inner.calls, known, again)
+        return tree.map_structure(lambda t: known[id(t)], inner.output)
+
+    def record(name, layer, args, kwargs, parent=None):
+        outputs = layer(*args, **kwargs)
+        calls.append(Call(_distinct(names, name, layer, parent), layer, args, kwargs, outputs))
+        return outputs
+
+    plain = keras.Model(model.inputs, model.outputs)  # shares the layers, has no class and no config of its own
+    outputs = keras.models.clone_model(
+        plain, inputs, clone_function=lambda layer: layer, call_function=note
+    ).outputs  # fmt: skip
+    return Graph(tuple(inputs), tuple(calls), outputs[0] if len(outputs) == 1 else outputs)
+
+
+def is_functional(layer):
+    """Whether ``layer`` is a functional or built ``Sequential`` model that does not compute by a ``call`` of its own."""
+    if not isinstance(layer, keras.Model) or not getattr(layer, "inputs", None):
+        return False
+    return type(layer).call in (keras.Sequential.call, _functional_class().call)
+
+
+def replay(calls, known, copy=lambda call: call.layer):
+    """Makes ``calls`` again on other tensors.
+
+    Args:
+        calls: list of ``Call``.
+        known: dict, id of a tensor of the calls -> the tensor to use for it. What the calls return is added to it.
+        copy: ``Call -> layer`` to call; the call's own by default.
+    """
+    for call in calls:
+        args, kwargs = tree.map_structure(lambda t: known.get(id(t), t), (call.args, call.kwargs))
+        outputs = copy(call)(*args, **kwargs)
+        for old, new in zip(tree.flatten(call.outputs), tree.flatten(outputs), strict=True):
+            known[id(old)] = new
+
+
+def rebuild(calls, source, outputs, name, prefix=""):
+    """A model made of copies of the calls' layers, weights included.
+
+    Args:
+        calls: list of ``Call``.
+        source: the symbolic tensor it starts from.
+        outputs: the symbolic tensors, or one, that it returns.
+        name: of the model.
+        prefix: of the names of the copied layers.
+    """
+    copies: dict[int, keras.Operation] = {}
+
+    def copy(call):
+        if id(call.layer) not in copies:
+            copies[id(call.layer)] = _copy(call.layer, prefix + call.name)
+        return copies[id(call.layer)]
+
+    inputs = keras.Input(batch_shape=source.shape, dtype=source.dtype)
+    known = {id(source): inputs}
+    replay(calls, known, copy)
+    model = keras.Model(inputs, tree.map_structure(lambda t: known[id(t)], outputs), name=name)
+    for call in calls:
+        if isinstance(call.layer, keras.Layer):
+            copies[id(call.layer)].set_weights(call.layer.get_weights())
+    return model
+
+
+def _distinct(names, name, layer, parent):
+    """The layer's name; with its model's in front while another layer has it."""
+    while names.setdefault(name, layer) is not layer:
+        name = f"{parent}_{name}"
+    return name
+
+
+def _copy(layer, name):
+    if not isinstance(layer, keras.Layer):
+        return layer  # an operation, such as ops.add: it holds nothing
+    return type(layer).from_config({**layer.get_config(), "name": name})
+
+
+@functools.cache
+def _functional_class():
+    inputs = keras.Input((1,))
+    return type(keras.Model(inputs, inputs))

@@ -1,0 +1,121 @@
+"""A classifier taken apart at one layer: a trunk, a tail of which experts are copies, and the logits at its end."""
+
+import keras
+
+from keras_moe import cost
+from keras_moe.graph import Call, open_graph, rebuild
+
+# Experts that cost at most this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
+TAIL_SHARE = 1 / 3
+
+
+class Anatomy:
+    """Where a functional classifier is cut.
+
+    Args:
+        classifier: a functional or ``Sequential`` classifier, ``(n, h, w, c)`` to ``(n, classes)``, that ends in logits
+            or in a softmax over them; its layers are copied, never changed.
+        split_at: name of the layer after which it is cut; None: the cut whose tail is largest within a third of the
+            multiply-accumulates.
+
+    Attributes:
+        split_at: name of the layer after which it was cut.
+        softmax: bool, whether the classifier ends in a softmax. ``tail`` never does.
+        classes: int.
+
+    Raises:
+        ValueError: not a functional classifier with one input and one output, no dense or convolutional layer that
+            gives the logits, an unknown layer name, or one where a single tensor is not all that the rest needs (it
+            lists the layers where one can cut).
+    """
+
+    def __init__(self, classifier, split_at=None):
+        _check_classifier(classifier)
+        graph = open_graph(classifier)
+        self.input = graph.inputs[0]
+        self.classes = classifier.output_shape[-1]
+        calls, self.softmax = _without_softmax(graph.calls, classifier)
+        head = max(i for i, call in enumerate(calls) if _has_kernel(call))
+        cuts = [i for i in graph.cuts() if i < head]
+        if not cuts:
+            raise ValueError(f"{classifier.name!r} cannot be cut: no layer's output alone is enough for the rest.")
+        if split_at is None:
+            at = _propose(calls, cuts, head)
+        else:
+            at = graph.index(split_at)
+            if at not in cuts:
+                names = [calls[i].name for i in cuts]
+                raise ValueError(
+                    f"{classifier.name!r} cannot be cut after {split_at!r}: what follows also needs other layers' "
+                    f"outputs, or it is the end. One can cut after {names}."
+                )
+        self.split_at = calls[at].name
+        self._trunk, self._tail, self._head = calls[: at + 1], calls[at + 1 : head], calls[head:]
+        self.features = calls[at].outputs
+        self.embedding = calls[head].inputs[0]
+        self.logits = calls[-1].outputs
+
+    def trunk(self, name):
+        """Copy of what comes before the cut: images to features."""
+        return rebuild(self._trunk, self.input, self.features, name)
+
+    def tail(self, name, prefix):
+        """Copy of the rest: features to logits."""
+        return rebuild([*self._tail, *self._head], self.features, self.logits, name, prefix)
+
+    def tail_and_embedding(self, name):
+        """As ``tail``, and what the last layer reads: features to ``[logits, embedding]``."""
+        return rebuild([*self._tail, *self._head], self.features, [self.logits, self.embedding], name)
+
+
+def _check_classifier(classifier):
+    inputs = getattr(classifier, "inputs", None) or []
+    outputs = getattr(classifier, "outputs", None) or []
+    if isinstance(classifier, keras.Model) and (len(inputs) > 1 or len(outputs) > 1):
+        raise ValueError(
+            f"Expected a classifier with one input and one output. Received: {len(inputs)} inputs and {len(outputs)} "
+            f"outputs of {classifier.name!r}"
+        )
+    if outputs and (len(outputs[0].shape) != 2 or outputs[0].shape[-1] is None):
+        raise ValueError(
+            f"Expected a classifier whose output is (n, classes). Received: output shape {outputs[0].shape} of "
+            f"{classifier.name!r}"
+        )
+
+
+def _without_softmax(calls, classifier):
+    """The calls up to the logits, and whether a softmax came after them."""
+    last = calls[-1]
+    if type(last.layer).__name__ == "Softmax" or _activation(last) == "softmax" and not _has_kernel(last):
+        return calls[:-1], True
+    if not any(_has_kernel(call) for call in calls):
+        raise ValueError(f"{classifier.name!r} has no dense or convolutional layer whose output could be logits.")
+    if not _has_kernel(last) or _activation(last) in (None, "linear"):
+        return calls, False
+    if _activation(last) != "softmax":
+        raise ValueError(
+            f"Expected a classifier that ends in logits or in a softmax. Received: activation {_activation(last)!r} in "
+            f"{last.name!r} of {classifier.name!r}"
+        )
+    config = {**last.layer.get_config(), "activation": "linear"}
+    linear = type(last.layer).from_config(config)
+    linear.build(last.inputs[0].shape)
+    linear.set_weights(last.layer.get_weights())
+    return (*calls[:-1], Call(last.name, linear, last.args, last.kwargs, last.outputs)), True
+
+
+def _activation(call):
+    return keras.activations.serialize(call.layer.activation) if hasattr(call.layer, "activation") else None
+
+
+def _has_kernel(call):
+    return any(len(w.shape) > 1 for w in getattr(call.layer, "weights", ()))
+
+
+def _propose(calls, cuts, head):
+    macs = [cost.macs(call.layer, *(t.shape for t in call.inputs)) for call in calls]
+    after = [sum(macs[i + 1 :]) for i in range(len(calls))]
+    small = [i for i in cuts if after[i] <= TAIL_SHARE * sum(macs)]
+    largest = max((after[i] for i in small), default=None)
+    # After a block its sum, its activation and the like are all cuts with one tail: the last is the finished block.
+    return max((i for i in small if after[i] == largest), default=cuts[-1])

@@ -1,0 +1,230 @@
+"""Single-gated mixture of experts (Royer, Karmanov, Skliar, Ehteshami Bejnordi, Blankevoort; BMVC 2022)."""
+
+import functools
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
+from keras_moe.models import backbones
+from keras_moe.models.anatomy import Anatomy
+from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.classifier import Classifier
+from keras_moe.weights import load_weights
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class SingleGatedMoE(MoEModel):
+    """A whole classifier, the base, and experts for the images it is not sure about.
+
+    ``images -> trunk -> tail -> base logits``: the base is complete and may answer alone (an early exit). Where it does
+    not, the gate, which reads the base's embedding, picks ``top_k`` experts; they read the trunk's features, and the
+    answer is the average of base and experts (poster, section 3). Experts are copies of the base's tail; before any
+    training the model answers as its base does.
+
+    Args:
+        input_shape: ``(height, width, channels)``.
+        alpha: float, width multiplier of the backbone.
+        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, see ``keras_moe.models.backbones``; or a functional classifier of
+            your own, which is copied, weights included. Then ``input_shape``, ``alpha``, ``classes``, ``dropout_rate``
+            and ``include_preprocessing`` are the classifier's and what is given for them is not used.
+        experts: int, number of experts.
+        top_k: int, experts that run for an image that does not leave early.
+        split: where the trunk ends: int, stages of a named backbone; or the name of a layer. None: all stages but the
+            last; for a classifier of your own the largest tail within a third of its multiply-accumulates.
+        rule: ``"confidence"`` or ``"product"``, how ``threshold`` decides; see ``keras_moe.layers.EarlyExit``.
+        threshold: float in [0, 1], or None: nobody leaves early. It may be set after training.
+        learned: bool, learn how base and experts are balanced, or average them.
+        gate_units: int, width of a hidden layer of the gate; 0: one linear layer.
+        weights: None or a path.
+        classes: int.
+        dropout_rate: float.
+        classifier_activation: ``"softmax"`` or None for logits.
+        include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
+        name: str.
+        dtype: dtype policy of the layers, or None.
+
+    Call arguments:
+        images: float tensor ``(n, height, width, channels)``.
+
+    Returns:
+        float32 ``(n, classes)``.
+
+    Raises:
+        ValueError: an argument out of range, or a classifier or ``split`` that cannot be cut.
+    """
+
+    def __init__(
+        self,
+        input_shape=(32, 32, 3),
+        alpha=1.0,
+        backbone="resnet14",
+        experts=4,
+        top_k=1,
+        split=None,
+        rule="confidence",
+        threshold=None,
+        learned=False,
+        gate_units=0,
+        weights=None,
+        classes=100,
+        dropout_rate=0.0,
+        classifier_activation="softmax",
+        include_preprocessing=True,
+        name="single_gated",
+        dtype=None,
+    ):
+        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        _check("experts", experts, isinstance(experts, int) and experts >= 1, "an int >= 1")
+        _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= experts, "between 1 and `experts`")
+        _check("gate_units", gate_units, isinstance(gate_units, int) and gate_units >= 0, "an int >= 0")
+
+        with dtype_scope(dtype):
+            # === Layers ===
+            if isinstance(backbone, str):
+                split = _end_of_stage(backbone, alpha, split)
+                base = Classifier(
+                    input_shape, alpha, backbone, classes=classes, dropout_rate=dropout_rate,
+                    classifier_activation=None, include_preprocessing=include_preprocessing,
+                )  # fmt: skip
+            else:
+                base = backbone
+            anatomy = Anatomy(base, split)
+            trunk, tail = anatomy.trunk("trunk"), anatomy.tail_and_embedding("tail")
+            bank = ExpertBank([anatomy.tail(f"expert_{k}", f"expert_{k}_") for k in range(experts)], name="experts")
+            gate = _gate(tail.output[1].shape[1:], gate_units, experts)
+
+            # === Functional model ===
+            images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
+            features = trunk(images)
+            base_logits, embedding = tail(features)
+            gate_logits = gate(embedding)
+            route = TopKGate(top_k, name="top_k")(gate_logits)
+            route = EarlyExit(rule, threshold, name="early_exit")(route, gate_logits, base_logits)
+            logits = Ensembler(learned, name="ensembler")(base_logits, bank(features, route), route)
+            outputs = layers.Activation(classifier_activation, dtype="float32", name="probabilities")(logits)
+
+        super().__init__(
+            images,
+            outputs,
+            parts={
+                "base": ["trunk", "tail"],
+                "gate": ["gate", "top_k", "early_exit"],
+                "experts": ["experts"],
+                "ensembler": ["ensembler", "probabilities"],
+            },
+            gate={"logits": gate_logits, "weights": route},
+            name=name,
+        )
+        self._tensors = {"features": features, "base": base_logits, "embedding": embedding}
+
+        # === Config ===
+        own = {} if isinstance(backbone, str) else {"input_shape": images.shape[1:], "classes": anatomy.classes}
+        self._config = {**config, **own, "split": config["split"] if isinstance(backbone, str) else anatomy.split_at}
+        if weights is not None:
+            load_weights(self, weights)
+
+    @property
+    def threshold(self):
+        """The early-exit threshold, a float in [0, 1]; it may be set at any time."""
+        return self.get_layer("early_exit").threshold
+
+    @threshold.setter
+    def threshold(self, value):
+        self.get_layer("early_exit").threshold = value
+
+    def grow_from(self, base):
+        """Copies a trained classifier into the base and into every expert; gate and threshold stay.
+
+        Args:
+            base: a classifier whose layers are those of this model's backbone.
+
+        Raises:
+            ValueError: it has other layers, or cannot be cut where this model is.
+        """
+        grown = SingleGatedMoE(**{**self._config, "backbone": base, "split": self._split_at(), "name": "grown"})
+        for part in ("base", "experts"):
+            for source, target in zip(grown.parts[part], self.parts[part], strict=True):
+                target.set_weights(source.get_weights())
+
+    def point_gate_at(self, centroids):
+        """Sets the gate so that it prefers the nearest centroid: ``-|x - c|^2`` is linear in x, up to a constant.
+
+        Args:
+            centroids: float array ``(experts, d)``, in the space of ``embed``.
+
+        Raises:
+            ValueError: another shape, or a gate with a hidden layer.
+        """
+        dense = self.get_layer("gate").layers[-1]
+        centroids = np.asarray(centroids, "float32")
+        if self._config["gate_units"] or centroids.T.shape != tuple(dense.kernel.shape):
+            raise ValueError(
+                f"Expected centroids {tuple(dense.kernel.shape)[::-1]} and a gate of one layer. Received: "
+                f"{centroids.shape}, gate_units={self._config['gate_units']}"
+            )
+        spread = max(np.var(centroids, axis=0).sum(), 1e-6)  # logits of the order of one between neighbours
+        dense.set_weights([2 * centroids.T / spread, -(centroids**2).sum(1) / spread])
+
+    def embed(self, images, batch_size=256):
+        """What the gate reads: float32 ``(n, d)``, the base's embedding, averaged over positions if it has any."""
+        return np.asarray(self._embedder.predict(images, batch_size=batch_size, verbose=0), "float32")
+
+    def base_model(self):
+        """The base alone, as a model from images to logits; it shares its layers with this one."""
+        return keras.Model(self.inputs, self._tensors["base"], name=f"{self.name}_base")
+
+    def with_expert(self, k):
+        """Base and expert k on every image, as a model from images to the logits of both, averaged.
+
+        It shares its layers with this one: expert k trains in it alone (poster, training step 4).
+        """
+        both = [self._tensors["base"], self.bank.experts[k](self._tensors["features"])]
+        return keras.Model(self.inputs, layers.Average(name="class")(both), name=f"{self.name}_with_expert_{k}")
+
+    @functools.cached_property
+    def _embedder(self):
+        return keras.Model(self.inputs, self.get_layer("gate").layers[1](self._tensors["embedding"]), name="embedder")
+
+    def _split_at(self):
+        config = self._config
+        named = isinstance(config["backbone"], str)
+        return _end_of_stage(config["backbone"], config["alpha"], config["split"]) if named else config["split"]
+
+    def get_config(self):
+        backbone = self._config["backbone"]
+        if not isinstance(backbone, str):
+            backbone = keras.saving.serialize_keras_object(backbone)
+        return {**self._config, "backbone": backbone, "threshold": self.threshold}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        backbone = config["backbone"]
+        if isinstance(backbone, dict):
+            backbone = keras.saving.deserialize_keras_object(backbone, custom_objects=custom_objects)
+        return cls(**{**config, "backbone": backbone})
+
+
+def _gate(shape, units, experts):
+    x = inputs = keras.Input(shape)
+    pool = layers.Flatten if len(shape) == 1 else layers.GlobalAveragePooling2D
+    x = pool(name="gate_pool")(x)
+    if units:
+        x = layers.Dense(units, "relu", name="gate_hidden")(x)
+    return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
+
+
+def _end_of_stage(backbone, alpha, split):
+    """Name of the layer that ends stage ``split`` of a named backbone."""
+    if isinstance(split, str):
+        return split
+    spec = backbones.get(backbone, alpha)
+    split = len(spec.stages) - 1 if split is None else split
+    _check("split", split, isinstance(split, int) and 1 <= split < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
+    return backbones.last_layer(spec, split - 1)
+
+
+def _check(name, value, holds, expected):
+    if not holds:
+        raise ValueError(f"SingleGatedMoE: `{name}` must be {expected}. Received: {name}={value!r}")
