@@ -57,3 +57,16 @@ def _decode(blob):
 
     stacked = np.asarray(Image.open(io.BytesIO(blob.tobytes())))
     return stacked.reshape(-1, stacked.shape[1], stacked.shape[1], 3)
+
+
+def digits():
+    """scikit-learn's handwritten digits, the first 1,400 to train on and 397 to test on.
+
+    Returns:
+        ``(images, labels)`` of training and of test: float32 ``(n, 8, 8, 1)`` in [0, 255], int64 ``(n,)``.
+    """
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    images = (found.images[..., None] * (255 / 16)).astype("float32")
+    return (images[:1400], found.target[:1400]), (images[1400:], found.target[1400:])

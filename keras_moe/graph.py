@@ -78,7 +78,8 @@ def open_graph(model, shapes=None):
         )
     shapes = shapes or [t.shape for t in model.inputs]
     inputs = [
-        keras.Input(batch_shape=shape, dtype=t.dtype, name=t.name) for shape, t in zip(shapes, model.inputs, strict=True)
+        keras.Input(batch_shape=shape, dtype=t.dtype, name=t.name)
+        for shape, t in zip(shapes, model.inputs, strict=True)
     ]
     calls: list[Call] = []
     names: dict[str, keras.Operation] = {}
@@ -116,7 +117,7 @@ def open_graph(model, shapes=None):
 
 
 def is_functional(layer):
-    """Whether ``layer`` is a functional or built ``Sequential`` model that does not compute by a ``call`` of its own."""
+    """Whether ``layer`` is a functional or built ``Sequential`` model, without a ``call`` of its own."""
     if not isinstance(layer, keras.Model) or not getattr(layer, "inputs", None):
         return False
     return type(layer).call in (keras.Sequential.call, _functional_class().call)

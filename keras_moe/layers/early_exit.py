@@ -43,7 +43,6 @@ class EarlyExit(keras.layers.Layer):
         if rule not in RULES:
             raise ValueError(f"EarlyExit: `rule` must be one of {RULES}. Received: rule={rule!r}")
         self.rule = rule
-        self._threshold = None
         self._initial = _checked({"confidence": 1.0, "product": 0.0}[rule] if threshold is None else threshold)
 
     def build(self, route_shape, gate_logits_shape, base_logits_shape):

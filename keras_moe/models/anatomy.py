@@ -86,7 +86,7 @@ def _check_classifier(classifier):
 def _without_softmax(calls, classifier):
     """The calls up to the logits, and whether a softmax came after them."""
     last = calls[-1]
-    if type(last.layer).__name__ == "Softmax" or _activation(last) == "softmax" and not _has_kernel(last):
+    if type(last.layer).__name__ == "Softmax" or (_activation(last) == "softmax" and not _has_kernel(last)):
         return calls[:-1], True
     if not any(_has_kernel(call) for call in calls):
         raise ValueError(f"{classifier.name!r} has no dense or convolutional layer whose output could be logits.")

@@ -29,10 +29,16 @@ class MoEModel(keras.Model):
         self._gate = gate
 
     def get_config(self):
-        return dict(self._config)
+        config = dict(self._config)
+        if isinstance(config.get("backbone"), keras.Model):
+            config["backbone"] = keras.saving.serialize_keras_object(config["backbone"])
+        return config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        if isinstance(config.get("backbone"), dict):
+            config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"], custom_objects)
         return cls(**config)
 
     @property

@@ -1,12 +1,14 @@
 """HydraNets (Mullapudi, Mark, Shazeer, Fatahalian; CVPR 2018)."""
 
 import dataclasses
+import functools
 
 import keras
 from keras import layers
 
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
+from keras_moe.models.anatomy import Anatomy
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.weights import load_weights
 
@@ -25,10 +27,14 @@ class HydraNet(MoEModel):
     Args:
         input_shape: ``(height, width, channels)``; sizes may be None (then ``macs`` cannot be told).
         alpha: float, width multiplier of the backbone, as in ``keras.applications.MobileNetV2``.
-        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, see ``keras_moe.models.backbones``.
+        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, see ``keras_moe.models.backbones``; or a functional classifier of
+            your own, with ``combine="logits"``: it is copied, weights included, every branch is a copy of its tail, and
+            ``input_shape``, ``alpha``, ``branch_alpha``, ``classes``, ``dropout_rate`` and ``include_preprocessing``
+            are not used.
         branches: int, number of branches.
         top_k: int, branches that run for an image.
-        split: int, stages in the stem; None: all but the last.
+        split: int, stages in the stem; None: all but the last. For a classifier of your own the name of the stem's last
+            layer; None: the largest tail within a third of its multiply-accumulates.
         branch_alpha: float, width multiplier of the branches, on top of ``alpha``.
         gate_filters: int, filters of the gate's convolution; 0: pool the stem's features directly.
         gate_noise: float, standard deviation of the noise on the gate's logits in training.
@@ -51,7 +57,7 @@ class HydraNet(MoEModel):
         float32 ``(n, classes)`` with the head.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument out of range, or a classifier that cannot be cut.
     """
 
     def __init__(
@@ -78,29 +84,40 @@ class HydraNet(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        spec = backbones.get(backbone, alpha)
-        split = len(spec.stages) - 1 if split is None else split
+        own = isinstance(backbone, keras.Model)
+        if not own:
+            spec = backbones.get(backbone, alpha)
+            split = len(spec.stages) - 1 if split is None else split
+            _check("split", split, 0 <= split < len(spec.stages), f"in 0…{len(spec.stages) - 1}, stages of the stem")
         _check("branches", branches, isinstance(branches, int) and branches >= 1, "an int >= 1")
         _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= branches, "between 1 and `branches`")
-        _check("split", split, 0 <= split < len(spec.stages), f"in 0…{len(spec.stages) - 1}, stages of the stem")
         _check("combine", combine, combine in ("features", "logits"), "'features' or 'logits'")
         _check("combine", combine, include_top or combine == "features", "'features' without the head")
+        _check("combine", combine, not own or combine == "logits", "'logits' with a classifier as backbone")
 
         with dtype_scope(dtype):
             # === Layers ===
-            images = keras.Input(input_shape, name="images")
-            scaling = backbones.scaling(include_preprocessing)
-            stem = _stem(spec, input_shape, split)
-            shape = stem.output_shape[1:]
-            gate = _gate(shape, gate_filters, branches)
-            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, name="top_k")
-            own_head = classes if combine == "logits" else None
             # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
             pooled = include_top or pooling == "avg"
-            bank = ExpertBank(
-                [_branch(spec, split, branch_alpha, shape, pooled, own_head, f"branch_{k}") for k in range(branches)],
-                name="branches",
-            )
+            if own:
+                anatomy = Anatomy(backbone, split)
+                config |= {
+                    "input_shape": anatomy.input.shape[1:],
+                    "classes": anatomy.classes,
+                    "split": anatomy.split_at,
+                }
+                images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
+                stem, scaling = anatomy.trunk("stem"), layers.Identity(name="scaling")
+                members = [anatomy.tail(f"branch_{k}", f"branch_{k}_") for k in range(branches)]
+            else:
+                images = keras.Input(input_shape, name="images")
+                stem, scaling = _stem(spec, input_shape, split), backbones.scaling(include_preprocessing)
+                heads = classes if combine == "logits" else None
+                branch = functools.partial(_branch, spec, split, branch_alpha, stem.output_shape[1:], pooled, heads)
+                members = [branch(f"branch_{k}") for k in range(branches)]
+            gate = _gate(stem.output_shape[1:], gate_filters, branches)
+            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, name="top_k")
+            bank = ExpertBank(members, name="branches")
 
             # === Functional model ===
             features = stem(scaling(images))
@@ -170,11 +187,12 @@ def _stem(spec, input_shape, split):
 
 def _gate(shape, filters, branches):
     x = inputs = keras.Input(shape)
-    if filters:
+    if filters and len(shape) == 3:
         x = layers.Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="gate_conv_bn")(x)
         x = layers.ReLU(name="gate_conv_relu")(x)
-    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+    if len(shape) == 3:
+        x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
     return keras.Model(inputs, layers.Dense(branches, name="gate_logits")(x), name="gate")
 
 

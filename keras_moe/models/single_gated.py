@@ -148,6 +148,11 @@ class SingleGatedMoE(MoEModel):
             for source, target in zip(grown.parts[part], self.parts[part], strict=True):
                 target.set_weights(source.get_weights())
 
+    @property
+    def gate_is_hidden(self):
+        """Whether the gate has a hidden layer, so that it cannot be pointed at centroids."""
+        return self._config["gate_units"] > 0
+
     def point_gate_at(self, centroids):
         """Sets the gate so that it prefers the nearest centroid: ``-|x - c|^2`` is linear in x, up to a constant.
 
@@ -159,7 +164,7 @@ class SingleGatedMoE(MoEModel):
         """
         dense = self.get_layer("gate").layers[-1]
         centroids = np.asarray(centroids, "float32")
-        if self._config["gate_units"] or centroids.T.shape != tuple(dense.kernel.shape):
+        if self.gate_is_hidden or centroids.T.shape != tuple(dense.kernel.shape):
             raise ValueError(
                 f"Expected centroids {tuple(dense.kernel.shape)[::-1]} and a gate of one layer. Received: "
                 f"{centroids.shape}, gate_units={self._config['gate_units']}"
@@ -183,6 +188,18 @@ class SingleGatedMoE(MoEModel):
         both = [self._tensors["base"], self.bank.experts[k](self._tensors["features"])]
         return keras.Model(self.inputs, layers.Average(name="class")(both), name=f"{self.name}_with_expert_{k}")
 
+    def every_opinion(self):
+        """A model from images to what base, gate and every expert say, early exit and route left aside.
+
+        Returns:
+            A ``keras.Model`` with outputs ``"base"`` ``(n, classes)`` and ``"gate"`` ``(n, experts)``, logits, and
+            ``"experts"`` ``(n, experts, classes)``, logits of each expert alone. It shares its layers with this one.
+        """
+        experts = [layers.Reshape((1, -1))(expert(self._tensors["features"])) for expert in self.bank.experts]
+        stacked = layers.Concatenate(axis=1)(experts) if len(experts) > 1 else experts[0]
+        outputs = {"base": self._tensors["base"], "gate": self.gate["logits"], "experts": stacked}
+        return keras.Model(self.inputs, outputs, name=f"{self.name}_opinions")
+
     @functools.cached_property
     def _embedder(self):
         return keras.Model(self.inputs, self.get_layer("gate").layers[1](self._tensors["embedding"]), name="embedder")
@@ -193,17 +210,7 @@ class SingleGatedMoE(MoEModel):
         return _end_of_stage(config["backbone"], config["alpha"], config["split"]) if named else config["split"]
 
     def get_config(self):
-        backbone = self._config["backbone"]
-        if not isinstance(backbone, str):
-            backbone = keras.saving.serialize_keras_object(backbone)
-        return {**self._config, "backbone": backbone, "threshold": self.threshold}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        backbone = config["backbone"]
-        if isinstance(backbone, dict):
-            backbone = keras.saving.deserialize_keras_object(backbone, custom_objects=custom_objects)
-        return cls(**{**config, "backbone": backbone})
+        return {**super().get_config(), "threshold": self.threshold}
 
 
 def _gate(shape, units, experts):

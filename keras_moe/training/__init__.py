@@ -1,9 +1,15 @@
 """Staged training: partition the data, freeze, fit, checkpoint, resume."""
 
+from keras_moe.training.anytime import anytime_curve as anytime_curve
+from keras_moe.training.anytime import fit_threshold as fit_threshold
+from keras_moe.training.batches import DrawnBatches as DrawnBatches
 from keras_moe.training.batches import ImageBatches as ImageBatches
 from keras_moe.training.budget import fit_drop_below as fit_drop_below
 from keras_moe.training.checkpoint import Checkpoint as Checkpoint
+from keras_moe.training.experts import train_experts as train_experts
 from keras_moe.training.partition import partition_classes as partition_classes
+from keras_moe.training.partition import partition_samples as partition_samples
+from keras_moe.training.single_gated import train_single_gated as train_single_gated
 from keras_moe.training.stages import Stage as Stage
 from keras_moe.training.stages import freeze_all_but as freeze_all_but
 from keras_moe.training.stages import run_stages as run_stages

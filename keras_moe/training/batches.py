@@ -48,6 +48,33 @@ class ImageBatches(keras.utils.PyDataset):
         return self._order[1]
 
 
+class DrawnBatches(ImageBatches):
+    """As ``ImageBatches``, but each epoch sees some of the images only, drawn anew without replacement.
+
+    Args:
+        probabilities: float array ``(n,)`` >= 0, how likely each image is drawn, in proportion.
+        share: float in (0, 1], images of an epoch in proportion to all of them.
+        images, targets, …: as for ``ImageBatches``.
+    """
+
+    def __init__(self, images, targets, probabilities, share, **kwargs):
+        super().__init__(images, targets, **kwargs)
+        probabilities = np.asarray(probabilities, "float64")
+        self.probabilities = probabilities / probabilities.sum()
+        self.drawn = min(round(share * len(images)), np.count_nonzero(self.probabilities))
+        self.batch_size = min(self.batch_size, self.drawn)
+
+    def __len__(self):
+        return self.drawn // self.batch_size
+
+    def _permutation(self):
+        if self._order is None or self._order[0] != self.epoch:
+            rng = np.random.default_rng((self.seed, self.epoch))
+            order = rng.choice(len(self.images), self.drawn, replace=False, p=self.probabilities)
+            self._order = (self.epoch, order)
+        return self._order[1]
+
+
 def flip_and_crop(images, pad, rng):
     """Flips half of the images and shifts each by up to ``pad`` pixels; ``(n, h, w, c)`` to the same shape."""
     n, h, w, _ = images.shape

@@ -35,6 +35,37 @@ def partition_classes(features, labels, groups, seed=0):
     return _numbered_by_smallest(seats // capacity)
 
 
+def partition_samples(embeddings, groups, seed=0):
+    """Groups images by k-means over their embeddings, image by image (single-gated MoE, BMVC 2022; poster, step 2).
+
+    Args:
+        embeddings: float array ``(n, d)``, of a trained base.
+        groups: int, number of groups.
+        seed: int, of k-means.
+
+    Returns:
+        ``(centroids, group)``: float32 ``(groups, d)`` and int64 ``(n,)``, the index of each image's nearest centroid.
+
+    Raises:
+        ValueError: shapes that do not agree, non-finite embeddings, or more groups than the embeddings have clusters.
+    """
+    from sklearn.cluster import KMeans
+
+    embeddings = np.asarray(embeddings, "float64")
+    if embeddings.ndim != 2 or not np.all(np.isfinite(embeddings)):
+        raise ValueError(f"Expected finite embeddings (n, d). Received: shape {embeddings.shape}, or NaN or infinity.")
+    distinct = len(np.unique(embeddings, axis=0))
+    if not 1 <= groups <= distinct:
+        raise ValueError(
+            f"`groups` must be in 1…{distinct}, the number of distinct embeddings. Received: groups={groups}"
+        )
+    found = KMeans(groups, n_init=3, random_state=seed).fit(embeddings)
+    empty = np.flatnonzero(np.bincount(found.labels_, minlength=groups) == 0)
+    if len(empty):
+        raise ValueError(f"k-means left {len(empty)} of {groups} groups empty; ask for at most {groups - len(empty)}.")
+    return found.cluster_centers_.astype("float32"), found.labels_.astype("int64")
+
+
 def _class_means(features, labels):
     if features.ndim != 2 or labels.shape != features.shape[:1] or len(labels) == 0:
         raise ValueError(

@@ -65,7 +65,7 @@ def supervised(model, recipe, train, validation, groups=None, name="joint", part
         name=name,
         train=tuple(parts or model.parts),
         epochs=recipe.epochs,
-        optimizer=lambda: _adamw(recipe, len(data)),
+        optimizer=lambda: adamw(recipe, len(data)),
         data=data,
         losses=losses,
         loss_weights={"class": 1.0, "gate": recipe.gate_weight} if "gate" in losses else None,
@@ -74,7 +74,8 @@ def supervised(model, recipe, train, validation, groups=None, name="joint", part
     )
 
 
-def _adamw(recipe, steps):
+def adamw(recipe, steps):
+    """A fresh AdamW of ``recipe`` with warm-up and cosine, for epochs of ``steps`` batches."""
     warmup = int(recipe.warmup * steps)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,

@@ -16,14 +16,11 @@ tried where the paper is silent are in ``alternatives.md``.
 
 import pathlib
 
-import numpy as np
-
 from keras_moe.datasets import cifar100
-from keras_moe.images import photographs
 from keras_moe.models import Classifier, HydraNet
 from keras_moe.training import Recipe, fit_drop_below, partition_classes, run_stages, supervised
-from keras_moe.zoo.model_card import Data, Input
-from keras_moe.zoo.publish import Published, main
+from keras_moe.zoo.publish import main
+from keras_moe.zoo.trained_on import on_cifar100
 
 CONFIG = {
     "input_shape": (32, 32, 3),
@@ -37,8 +34,6 @@ CONFIG = {
 }
 SINGLE = {**CONFIG, "branches": 1, "top_k": 1, "gate_filters": 0}
 SHARE = 0.49
-
-LABELS = tuple((pathlib.Path(__file__).parent / "labels.txt").read_text().splitlines())
 
 
 def build():
@@ -57,35 +52,21 @@ def train(model, seed, folder, epochs):
     return {**trunk, **joint, "groups": groups.tolist()}
 
 
-MODEL = Published(
+MODEL = on_cifar100(
     name="hydranet_cifar100",
     card={
         "system": "hydranet",
-        "task": "classification",
         "summary": "HydraNet on CIFAR-100: a shared stem and 8 branches, of which an image runs one or two.",
         "paper": "Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
         "paper_url": "https://openaccess.thecvf.com/CVPR2018",
-        "licence": "Apache-2.0",
         "model": "HydraNet",
         "recipe_note": "A trunk, then 8 branches grown from it: 15 epochs each of AdamW at batch 128, a cosine from "
         "3e-3; two CPU cores, TensorFlow.",
-        "data": Data(
-            "CIFAR-100",
-            "none stated; customary research use",
-            "the official images, uncompressed",
-            "https://www.cs.toronto.edu/~kriz/cifar.html",
-        ),
-        "input": Input((32, 32, 3), "[0, 255]", "RGB"),
         "config": CONFIG,
-        "classes": LABELS,
         "baseline": "resnet20_cifar100",
     },
     build=build,
     train=train,
-    test=lambda: cifar100()[1],
-    epochs=15,
-    seeds=(0, 1),
-    golden=lambda: np.stack(photographs((32, 32, 3))),
 )
 
 if __name__ == "__main__":

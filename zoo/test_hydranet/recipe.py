@@ -7,12 +7,11 @@ Trained on the first 1,400 of the 1,797 digits, measured on the remaining 397. A
 
 import pathlib
 
-from sklearn.datasets import load_digits
-
+from keras_moe.datasets import digits
 from keras_moe.models import HydraNet
 from keras_moe.training import Recipe, partition_classes, run_stages, supervised
-from keras_moe.zoo.model_card import Data, Input
-from keras_moe.zoo.publish import Published, main
+from keras_moe.zoo.publish import main
+from keras_moe.zoo.trained_on import on_digits
 
 CONFIG = {
     "input_shape": (8, 8, 1),
@@ -23,14 +22,6 @@ CONFIG = {
     "gate_filters": 0,
     "classes": 10,
 }
-TRAIN = 1400
-
-
-def digits():
-    """``(images, labels)`` of training and of test: float32 ``(n, 8, 8, 1)`` in [0, 255], int64 ``(n,)``."""
-    found = load_digits()
-    images = (found.images[..., None] * (255 / 16)).astype("float32")
-    return (images[:TRAIN], found.target[:TRAIN]), (images[TRAIN:], found.target[TRAIN:])
 
 
 def build():
@@ -44,33 +35,20 @@ def train(model, seed, folder, epochs):
     return run_stages(model, [supervised(model, recipe, learn, test, groups)], folder)
 
 
-MODEL = Published(
+MODEL = on_digits(
     name="test_hydranet",
     card={
         "system": "hydranet",
-        "task": "classification",
         "summary": "Tiny HydraNet on 8x8 digits, for tests without a network.",
         "paper": "Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
         "paper_url": "https://openaccess.thecvf.com/CVPR2018",
-        "licence": "Apache-2.0",
         "model": "HydraNet",
         "recipe_note": "12 epochs of AdamW on 1,400 digits, classes grouped by their mean image; half a CPU minute.",
-        "data": Data(
-            "digits (scikit-learn)",
-            "CC BY 4.0",
-            "sklearn.datasets.load_digits, the test set of UCI's optical recognition of handwritten digits",
-            "https://archive.ics.uci.edu/dataset/80",
-        ),
-        "input": Input((8, 8, 1), "[0, 255]", "grey, white on black"),
         "config": CONFIG,
-        "classes": tuple(str(i) for i in range(10)),
     },
     build=build,
     train=train,
-    test=lambda: digits()[1],
     epochs=12,
-    seeds=(0,),
-    golden=lambda: digits()[1][0][:8],
 )
 
 if __name__ == "__main__":

@@ -1,0 +1,44 @@
+"""Any Keras classifier turned into a mixture of experts."""
+
+from keras_moe.models.anatomy import Anatomy
+from keras_moe.models.hydranet import HydraNet
+from keras_moe.models.single_gated import SingleGatedMoE
+
+SYSTEMS = ("single_gated", "hydranet")
+
+
+def upcycle(classifier, split_at=None, experts=4, system="single_gated", **options):
+    """A mixture of experts that answers as ``classifier`` does, until it is trained further.
+
+    The classifier is cut at a layer; experts start as copies of what comes after it. ``"single_gated"`` keeps the whole
+    classifier as a base that may answer alone and adds the experts to it (``SingleGatedMoE``); ``"hydranet"`` replaces
+    its tail by branches (``HydraNet``). The classifier itself is copied and stays as it is.
+
+    Args:
+        classifier: a functional or ``Sequential`` Keras classifier with one input and one output ``(n, classes)``, that
+            ends in logits or a softmax: of ``keras.applications``, KerasHub, KerasCV or your own. Models inside it are
+            opened.
+        split_at: name of the layer after which it is cut; its output must be all that the rest needs. None: the cut
+            with the largest tail within a third of the multiply-accumulates.
+        experts: int, number of experts.
+        system: ``"single_gated"`` or ``"hydranet"``.
+        **options: further arguments of the model's class, such as ``top_k`` or ``threshold``.
+
+    Returns:
+        A ``SingleGatedMoE`` or ``HydraNet``. It ends in a softmax if the classifier does, else in logits.
+
+    Raises:
+        ValueError: an unknown system, an unknown layer (the nearest names are suggested), a layer where one cannot cut
+            (those where one can are listed), a subclassed classifier, several inputs or outputs, an end that is neither
+            logits nor a softmax, or fewer than two experts.
+    """
+    if system not in SYSTEMS:
+        raise ValueError(f"`system` must be one of {SYSTEMS}. Received: system={system!r}")
+    if not isinstance(experts, int) or experts < 2:
+        raise ValueError(f"`experts` must be an int >= 2: one expert needs no gate. Received: experts={experts!r}")
+    softmax = Anatomy(classifier, split_at).softmax
+    options = {"classifier_activation": "softmax" if softmax else None, **options}
+    if system == "single_gated":
+        return SingleGatedMoE(backbone=classifier, experts=experts, split=split_at, **options)
+    options = {"top_k": min(2, experts), "combine": "logits", **options}
+    return HydraNet(backbone=classifier, branches=experts, split=split_at, **options)

@@ -1,0 +1,174 @@
+"""Experts trained each alone: one after another here, in other processes, or on a cluster.
+
+joblib decides where. ``n_jobs`` asks for local processes; inside ``joblib.parallel_config("dask")`` or ``("ray")`` the
+same call uses that cluster. Every expert's training depends on its own job alone, so the engine does not change it.
+"""
+
+import concurrent.futures.process
+import dataclasses
+import hashlib
+import json
+import pathlib
+
+import joblib
+import keras
+import numpy as np
+
+from keras_moe.training.batches import DrawnBatches
+from keras_moe.training.stages import freeze_all_but
+from keras_moe.training.supervised import Recipe, adamw
+from keras_moe.weights import read_tensors, write_tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """Everything that the training of one expert needs, as plain data that can travel."""
+
+    expert: int
+    model: dict
+    weights: list
+    images: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    share: float
+    recipe: Recipe
+    verbose: str | int
+
+    @property
+    def key(self):
+        """Tells this job from those of other data, weights or settings."""
+        digest = hashlib.sha256(json.dumps([self.expert, self.share, dataclasses.asdict(self.recipe)]).encode())
+        for array in [*self.weights, self.probabilities, self.labels, self.images]:
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=1, verbose="auto"):
+    """Trains every expert of a single-gated MoE on images that the gate would send it, and a few others.
+
+    Expert k learns alone (poster, step 4): base and gate are frozen, its images are drawn with probability in
+    proportion to ``gate_k + noise``, a ``1 / experts`` share of all images per epoch, and the loss is that of base and
+    expert averaged, which is how it will be used. Each finished expert is saved in ``folder`` at once; called again,
+    only the missing ones are trained.
+
+    Args:
+        model: a ``SingleGatedMoE`` with a trained gate; its experts' weights are where training starts, and are
+            replaced by the trained ones at the end.
+        train: ``(images, labels)``: uint8 ``(n, h, w, c)`` and int ``(n,)``.
+        folder: for ``expert_<k>.safetensors``; made if need be.
+        recipe: a ``Recipe``, of which every expert takes ``epochs``.
+        noise: float > 0.
+        n_jobs: int or None, as in ``joblib.Parallel``: processes; None: one after another in this process, or what
+            ``joblib.parallel_config`` says.
+        retries: int, how often experts whose worker died are started again.
+        verbose: as in ``fit``, for experts that train in this process.
+
+    Returns:
+        dict, ``"expert_<k>"`` -> list of logs, one dict of floats per epoch.
+
+    Raises:
+        RuntimeError: workers died again and again, or training failed; it says which experts are missing. The finished
+            ones are kept.
+        ValueError: ``folder`` holds experts of another run.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = _jobs(model, train, recipe, noise, verbose)
+    for attempt in range(retries + 1):
+        missing = [job for job in jobs if not _saved(job, folder)]
+        if not missing:
+            break
+        try:
+            _run(missing, folder, n_jobs)
+        except concurrent.futures.process.BrokenProcessPool as error:
+            if attempt == retries:
+                raise RuntimeError(_complaint(jobs, folder, f"their worker died {attempt + 1} times")) from error
+        except Exception as error:
+            raise RuntimeError(_complaint(jobs, folder, f"{type(error).__name__}: {error}")) from error
+    return _collect(model, jobs, folder)
+
+
+def _jobs(model, train, recipe, noise, verbose):
+    images, labels = train
+    gate = keras.Model(model.inputs, keras.layers.Softmax(dtype="float32")(model.gate["logits"]))
+    probabilities = np.asarray(gate.predict(images, batch_size=256, verbose=0), "float32") + noise
+    experts = len(model.bank.experts)
+    plain, weights = keras.saving.serialize_keras_object(model), model.get_weights()
+    return [
+        _Job(
+            k, plain, weights, images, labels, probabilities[:, k], 1 / experts,
+            dataclasses.replace(recipe, seed=recipe.seed * experts + k), verbose,
+        )
+        for k in range(experts)
+    ]  # fmt: skip
+
+
+def _run(jobs, folder, n_jobs):
+    bar = keras.utils.Progbar(len(jobs), unit_name="expert")
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    for done, (k, weights, logs) in enumerate(parallel(joblib.delayed(_train)(job) for job in jobs), start=1):
+        metadata = {"key": next(job.key for job in jobs if job.expert == k), "logs": json.dumps(logs)}
+        write_tensors(_path(folder, k), {str(i): w for i, w in enumerate(weights)}, metadata)
+        bar.update(done)
+
+
+def _train(job):
+    """``(expert, weights, logs)`` of one job; runs wherever joblib puts it."""
+    model = keras.saving.deserialize_keras_object(job.model)
+    model.set_weights(job.weights)
+    freeze_all_but(model, ("experts",))
+    network = model.with_expert(job.expert)
+    _seed(network, job.recipe.seed)
+    data = DrawnBatches(
+        job.images, job.labels, job.probabilities, job.share, batch_size=job.recipe.batch_size,
+        augment=job.recipe.augment, seed=job.recipe.seed,
+    )  # fmt: skip
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    jit = False if keras.backend.backend() == "tensorflow" else "auto"
+    network.compile(adamw(job.recipe, len(data)), loss, metrics=["accuracy"], jit_compile=jit)
+    history = network.fit(data, epochs=job.recipe.epochs, shuffle=False, verbose=job.verbose).history
+    logs = [dict(zip(history, map(float, values), strict=True)) for values in zip(*history.values(), strict=True)]
+    return job.expert, model.bank.experts[job.expert].get_weights(), logs
+
+
+def _seed(model, seed):
+    """Gives random layers a state that does not depend on what the process drew before."""
+    known = {id(v) for v in model.weights}
+    for i, state in enumerate(v for v in model.variables if id(v) not in known and v.dtype == "uint32"):
+        state.assign([seed, i])
+
+
+def _collect(model, jobs, folder):
+    logs = {}
+    for job in jobs:
+        tensors = read_tensors(_path(folder, job.expert))
+        model.bank.experts[job.expert].set_weights([tensors[str(i)] for i in range(len(tensors))])
+        logs[f"expert_{job.expert}"] = json.loads(_metadata(job, folder)["logs"])
+    return logs
+
+
+def _saved(job, folder):
+    if not _path(folder, job.expert).exists():
+        return False
+    if _metadata(job, folder)["key"] != job.key:
+        raise ValueError(
+            f"{_path(folder, job.expert)} is of another run: its data, weights or recipe differ. Give another folder, "
+            "or remove it to train anew."
+        )
+    return True
+
+
+def _metadata(job, folder):
+    from safetensors import safe_open
+
+    with safe_open(_path(folder, job.expert), "numpy") as file:
+        return file.metadata()
+
+
+def _complaint(jobs, folder, why):
+    missing = [job.expert for job in jobs if not _saved(job, folder)]
+    return f"Experts {missing} were not trained ({why}). The others are in {folder}; call again to train the missing."
+
+
+def _path(folder, expert):
+    return folder / f"expert_{expert}.safetensors"

@@ -1,0 +1,94 @@
+"""The training of single-gated MoE (BMVC 2022; poster, "Asynchronous Training algorithm"), in frozen stages."""
+
+import dataclasses
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_moe.training.batches import ImageBatches
+from keras_moe.training.experts import train_experts
+from keras_moe.training.partition import partition_samples
+from keras_moe.training.stages import Stage, run_stages
+from keras_moe.training.supervised import adamw, supervised
+
+
+def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, groups=None, noise=0.1, n_jobs=None):
+    """Trains gate, experts and ensembler around a base that is already trained, and resumes where it was cut off.
+
+    1. k-means over the base's embeddings of the training images gives a target expert per image.
+    2. *gate*: pointed at the centroids, then cross-entropy against that target, which is the KL divergence to it.
+    3. *experts*: each alone, see ``train_experts``; ``n_jobs`` or ``joblib.parallel_config`` say where.
+    4. *ensembler*: only if it is ``learned``, for one epoch.
+
+    Args:
+        model: a ``SingleGatedMoE`` that ends in logits and whose base is trained (``grow_from``, or ``upcycle``).
+        train, validation: ``(images, labels)``: uint8 ``(n, h, w, c)`` and int ``(n,)``.
+        folder: for checkpoints; one folder, one run.
+        recipe: a ``Recipe``, that of each expert.
+        gate_epochs: int >= 1.
+        groups: int array ``(classes,)``, the expert of each class, or None: image by image, as above.
+        noise: float > 0, see ``train_experts``.
+        n_jobs: int or None, see ``train_experts``.
+
+    Returns:
+        dict, stage -> list of logs, one dict of floats per epoch.
+
+    Raises:
+        ValueError: images and labels that do not go together, labels that the model has no class for, or more experts
+            than the embeddings have clusters; before anything is trained.
+        RuntimeError: experts that could not be trained; see ``train_experts``.
+    """
+    _check_labels(train, model.output_shape[-1])
+    folder, experts = pathlib.Path(folder), len(model.bank.experts)
+    embeddings = model.embed(train[0])
+    centroids, target = _targets(embeddings, train[1], groups, experts, recipe.seed)
+    if not model.gate_is_hidden:
+        model.point_gate_at(centroids)
+    short = dataclasses.replace(recipe, epochs=gate_epochs, learning_rate=recipe.learning_rate / 3)
+    stages = [_gate_stage(model, short, train, target, validation, centroids, groups)]
+    history = run_stages(model, stages, folder / "gate")
+    history |= train_experts(model, train, folder / "experts", recipe, noise, n_jobs)
+    if model.get_layer("ensembler").learned:
+        stage = supervised(
+            model, dataclasses.replace(short, epochs=1), train, validation, None, "ensembler", ["ensembler"]
+        )
+        history |= run_stages(model, [stage], folder / "ensembler")
+    return history
+
+
+def _targets(embeddings, labels, groups, experts, seed):
+    if groups is None:
+        return partition_samples(embeddings, experts, seed)
+    target = np.asarray(groups)[labels]
+    return np.stack([embeddings[target == k].mean(0) for k in range(experts)]), target
+
+
+def _gate_stage(model, recipe, train, target, validation, centroids, groups):
+    data = ImageBatches(train[0], {"gate": target}, recipe.batch_size, recipe.augment, seed=recipe.seed)
+    nearest = _nearest(model.embed(validation[0]), centroids) if groups is None else np.asarray(groups)[validation[1]]
+    return Stage(
+        name="gate",
+        train=("gate",),
+        epochs=recipe.epochs,
+        optimizer=lambda: adamw(recipe, len(data)),
+        data=data,
+        losses={"gate": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        metrics={"gate": ["accuracy"]},
+        validation_data=(validation[0], {"gate": nearest}),
+    )
+
+
+def _nearest(embeddings, centroids):
+    return ((embeddings[:, None] - centroids[None]) ** 2).sum(-1).argmin(1)
+
+
+def _check_labels(train, classes):
+    images, labels = train[0], np.asarray(train[1])
+    if len(images) == 0 or labels.shape != (len(images),):
+        raise ValueError(f"Expected one label per image. Received: {len(images)} images, labels {labels.shape}")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"Expected integer labels in 0…{classes - 1}, the model's classes. Received: dtype {labels.dtype}, "
+            f"from {labels.min()} to {labels.max()}"
+        )

@@ -1,0 +1,61 @@
+"""What models published on the same data have in common."""
+
+import numpy as np
+
+from keras_moe import zoo
+from keras_moe.datasets import cifar100, digits
+from keras_moe.images import photographs
+from keras_moe.zoo.model_card import Data, Input
+from keras_moe.zoo.publish import Published
+
+
+def on_cifar100(name, card, build, train, epochs=15, seeds=(0, 1)):
+    """The ``Published`` of a CIFAR-100 classifier: its own card fields, and those of the data set."""
+    common = {
+        "task": "classification",
+        "licence": "Apache-2.0",
+        "data": Data(
+            "CIFAR-100",
+            "none stated; customary research use",
+            "the official images, uncompressed",
+            "https://www.cs.toronto.edu/~kriz/cifar.html",
+        ),
+        "input": Input((32, 32, 3), "[0, 255]", "RGB"),
+        "classes": zoo.card("hydranet_cifar100").classes,
+    }
+    return Published(
+        name=name,
+        card={**common, **card},
+        build=build,
+        train=train,
+        test=lambda: cifar100()[1],
+        epochs=epochs,
+        seeds=seeds,
+        golden=lambda: np.stack(photographs((32, 32, 3))),
+    )
+
+
+def on_digits(name, card, build, train, epochs, seeds=(0,)):
+    """The ``Published`` of a tiny classifier of handwritten digits, for tests."""
+    common = {
+        "task": "classification",
+        "licence": "Apache-2.0",
+        "data": Data(
+            "digits (scikit-learn)",
+            "CC BY 4.0",
+            "sklearn.datasets.load_digits, the test set of UCI's optical recognition of handwritten digits",
+            "https://archive.ics.uci.edu/dataset/80",
+        ),
+        "input": Input((8, 8, 1), "[0, 255]", "grey, white on black"),
+        "classes": tuple(str(i) for i in range(10)),
+    }
+    return Published(
+        name=name,
+        card={**common, **card},
+        build=build,
+        train=train,
+        test=lambda: digits()[1],
+        epochs=epochs,
+        seeds=seeds,
+        golden=lambda: digits()[1][0][:8],
+    )

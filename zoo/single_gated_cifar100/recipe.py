@@ -1,0 +1,63 @@
+"""single_gated_cifar100: a ResNet-14 and four experts, of which an image that the base is unsure about runs one.
+
+    python zoo/resnet14_cifar100/recipe.py --seeds 0 1     # the bases
+    python zoo/single_gated_cifar100/recipe.py [--seeds 0 1] [--publish]
+
+The base is ``resnet14_cifar100`` of the same seed. k-means over its embeddings of the 50,000 training images gives each
+image an expert; the gate learns that for one epoch; then each expert, a copy of the base's last stage, learns alone for
+15 epochs of 12,500 images drawn from what the gate would send it and a few others. Recipe: that of the base but for a
+peak learning rate of 1e-3, because the experts start from trained weights. What was tried is in ``report.py``.
+"""
+
+import pathlib
+
+from keras_moe.datasets import cifar100
+from keras_moe.models import Classifier, SingleGatedMoE
+from keras_moe.training import Recipe, train_single_gated
+from keras_moe.zoo.publish import main
+from keras_moe.zoo.trained_on import on_cifar100
+
+BACKBONE, BASE = "resnet14", "resnet14_cifar100"
+CONFIG = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": BACKBONE, "experts": 4, "top_k": 1, "classes": 100}
+LEARNING_RATE = 1e-3
+
+
+def build():
+    return SingleGatedMoE(**CONFIG, classifier_activation=None)
+
+
+def load_base(runs, seed):
+    """The trained base of this seed, as ``zoo/resnet14_cifar100/recipe.py`` leaves it in ``runs``."""
+    path = pathlib.Path(runs, BASE, f"seed{seed}", "weights.safetensors")
+    if not path.exists():
+        raise FileNotFoundError(f"No base at {path}. Train it first: python zoo/{BASE}/recipe.py --seeds {seed}")
+    return Classifier(backbone=BACKBONE, classifier_activation=None, weights=path)
+
+
+def train(model, seed, folder, epochs):
+    learn, test = cifar100()
+    model.grow_from(load_base(pathlib.Path(folder).parents[1], seed))
+    recipe = Recipe(epochs, seed=seed, learning_rate=LEARNING_RATE)
+    return train_single_gated(model, learn, test, folder, recipe)
+
+
+MODEL = on_cifar100(
+    name="single_gated_cifar100",
+    card={
+        "system": "single_gated",
+        "summary": "ResNet-14 base and four experts on CIFAR-100; the base may answer alone.",
+        "paper": "Royer, Karmanov, Skliar, Ehteshami Bejnordi, Blankevoort: Revisiting Single-gated Mixtures of "
+        "Experts, BMVC 2022",
+        "paper_url": "https://arxiv.org/abs/2304.05497",
+        "model": "SingleGatedMoE",
+        "recipe_note": "A trained base, a gate learned from k-means, four experts of 15 epochs of 12,500 images each "
+        "by AdamW at batch 128, a cosine from 1e-3; two CPU cores, TensorFlow.",
+        "config": CONFIG,
+        "baseline": BASE,
+    },
+    build=build,
+    train=train,
+)
+
+if __name__ == "__main__":
+    main(MODEL, pathlib.Path(__file__).parent)
