@@ -9,13 +9,18 @@ from keras_moe import layers, models
 
 @dataclasses.dataclass(frozen=True)
 class Descriptor:
-    """``create()`` makes the object; ``shapes`` are its inputs without the batch; ``weights`` counts its variables."""
+    """``create()`` makes the object; ``shapes`` are its inputs without the batch; ``weights`` counts its variables.
+
+    Of a model, ``learns`` are starts of names of variables that training moves, and ``headless`` says whether it can do
+    without its head.
+    """
 
     name: str
     create: object
     shapes: tuple[tuple[int, ...], ...]
     weights: int
-    is_list: bool = False
+    learns: tuple[str, ...] = ()
+    headless: bool = True
 
 
 def _bank(**kwargs):
@@ -26,21 +31,44 @@ LAYERS = [
     Descriptor("gate", lambda **kw: layers.TopKGate(k=2, temperature=0.5, noise=0.1, seed=3, **kw), ((4,),), 1),
     Descriptor("gate_per_pixel", lambda **kw: layers.TopKGate(k=1, train_k=4, **kw), ((2, 2, 4),), 1),
     Descriptor("bank", _bank, ((5,), (4,)), 8),
-    Descriptor("sum", lambda **kw: layers.Ensembler(**kw), ((5,), (5,)), 0, is_list=True),
-    Descriptor("learned", lambda **kw: layers.Ensembler(learned=True, **kw), ((5,), (5,), (5,)), 1, is_list=True),
+    Descriptor("average", lambda **kw: layers.Ensembler(**kw), ((5,), (5,), (3,)), 0),
+    Descriptor("learned", lambda **kw: layers.Ensembler(learned=True, **kw), ((5,), (5,), (3,)), 1),
+    Descriptor("exit", lambda **kw: layers.EarlyExit(threshold=0.3, **kw), ((3,), (3,), (5,)), 1),
+    Descriptor("exit_product", lambda **kw: layers.EarlyExit("product", 0.1, **kw), ((3,), (3,), (5,)), 1),
 ]
 
 TINY = {"input_shape": (8, 8, 3), "alpha": 0.5, "backbone": "resnet8", "classes": 5}
 HYDRA = {**TINY, "branches": 3, "gate_filters": 8}
+SINGLE = {**TINY, "experts": 3}
+
+_HYDRA, _SINGLE = ("stem", "gate", "branch_0", "branch_1"), ("stem", "stage2", "expert_0", "expert_1")
+_IMAGE = ((8, 8, 3),)
+
+
+def _hydra(**fixed):
+    return lambda **kw: models.HydraNet(**{**HYDRA, **fixed, **kw})
+
+
+def _single(**fixed):
+    return lambda **kw: models.SingleGatedMoE(**{**SINGLE, **fixed, **kw})
+
+
+def _upcycled(**fixed):
+    return lambda **kw: models.upcycle(models.Classifier(**TINY), experts=2, **{**fixed, **kw})
+
+
+_ANYTIME = {"top_k": 2, "rule": "product", "threshold": 0.05, "learned": True, "gate_units": 4}
+_HYDRA_OF_2 = {"system": "hydranet", "gate_filters": 8}
 
 MODELS = [
-    Descriptor("hydranet", lambda **kw: models.HydraNet(**{**HYDRA, **kw}), ((8, 8, 3),), 85),
-    Descriptor("hydranet_top1", lambda **kw: models.HydraNet(**{**HYDRA, "top_k": 1, **kw}), ((8, 8, 3),), 85),
-    Descriptor(
-        "hydranet_logits", lambda **kw: models.HydraNet(**{**HYDRA, "combine": "logits", **kw}), ((8, 8, 3),), 89
-    ),
-    Descriptor(
-        "hydranet_litenet", lambda **kw: models.HydraNet(**{**HYDRA, "backbone": "litenet", **kw}), ((8, 8, 3),), 180
-    ),
-    Descriptor("classifier", lambda **kw: models.Classifier(**{**TINY, **kw}), ((8, 8, 3),), 47),
+    Descriptor("hydranet", _hydra(), _IMAGE, 85, _HYDRA),
+    Descriptor("hydranet_top1", _hydra(top_k=1), _IMAGE, 85, _HYDRA),
+    Descriptor("hydranet_logits", _hydra(combine="logits"), _IMAGE, 89, _HYDRA, headless=False),
+    Descriptor("hydranet_litenet", _hydra(backbone="litenet"), _IMAGE, 180, _HYDRA),
+    Descriptor("classifier", lambda **kw: models.Classifier(**{**TINY, **kw}), _IMAGE, 47, ("stem", "stage0")),
+    # Top-1: the chosen weight is 1 whatever the gate says, so that this gate learns by supervision only.
+    Descriptor("single_gated", _single(), _IMAGE, 102, _SINGLE, headless=False),
+    Descriptor("single_gated_top2", _single(**_ANYTIME), _IMAGE, 105, (*_SINGLE, "gate", "ensembler"), headless=False),
+    Descriptor("upcycled", _upcycled(), _IMAGE, 85, _SINGLE, headless=False),
+    Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 72, _HYDRA, headless=False),
 ]

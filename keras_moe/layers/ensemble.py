@@ -13,7 +13,7 @@ class Ensembler(keras.layers.Layer):
     one expert saw comparable with one that left early (``s = 0``), whose answer is the base's own.
 
     Args:
-        learned: bool. False: ``b`` is 1. True: ``b`` is learned, one positive number per output channel, 1 at first.
+        learned: bool. False: ``b`` is 1. True: ``b`` is learned, one positive number, 1 at first.
 
     Call arguments:
         base: float tensor ``(n, c)``.
@@ -38,7 +38,7 @@ class Ensembler(keras.layers.Layer):
                 f"Ensembler: base and experts must agree in shape. Received: {base_shape} and {experts_shape}"
             )
         if self.learned:
-            self.log_balance = self.add_weight(shape=(base_shape[-1],), initializer="zeros", name="log_balance")
+            self.log_balance = self.add_weight(shape=(), initializer="zeros", name="log_balance")
 
     def call(self, base, experts, weights):
         ran = ops.sum(weights, axis=-1, keepdims=True)

@@ -21,7 +21,7 @@ class Anatomy:
     Attributes:
         split_at: name of the layer after which it was cut.
         softmax: bool, whether the classifier ends in a softmax. ``tail`` never does.
-        classes: int.
+        config: dict, the arguments with which a model's class makes the same cut anew: plain data, for ``get_config``.
 
     Raises:
         ValueError: not a functional classifier with one input and one output, no dense or convolutional layer that
@@ -33,7 +33,6 @@ class Anatomy:
         _check_classifier(classifier)
         graph = open_graph(classifier)
         self.input = graph.inputs[0]
-        self.classes = classifier.output_shape[-1]
         calls, self.softmax = _without_softmax(graph.calls, classifier)
         head = max(i for i, call in enumerate(calls) if _has_kernel(call))
         cuts = [i for i in graph.cuts() if i < head]
@@ -50,6 +49,14 @@ class Anatomy:
                     f"outputs, or it is the end. One can cut after {names}."
                 )
         self.split_at = calls[at].name
+        self.config = {
+            "backbone": keras.saving.serialize_keras_object(
+                classifier
+            ),  # the object itself would be tracked as a layer
+            "input_shape": tuple(self.input.shape[1:]),
+            "classes": classifier.output_shape[-1],
+            "split": self.split_at,
+        }
         self._trunk, self._tail, self._head = calls[: at + 1], calls[at + 1 : head], calls[head:]
         self.features = calls[at].outputs
         self.embedding = calls[head].inputs[0]

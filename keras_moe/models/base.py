@@ -29,10 +29,7 @@ class MoEModel(keras.Model):
         self._gate = gate
 
     def get_config(self):
-        config = dict(self._config)
-        if isinstance(config.get("backbone"), keras.Model):
-            config["backbone"] = keras.saving.serialize_keras_object(config["backbone"])
-        return config
+        return dict(self._config)
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

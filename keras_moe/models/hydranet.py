@@ -101,11 +101,7 @@ class HydraNet(MoEModel):
             pooled = include_top or pooling == "avg"
             if own:
                 anatomy = Anatomy(backbone, split)
-                config |= {
-                    "input_shape": anatomy.input.shape[1:],
-                    "classes": anatomy.classes,
-                    "split": anatomy.split_at,
-                }
+                config |= anatomy.config
                 images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
                 stem, scaling = anatomy.trunk("stem"), layers.Identity(name="scaling")
                 members = [anatomy.tail(f"branch_{k}", f"branch_{k}_") for k in range(branches)]

@@ -37,6 +37,8 @@ class SingleGatedMoE(MoEModel):
         threshold: float in [0, 1], or None: nobody leaves early. It may be set after training.
         learned: bool, learn how base and experts are balanced, or average them.
         gate_units: int, width of a hidden layer of the gate; 0: one linear layer.
+        include_top: True. There is no form without the head: base and experts meet in their logits, and the early exit
+            reads them. For features, see ``embed``.
         weights: None or a path.
         classes: int.
         dropout_rate: float.
@@ -67,6 +69,7 @@ class SingleGatedMoE(MoEModel):
         threshold=None,
         learned=False,
         gate_units=0,
+        include_top=True,
         weights=None,
         classes=100,
         dropout_rate=0.0,
@@ -79,6 +82,8 @@ class SingleGatedMoE(MoEModel):
         _check("experts", experts, isinstance(experts, int) and experts >= 1, "an int >= 1")
         _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= experts, "between 1 and `experts`")
         _check("gate_units", gate_units, isinstance(gate_units, int) and gate_units >= 0, "an int >= 0")
+
+        _check("include_top", include_top, include_top, "True: base and experts meet in their logits")
 
         with dtype_scope(dtype):
             # === Layers ===
@@ -120,8 +125,7 @@ class SingleGatedMoE(MoEModel):
         self._tensors = {"features": features, "base": base_logits, "embedding": embedding}
 
         # === Config ===
-        own = {} if isinstance(backbone, str) else {"input_shape": images.shape[1:], "classes": anatomy.classes}
-        self._config = {**config, **own, "split": config["split"] if isinstance(backbone, str) else anatomy.split_at}
+        self._config = config if isinstance(backbone, str) else {**config, **anatomy.config}
         if weights is not None:
             load_weights(self, weights)
 

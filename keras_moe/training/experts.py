@@ -5,6 +5,7 @@ same call uses that cluster. Every expert's training depends on its own job alon
 """
 
 import concurrent.futures.process
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -118,7 +119,6 @@ def _train(job):
     model.set_weights(job.weights)
     freeze_all_but(model, ("experts",))
     network = model.with_expert(job.expert)
-    _seed(network, job.recipe.seed)
     data = DrawnBatches(
         job.images, job.labels, job.probabilities, job.share, batch_size=job.recipe.batch_size,
         augment=job.recipe.augment, seed=job.recipe.seed,
@@ -126,16 +126,25 @@ def _train(job):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     jit = False if keras.backend.backend() == "tensorflow" else "auto"
     network.compile(adamw(job.recipe, len(data)), loss, metrics=["accuracy"], jit_compile=jit)
-    history = network.fit(data, epochs=job.recipe.epochs, shuffle=False, verbose=job.verbose).history
+    with _seeded(network, job.recipe.seed):
+        history = network.fit(data, epochs=job.recipe.epochs, shuffle=False, verbose=job.verbose).history
     logs = [dict(zip(history, map(float, values), strict=True)) for values in zip(*history.values(), strict=True)]
     return job.expert, model.bank.experts[job.expert].get_weights(), logs
 
 
-def _seed(model, seed):
-    """Gives random layers a state that does not depend on what the process drew before."""
-    known = {id(v) for v in model.weights}
-    for i, state in enumerate(v for v in model.variables if id(v) not in known and v.dtype == "uint32"):
+@contextlib.contextmanager
+def _seeded(model, seed):
+    """Random layers draw what ``seed`` says, whatever the process drew before, and nothing outside is disturbed."""
+    for i, state in enumerate(v for v in model.variables if v.name == "seed_generator_state"):
         state.assign([seed, i])
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.random.fork_rng():  # Keras' dropout on PyTorch draws from the global generator
+        torch.manual_seed(seed)
+        yield
 
 
 def _collect(model, jobs, folder):

@@ -45,6 +45,10 @@ def run_stages(model, stages, folder, callbacks=(), verbose="auto"):
     call resumes in the right stage and epoch, with the optimizer, the seeds and the order of the batches as they were,
     and ends with the same weights as an uninterrupted run on the same backend.
 
+    Data-parallel training: on JAX ``keras.distribution.set_distribution(keras.distribution.DataParallel())`` before the
+    model is made; on TensorFlow the model, the stages and this call inside the ``scope()`` of a ``tf.distribute``
+    strategy. The batch size is that of all devices together, and they must share it evenly.
+
     Args:
         model: an ``MoEModel``.
         stages: list of ``Stage``.
@@ -99,13 +103,24 @@ def _run(model, stage, done, history, checkpoint, callbacks, verbose):
         return {"stage": stage.name, "epoch": epoch, "history": history}
 
     stage.data.epoch = done
-    usage = [_LogUsage(model, stage.validation_data[0])] if model.gate and stage.validation_data else []
+    validation = stage.validation_data and _divisible(stage.validation_data)
+    usage = [_LogUsage(model, validation[0])] if model.gate and validation else []
     save = SaveEachEpoch(checkpoint, model, progress)
     # Keras would shuffle the order of the batches once more, by a generator that no checkpoint holds.
     network.fit(
-        stage.data, initial_epoch=done, epochs=stage.epochs, validation_data=stage.validation_data,
+        stage.data, initial_epoch=done, epochs=stage.epochs, validation_data=validation,
         callbacks=[*usage, *callbacks, save], shuffle=False, verbose=verbose,
     )  # fmt: skip
+
+
+def _divisible(data):
+    """Validation data without the last few rows that the devices of a ``keras.distribution`` could not share evenly."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return data
+    (images, targets), devices = data, distribution.device_mesh.devices.size
+    whole = len(images) // devices * devices
+    return images[:whole], {name: target[:whole] for name, target in targets.items()}
 
 
 def _network(model, stage):

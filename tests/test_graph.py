@@ -1,0 +1,99 @@
+"""Functional models taken apart and put together again."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from keras_moe.cost import macs
+from keras_moe.graph import open_graph, rebuild
+
+
+def crossing():
+    """in -> a -> b -> c -> d, with a skip from a over b to c: one can cut after a, c and d, not after b."""
+    x = keras.Input((4,), name="in")
+    a = layers.Dense(4, name="a")(x)
+    b = layers.Dense(4, name="b")(a)
+    c = layers.Add(name="c")([a, b])
+    return keras.Model(x, layers.Dense(2, name="d")(c), name="crossing")
+
+
+def names(graph):
+    return [graph.calls[i].name for i in graph.cuts()]
+
+
+def test_cuts_are_where_one_tensor_is_enough():
+    assert names(open_graph(crossing())) == ["a", "c", "d"]
+
+
+def test_nested_models_are_opened_and_equal_names_made_distinct():
+    inner = keras.Sequential([keras.Input((2,)), layers.Dense(3, name="a")], name="inner")
+    x = keras.Input((4,))
+    model = keras.Model(x, inner(crossing()(x)))
+    assert [call.name for call in open_graph(model).calls] == ["a", "b", "c", "d", "inner_a"]
+
+
+def test_a_nested_call_in_inference_mode_stays_in_it():
+    inner = keras.Sequential([keras.Input((3,)), layers.BatchNormalization(name="bn")])
+    x = keras.Input((3,))
+    graph = open_graph(keras.Model(x, inner(x, training=False)))
+    assert graph.calls[0].kwargs["training"] is False
+    again = rebuild(graph.calls, graph.inputs[0], graph.output, "again")
+    before = again.get_weights()
+    again(np.full((8, 3), 5.0, "float32"), training=True)
+    for a, b in zip(before, again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_layer_called_twice_is_copied_once():
+    x = keras.Input((3,))
+    shared = layers.Dense(3, name="shared")
+    model = keras.Model(x, layers.Dense(2, name="out")(shared(shared(x))))
+    graph = open_graph(model)
+    again = rebuild(graph.calls, graph.inputs[0], graph.output, "again", prefix="copy_")
+    assert [w.path for w in again.weights] == [
+        "copy_shared/kernel", "copy_shared/bias", "copy_out/kernel", "copy_out/bias",
+    ]  # fmt: skip
+    x = np.random.default_rng(0).random((5, 3)).astype("float32")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert macs(model, (None, 3)) == 9 + 9 + 6
+
+
+def test_copies_do_not_share_weights():
+    model = crossing()
+    graph = open_graph(model)
+    copy = rebuild(graph.calls, graph.inputs[0], graph.output, "copy")
+    before = model.get_weights()
+    copy.set_weights([w + 1 for w in before])
+    for a, b in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_operations_are_part_of_the_graph():
+    x = keras.Input((3,))
+    model = keras.Model(x, ops.relu(layers.Dense(2, name="d")(x)) + 1)
+    graph = open_graph(model)
+    again = rebuild(graph.calls, graph.inputs[0], graph.output, "again")
+    x = np.random.default_rng(0).random((5, 3)).astype("float32")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def test_a_product_of_two_tensors_has_no_silent_cost():
+    x = keras.Input((3, 3))
+    with pytest.raises(ValueError, match="no rule for Matmul"):
+        macs(keras.Model(x, ops.matmul(x, x)), (None, 3, 3))
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(ValueError, match=r"'conv_1'.*\['conv1'"):
+        x = keras.Input((4, 4, 1))
+        open_graph(keras.Model(x, layers.Conv2D(1, 1, name="conv1")(x))).index("conv_1")
+
+
+def test_a_subclassed_model_is_refused():
+    class Opaque(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(ValueError, match="functional or Sequential"):
+        open_graph(Opaque())
