@@ -76,44 +76,54 @@ def open_graph(model, shapes=None):
             f"Expected a functional or Sequential model that has been built. Received: {type(model).__name__} "
             f"{model.name!r}, whose graph Keras does not know."
         )
-    shapes = shapes or [t.shape for t in model.inputs]
+    outer = _outer_graph(model)
     inputs = [
         keras.Input(batch_shape=shape, dtype=t.dtype, name=t.name)
-        for shape, t in zip(shapes, model.inputs, strict=True)
+        for shape, t in zip(shapes or [t.shape for t in model.inputs], model.inputs, strict=True)
     ]
+    known = {id(t): new for t, new in zip(outer.inputs, inputs, strict=True)}
     calls: list[Call] = []
     names: dict[str, keras.Operation] = {}
 
-    def note(layer, *args, **kwargs):
-        if is_functional(layer):
-            return inline(layer, tree.flatten(args), kwargs.get("training"))
-        return record(layer.name, layer, args, kwargs)
+    def run(call):
+        if is_functional(call.layer):
+            return lambda *args, **kwargs: inline(call.layer, tree.flatten(args), kwargs.get("training"))
+        return lambda *args, **kwargs: record(call.name, call.layer, args, kwargs)
 
     def inline(nested, tensors, training):
         inner = open_graph(nested, [t.shape for t in tensors])
-        known = {id(own): given for own, given in zip(inner.inputs, tensors, strict=True)}
+        passed = {id(own): new for own, new in zip(inner.inputs, tensors, strict=True)}
 
         def again(call):
-            def run(*args, **kwargs):
-                if training is not None and "training" in inspect.signature(call.layer.call).parameters:
-                    kwargs["training"] = training
-                return record(call.name, call.layer, args, kwargs, nested.name)
+            takes = training is not None and "training" in inspect.signature(call.layer.call).parameters
+            mode = {"training": training} if takes else {}
+            return lambda *args, **kwargs: record(call.name, call.layer, args, {**kwargs, **mode}, nested.name)
 
-            return run
-
-        replay(inner.calls, known, again)
-        return tree.map_structure(lambda t: known[id(t)], inner.output)
+        replay(inner.calls, passed, again)
+        return tree.map_structure(lambda t: passed[id(t)], inner.output)
 
     def record(name, layer, args, kwargs, parent=None):
         outputs = layer(*args, **kwargs)
         calls.append(Call(_distinct(names, name, layer, parent), layer, args, kwargs, outputs))
         return outputs
 
+    replay(outer.calls, known, run)
+    return Graph(tuple(inputs), tuple(calls), tree.map_structure(lambda t: known[id(t)], outer.output))
+
+
+def _outer_graph(model):
+    """The ``Graph`` of ``model`` itself, nested models left closed, by way of the public hook of ``clone_model``."""
+    inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs]
+    calls: list[Call] = []
+
+    def note(layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        calls.append(Call(layer.name, layer, args, kwargs, outputs))
+        return outputs
+
     plain = keras.Model(model.inputs, model.outputs)  # shares the layers, has no class and no config of its own
-    outputs = keras.models.clone_model(
-        plain, inputs, clone_function=lambda layer: layer, call_function=note
-    ).outputs  # fmt: skip
-    return Graph(tuple(inputs), tuple(calls), outputs[0] if len(outputs) == 1 else outputs)
+    clone = keras.models.clone_model(plain, inputs, clone_function=lambda layer: layer, call_function=note)
+    return Graph(tuple(inputs), tuple(calls), clone.outputs[0] if len(clone.outputs) == 1 else clone.outputs)
 
 
 def is_functional(layer):

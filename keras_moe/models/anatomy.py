@@ -49,10 +49,9 @@ class Anatomy:
                     f"outputs, or it is the end. One can cut after {names}."
                 )
         self.split_at = calls[at].name
+        # Plain data: a model that held the classifier itself would count its weights as its own.
         self.config = {
-            "backbone": keras.saving.serialize_keras_object(
-                classifier
-            ),  # the object itself would be tracked as a layer
+            "backbone": keras.saving.serialize_keras_object(classifier),
             "input_shape": tuple(self.input.shape[1:]),
             "classes": classifier.output_shape[-1],
             "split": self.split_at,

@@ -1,0 +1,241 @@
+"""Training in stages, the any-time curve and the threshold, on handwritten digits."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import joblib
+import keras
+import numpy as np
+import pytest
+
+from keras_moe import zoo
+from keras_moe.datasets import digits
+from keras_moe.models import SingleGatedMoE
+from keras_moe.training import (
+    Recipe,
+    anytime_curve,
+    fit_threshold,
+    partition_samples,
+    train_experts,
+    train_single_gated,
+)
+from keras_moe.training.batches import DrawnBatches
+
+CONFIG = {"input_shape": (8, 8, 1), "alpha": 0.5, "backbone": "resnet8", "experts": 2, "classes": 10}
+RECIPE = Recipe(1, batch_size=50, learning_rate=1e-3, augment=False)
+TRAIN = tuple(part[:200] for part in digits()[0])
+TEST = digits()[1]
+
+
+def fresh(**kwargs):
+    keras.utils.set_random_seed(0)
+    return SingleGatedMoE(**{**CONFIG, **kwargs}, classifier_activation=None)
+
+
+def trained(folder, **kwargs):
+    model = fresh(dropout_rate=0.2)
+    train_experts(model, TRAIN, folder, RECIPE, verbose=0, **kwargs)
+    return model.get_weights()
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_stages_freeze_what_is_not_theirs(tmp_path):
+    model = fresh(learned=True)
+    before = {part: [w for layer in layers for w in layer.get_weights()] for part, layers in model.parts.items()}
+    history = train_single_gated(model, TRAIN, TEST, tmp_path, RECIPE)
+    after = {part: [w for layer in layers for w in layer.get_weights()] for part, layers in model.parts.items()}
+    assert list(history) == ["gate", "expert_0", "expert_1", "ensembler"]
+    assert same(before["base"], after["base"])
+    assert not any(same(before[part], after[part]) for part in ("gate", "experts", "ensembler"))
+    again = fresh(learned=True)
+    assert train_single_gated(again, TRAIN, TEST, tmp_path, RECIPE) == history
+    assert same(again.get_weights(), model.get_weights())
+
+
+def test_any_engine_trains_the_same_experts(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    here = trained(tmp_path / "here")
+    assert same(here, trained(tmp_path / "two", n_jobs=2))
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster), joblib.parallel_config("dask"):
+        assert same(here, trained(tmp_path / "dask"))
+
+
+def test_a_killed_worker_is_replaced_or_reported_and_nothing_is_lost(tmp_path):
+    here = trained(tmp_path / "here")
+    with killing_workers(tmp_path, most=1):
+        assert same(here, trained(tmp_path / "retried", n_jobs=2))
+    with killing_workers(tmp_path, most=99), pytest.raises(RuntimeError, match=r"Experts \[.+\] were not trained"):
+        trained(tmp_path / "reported", n_jobs=2, retries=0)
+    finished = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "reported").glob("expert_*")}
+    assert same(here, trained(tmp_path / "reported"))
+    for name, when in finished.items():
+        assert (tmp_path / "reported" / name).stat().st_mtime_ns == when
+
+
+class killing_workers:
+    """Kills up to ``most`` worker processes of joblib, each as soon as it runs."""
+
+    def __init__(self, tmp_path, most):
+        self.most, self.stop = most, threading.Event()
+        self.thread = threading.Thread(target=self.hunt)
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *exception):
+        self.stop.set()
+        self.thread.join()
+
+    def hunt(self):
+        known = set(workers())
+        while self.most > 0 and not self.stop.is_set():
+            for pid in set(workers()) - known:
+                os.kill(pid, signal.SIGKILL)
+                known.add(pid)
+                self.most -= 1
+                break
+            time.sleep(0.05)
+
+
+def workers():
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == os.getpid() and b"popen_loky" in (process / "cmdline").read_bytes():
+                yield int(process.name)
+        except (OSError, IndexError):
+            continue
+
+
+def test_experts_of_another_run_are_refused(tmp_path):
+    trained(tmp_path)
+    with pytest.raises(ValueError, match="another run"):
+        train_experts(fresh(dropout_rate=0.2), TRAIN, tmp_path, dataclasses.replace(RECIPE, learning_rate=0.1))
+
+
+def test_drawn_batches_follow_the_probabilities():
+    images, labels = np.zeros((100, 4, 4, 1), "uint8"), np.arange(100)
+    likely = np.where(labels < 10, 1.0, 0.0)
+    data = DrawnBatches(images, labels, likely, 0.5, batch_size=5, augment=False)
+    seen = np.concatenate([data[i][1] for i in range(len(data))])
+    assert sorted(seen) == list(range(10))
+    likely = np.where(labels < 10, 1.0, 0.1)
+    data = DrawnBatches(images, labels, likely, 0.3, batch_size=10, augment=False)
+    first = np.concatenate([data[i][1] for i in range(3)])
+    assert len(set(first)) == 30
+    assert sum(first < 10) >= 8
+    data.epoch = 1
+    assert set(np.concatenate([data[i][1] for i in range(3)])) != set(first)
+
+
+def test_partition_of_samples_by_hand():
+    points = np.array([[0, 0], [0, 1], [9, 9], [9, 8]], "float32")
+    centroids, group = partition_samples(points, 2)
+    assert group[0] == group[1] != group[2] == group[3]
+    np.testing.assert_allclose(centroids[group[0]], [0, 0.5])
+    np.testing.assert_allclose(centroids[group[2]], [9, 8.5])
+    for groups in (0, 5):
+        with pytest.raises(ValueError, match="1…4"):
+            partition_samples(points, groups)
+    with pytest.raises(ValueError, match="finite"):
+        partition_samples(points * np.nan, 2)
+
+
+def test_the_gate_points_at_the_nearest_centroid():
+    model = fresh()
+    embeddings = model.embed(TEST[0])
+    centroids, group = partition_samples(embeddings, 2)
+    model.point_gate_at(centroids)
+    np.testing.assert_array_equal(model.route(TEST[0]).argmax(1), group)
+    with pytest.raises(ValueError, match="centroids"):
+        model.point_gate_at(centroids[:1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(TRAIN[1] + 1, "0…9"), (TRAIN[1].astype("float32"), "integer"), (TRAIN[1][:-1], "one label per image")],
+)
+def test_bad_labels_are_refused_before_training(labels, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train_single_gated(fresh(), (TRAIN[0], labels), TEST, tmp_path, RECIPE)
+    assert not any(tmp_path.iterdir())
+
+
+def test_more_experts_than_clusters_is_refused_before_training(tmp_path):
+    few = (np.repeat(TRAIN[0][:2], 100, 0), np.repeat(TRAIN[1][:2], 100))
+    with pytest.raises(ValueError, match="1…2"):
+        train_single_gated(fresh(experts=3), few, TEST, tmp_path, RECIPE)
+
+
+@pytest.mark.parametrize("rule", ["confidence", "product"])
+def test_the_curve_is_what_the_model_does(rule):
+    model = zoo.load("test_single_gated", rule=rule, classifier_activation=None, threshold=None)
+    for point in anytime_curve(model, *TEST, thresholds=[0.0, 0.05, 0.5, 1.0]):
+        model.threshold = point.threshold
+        predictions, route = model.predict_routed(TEST[0])
+        assert point.accuracy == pytest.approx(np.mean(predictions.argmax(-1) == TEST[1]))
+        assert point.macs == pytest.approx(model.macs(route))
+        assert point.exits == pytest.approx(np.mean(~route.any(-1)))
+
+
+def test_a_budget_or_an_accuracy_sets_the_threshold():
+    model = zoo.load("test_single_gated", classifier_activation=None)
+    least, most = model.macs()["base"] + model.macs()["gate"], model.macs(np.eye(3)[:1])
+    chosen = fit_threshold(model, *TEST, budget=(least + most) / 2)
+    assert model.threshold == pytest.approx(chosen.threshold)
+    assert least <= chosen.macs <= (least + most) / 2
+    assert chosen.accuracy == max(p.accuracy for p in anytime_curve(model, *TEST) if p.macs <= (least + most) / 2)
+    cheap = fit_threshold(model, *TEST, accuracy=0.5)
+    assert cheap.macs == pytest.approx(least)
+    kept = model.threshold
+    for wrong in ({"budget": least / 2}, {"accuracy": 1.1}, {}, {"budget": 1e9, "accuracy": 0.5}):
+        with pytest.raises(ValueError, match="Received"):
+            fit_threshold(model, *TEST, **wrong)
+    assert model.threshold == kept
+
+
+DISTRIBUTED = """
+import contextlib, sys
+import keras
+from keras_moe.datasets import digits
+from keras_moe.models import Classifier
+from keras_moe.training import Recipe, run_stages, supervised
+
+scope = contextlib.nullcontext()
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    assert strategy.num_replicas_in_sync == 2
+    scope = strategy.scope()
+else:
+    assert len(keras.distribution.list_devices()) == 2
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+train, test = digits()
+with scope:
+    base = Classifier((8, 8, 1), 0.5, "resnet8", classes=10, classifier_activation=None)
+    recipe = Recipe(4, batch_size=100, augment=False)
+    history = run_stages(base, [supervised(base, recipe, train, test)], sys.argv[1], verbose=0)
+assert history["joint"][-1]["val_accuracy"] > 0.8, history
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has no data-parallel training on PyTorch's CPU")
+def test_the_base_trains_on_two_devices(tmp_path):
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    done = subprocess.run(
+        [sys.executable, "-c", DISTRIBUTED, str(tmp_path)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,143 @@
+"""Any classifier turned into a mixture: before training it answers as the classifier does."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_moe.models import Classifier, upcycle
+
+SYSTEMS = ("single_gated", "hydranet")
+
+
+def mobilenet_v2():
+    return keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=7)
+
+
+def mobilenet_v3():  # its logits come from a convolution
+    return keras.applications.MobileNetV3Small((32, 32, 3), alpha=0.75, minimalistic=True, weights=None, classes=7)
+
+
+def transfer():  # a pretrained body as one layer, called in inference mode, and a head that ends in logits
+    body = keras.applications.MobileNet((32, 32, 3), alpha=0.25, include_top=False, weights=None)
+    x = keras.Input((32, 32, 3))
+    y = layers.GlobalAveragePooling2D()(body(x, training=False))
+    return keras.Model(x, layers.Dense(7)(layers.Dropout(0.3)(y)), name="transfer")
+
+
+def sequential():
+    body = [layers.Conv2D(4, 3), layers.Conv2D(8, 3), layers.Flatten()]
+    return keras.Sequential([keras.Input((12, 12, 1)), *body, layers.Dense(5), layers.Softmax()])
+
+
+def two_roads():  # two branches of one stem that meet at the end, a layer used twice on the way
+    x = keras.Input((8, 8, 3))
+    stem = layers.Conv2D(6, 3, padding="same", name="stem")(x)
+    twice = layers.Conv2D(6, 3, padding="same", activation="relu", name="twice")
+    left, right = twice(twice(stem)), layers.MaxPooling2D(3, 1, "same")(stem)
+    y = layers.Concatenate(name="meet")([left, right])
+    return keras.Model(x, layers.Dense(4, "softmax")(layers.GlobalMaxPooling2D()(y)), name="two_roads")
+
+
+def long_skip():  # the stem goes all the way to the end: only the stem and what follows the sum are cuts
+    x = keras.Input((8, 8, 3))
+    stem = layers.Conv2D(6, 3, padding="same", name="stem")(x)
+    y = layers.Conv2D(6, 3, padding="same", name="inner")(stem)
+    y = layers.Add(name="sum")([stem, layers.BatchNormalization(name="norm")(y)])
+    return keras.Model(x, layers.Dense(4, "softmax", name="end")(layers.GlobalAveragePooling2D(name="pool")(y)))
+
+
+CLASSIFIERS = (mobilenet_v2, mobilenet_v3, transfer, sequential, two_roads, long_skip)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("make", CLASSIFIERS, ids=lambda make: make.__name__)
+def test_answers_as_the_classifier(make, system):
+    classifier = make()
+    x = np.random.default_rng(0).random((3, *classifier.input_shape[1:])).astype("float32") * 255
+    before = classifier.predict(x, verbose=0)
+    model = upcycle(classifier, experts=3, system=system)
+    np.testing.assert_allclose(model.predict(x, verbose=0), before, atol=1e-5)
+    assert not {id(w) for w in model.weights} & {id(w) for w in classifier.weights}
+    np.testing.assert_array_equal(classifier.predict(x, verbose=0), before)
+
+
+def test_a_copy_does_not_stop_at_the_border_of_frozen_layers():
+    classifier = sequential()
+    classifier.trainable = False
+    model = upcycle(classifier, experts=2)
+    assert all(expert.trainable for expert in model.bank.experts)
+
+
+def test_the_cut_is_proposed_or_given():
+    model = upcycle(Classifier(backbone="resnet14"))
+    assert model.get_config()["split"] == "stage1_block1_relu"
+    macs = model.macs()
+    assert macs["experts"][0] <= macs["base"] / 3
+    assert upcycle(long_skip(), "sum", experts=2).get_config()["split"] == "sum"
+
+
+def test_the_file_holds_the_classifier_s_design(tmp_path):
+    model = upcycle(two_roads(), "meet", experts=2, threshold=0.7)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.threshold == pytest.approx(0.7)
+    x = np.random.default_rng(0).random((3, 8, 8, 3)).astype("float32")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+def subclassed():
+    class Mine(keras.Model):
+        def call(self, x):
+            return x
+
+    return Mine()
+
+
+def two_outputs():
+    x = keras.Input((4,))
+    return keras.Model(x, [layers.Dense(2)(x), layers.Dense(3)(x)])
+
+
+def two_inputs():
+    x, y = keras.Input((4,)), keras.Input((4,))
+    return keras.Model([x, y], layers.Dense(2)(layers.Add()([x, y])))
+
+
+def sigmoid():
+    x = keras.Input((4,))
+    return keras.Model(x, layers.Dense(1, "sigmoid")(layers.Dense(3)(x)))
+
+
+def segmenter():
+    x = keras.Input((8, 8, 3))
+    return keras.Model(x, layers.Conv2D(2, 1)(x))
+
+
+def nothing_before_the_logits():
+    x = keras.Input((4,))
+    return keras.Model(x, layers.Dense(2)(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (subclassed, {}, "functional or Sequential"),
+        (two_outputs, {}, "2 outputs"),
+        (two_inputs, {}, "2 inputs"),
+        (sigmoid, {}, "'sigmoid'"),
+        (segmenter, {}, r"\(n, classes\)"),
+        (nothing_before_the_logits, {}, "cannot be cut"),
+        (long_skip, {"split_at": "summ"}, r"nearest.*'sum'"),
+        (long_skip, {"split_at": "inner"}, r"after \['stem', 'sum', 'pool'\]"),
+        (long_skip, {"split_at": "end"}, "it is the end"),
+        (long_skip, {"experts": 1}, "`experts` must be an int >= 2"),
+        (long_skip, {"experts": 2.0}, "`experts`"),
+        (long_skip, {"system": "switch"}, "`system` must be one of"),
+        (long_skip, {"threshold": 2.0}, r"\[0, 1\]"),
+        (long_skip, {"top_k": 9}, "`top_k`"),
+    ],
+)
+def test_bad_input(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        upcycle(make(), **arguments)
