@@ -61,47 +61,57 @@ def test_stages_freeze_what_is_not_theirs(tmp_path):
     assert same(again.get_weights(), model.get_weights())
 
 
-def test_any_engine_trains_the_same_experts(tmp_path):
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """Experts trained one after another in this process."""
+    return trained(tmp_path_factory.mktemp("here"))
+
+
+def test_a_cluster_trains_the_same_experts(here, tmp_path):
     distributed = pytest.importorskip("distributed")
-    here = trained(tmp_path / "here")
-    assert same(here, trained(tmp_path / "two", n_jobs=2))
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, distributed.Client(cluster), joblib.parallel_config("dask"):
-        assert same(here, trained(tmp_path / "dask"))
+        assert same(here, trained(tmp_path))
 
 
-def test_a_killed_worker_is_replaced_or_reported_and_nothing_is_lost(tmp_path):
-    here = trained(tmp_path / "here")
-    with killing_workers(tmp_path, most=1):
-        assert same(here, trained(tmp_path / "retried", n_jobs=2))
-    with killing_workers(tmp_path, most=99), pytest.raises(RuntimeError, match=r"Experts \[.+\] were not trained"):
-        trained(tmp_path / "reported", n_jobs=2, retries=0)
-    finished = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "reported").glob("expert_*")}
-    assert same(here, trained(tmp_path / "reported"))
-    for name, when in finished.items():
-        assert (tmp_path / "reported" / name).stat().st_mtime_ns == when
+def test_processes_train_the_same_experts_though_one_is_killed(here, tmp_path):
+    with killing_workers(most=1) as killer:
+        assert same(here, trained(tmp_path, n_jobs=2))
+    assert killer.most == 0
+
+
+def test_what_a_dying_engine_leaves_is_reported_and_gone_on_with(here, tmp_path):
+    (tmp_path / "all").mkdir()
+    trained(tmp_path / "all")
+    os.rename(tmp_path / "all" / "expert_1.safetensors", tmp_path / "expert_1.safetensors")
+    before = (tmp_path / "expert_1.safetensors").stat().st_mtime_ns
+    with killing_workers(most=99), pytest.raises(RuntimeError, match=r"Experts \[0\] were not trained .*died"):
+        trained(tmp_path, n_jobs=2, retries=0)
+    assert same(here, trained(tmp_path))
+    assert (tmp_path / "expert_1.safetensors").stat().st_mtime_ns == before
 
 
 class killing_workers:
     """Kills up to ``most`` worker processes of joblib, each as soon as it runs."""
 
-    def __init__(self, tmp_path, most):
+    def __init__(self, most):
         self.most, self.stop = most, threading.Event()
         self.thread = threading.Thread(target=self.hunt)
 
     def __enter__(self):
         self.thread.start()
+        return self
 
     def __exit__(self, *exception):
         self.stop.set()
         self.thread.join()
 
     def hunt(self):
-        known = set(workers())
+        killed = set()
         while self.most > 0 and not self.stop.is_set():
-            for pid in set(workers()) - known:
+            for pid in set(workers()) - killed:
                 os.kill(pid, signal.SIGKILL)
-                known.add(pid)
+                killed.add(pid)
                 self.most -= 1
                 break
             time.sleep(0.05)
