@@ -1,0 +1,182 @@
+"""The any-time curve, its neighbours and the routing ablation of single_gated_cifar100: ``report.md``, data and plot.
+
+    python zoo/single_gated_cifar100/report.py        # needs the trained seeds: run recipe.py first
+
+Also trains, on seed 0 and by the same recipe, what the mixture is compared with: one expert that sees all images (a
+one-expert ensemble), and four experts routed class by class instead of image by image.
+"""
+
+import dataclasses
+import pathlib
+import runpy
+
+import numpy as np
+
+from keras_moe.datasets import cifar100
+from keras_moe.models import SingleGatedMoE
+from keras_moe.training import Recipe, anytime_curve, fit_threshold, partition_classes, train_single_gated
+from keras_moe.weights import load_weights, save_weights, write_bytes
+from keras_moe.zoo import card
+from keras_moe.zoo.publish import write_json
+
+HERE = pathlib.Path(__file__).parent
+RECIPE = runpy.run_path(str(HERE / "recipe.py"))
+RUNS = pathlib.Path("runs")
+CALIBRATION = 2000
+BUDGETS = (1.05, 1.1, 1.2, 1.3)
+
+
+def main():
+    learn, test = cifar100()
+    seeds = [s for s in (0, 1) if _weights(s).exists()]
+    models = {seed: _load(_weights(seed)) for seed in seeds}
+    one, by_class, groups = _one_expert(learn, test), *_class_routed(learn, test)
+    every = np.linspace(0, 1, 51)
+    curves = {f"4 experts, seed {seed}": anytime_curve(model, *test, every) for seed, model in models.items()}
+    curves["1 expert, seed 0"] = anytime_curve(one, *test, every)
+    dense = {name: card(name) for name in ("resnet14_cifar100", "resnet20_cifar100")}
+    points = {name: (c.macs_executed, c.metrics[0].value) for name, c in dense.items()}
+
+    write_json(HERE / "anytime.json", {name: [dataclasses.asdict(p) for p in c] for name, c in curves.items()})
+    _plot(curves, points).savefig(HERE / "anytime.png", dpi=110)
+    sections = [
+        _compared(curves, points),
+        _above_the_line(curves),
+        _budgets(models[seeds[0]], test),
+        _routing(models[seeds[0]], by_class, groups, test),
+    ]
+    text = "# single_gated_cifar100: what it does and what it was compared with\n\nWritten by `report.py`.\n\n"
+    write_bytes(HERE / "report.md", (text + "\n\n".join(sections) + "\n").encode())
+    print((HERE / "report.md").read_text())
+
+
+def _weights(seed):
+    return RUNS / "single_gated_cifar100" / f"seed{seed}" / "weights.safetensors"
+
+
+def _load(path, **kwargs):
+    return SingleGatedMoE(**{**RECIPE["CONFIG"], **kwargs}, classifier_activation=None, weights=path)
+
+
+def _one_expert(learn, test):
+    return _variant("one_expert", learn, test, experts=1)
+
+
+def _class_routed(learn, test):
+    base = RECIPE["load_base"](RUNS, 0)
+    groups = partition_classes(base.predict(learn[0], batch_size=500, verbose=0), learn[1], 4)
+    return _variant("by_class", learn, test, groups=groups), groups
+
+
+def _variant(name, learn, test, groups=None, **config):
+    folder = RUNS / "single_gated_cifar100" / name
+    model = SingleGatedMoE(**{**RECIPE["CONFIG"], **config}, classifier_activation=None)
+    if (folder / "weights.safetensors").exists():
+        load_weights(model, folder / "weights.safetensors")
+        return model
+    model.grow_from(RECIPE["load_base"](RUNS, 0))
+    train_single_gated(model, learn, test, folder, Recipe(15, seed=0), groups=groups)
+    save_weights(model, folder / "weights.safetensors")
+    return model
+
+
+def _compared(curves, points):
+    rows = ["## On the test set", "", "| network | MACs | accuracy |", "|---|---|---|"]
+    rows += [
+        f"| {name} (mean over its seeds) | {macs / 1e6:.2f} M | {acc:.2%} |" for name, (macs, acc) in points.items()
+    ]
+    for name, curve in curves.items():
+        best, full = max(curve, key=lambda p: (p.accuracy, -p.macs)), curve[-1]
+        rows.append(f"| {name}, nobody leaves early | {full.macs / 1e6:.2f} M | {full.accuracy:.2%} |")
+        rows.append(
+            f"| {name}, its best threshold, {best.threshold:.2f} | {best.macs / 1e6:.2f} M | {best.accuracy:.2%} |"
+        )
+        rows.append(f"| its base | {curve[0].macs / 1e6:.2f} M | {curve[0].accuracy:.2%} |")
+    note = "The best threshold is picked on the test set itself; `anytime.json` has the whole curve."
+    return "\n".join([*rows, "", note, "", "![accuracy against MACs](anytime.png)"])
+
+
+def _above_the_line(curves):
+    rows = ["## Early exit against the straight line from base to full mixture", ""]
+    for name, curve in curves.items():
+        base, full = curve[0], curve[-1]
+        gains = [
+            p.accuracy
+            - base.accuracy
+            - (full.accuracy - base.accuracy) * (p.macs - base.macs) / (full.macs - base.macs)
+            for p in curve
+            if 0.01 < p.exits < 0.99
+        ]
+        rows.append(
+            f"- {name}: {sum(g > 0 for g in gains)} of {len(gains)} thresholds lie above it, by {np.mean(gains):.2%} "
+            f"on average, at worst {min(gains):+.2%}, at best {max(gains):+.2%}."
+        )
+    return "\n".join(rows)
+
+
+def _budgets(model, test):
+    images, labels = test
+    held_out, rest = (images[:CALIBRATION], labels[:CALIBRATION]), (images[CALIBRATION:], labels[CALIBRATION:])
+    base = anytime_curve(model, *rest, [0.0])[0].macs
+    rows = [
+        f"## Budgets, set on the first {CALIBRATION:,} test images, met on the other {len(rest[0]):,}",
+        "",
+        "| budget | threshold | MACs expected | MACs achieved | off by | accuracy expected | accuracy achieved |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for share in BUDGETS:
+        expected = fit_threshold(model, *held_out, budget=share * base)
+        (got,) = anytime_curve(model, *rest, [expected.threshold])
+        rows.append(
+            f"| {share:.2f} x base | {expected.threshold:.3f} | {expected.macs / 1e6:.2f} M | {got.macs / 1e6:.2f} M "
+            f"| {got.macs / expected.macs - 1:+.1%} | {expected.accuracy:.2%} | {got.accuracy:.2%} |"
+        )
+    return "\n".join(rows)
+
+
+def _routing(by_sample, by_class, groups, test):
+    """Accuracy by who decides, with the ensembler and with the expert alone, as in the poster's ablation."""
+    images, labels = test
+    columns = {}
+    for name, model in (("image by image", by_sample), ("class by class", by_class)):
+        seen = model.every_opinion().predict(images, batch_size=500, verbose=0)
+        columns[name] = _both(seen, seen["gate"].argmax(1), labels)
+        if model is by_class:
+            columns["class by class, oracle gate"] = _both(seen, groups[labels], labels)
+    rows = ["## Who decides", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for i, row in enumerate(("base and expert averaged", "the expert alone")):
+        rows.append(f"| {row} | " + " | ".join(f"{found[i]:.2%}" for found in columns.values()) + " |")
+    return "\n".join([*rows, "", "The oracle gate knows the label: it shows what a better gate could still give."])
+
+
+def _both(seen, chosen, labels):
+    expert = seen["experts"][np.arange(len(labels)), chosen]
+    return [float(np.mean(logits.argmax(-1) == labels)) for logits in (seen["base"] + expert, expert)]
+
+
+def _plot(curves, points):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5.2), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        axes.plot([p.macs / 1e6 for p in curve], [100 * p.accuracy for p in curve], ".-", label=name)
+    for name, (macs, accuracy) in points.items():
+        axes.plot(macs / 1e6, 100 * accuracy, "D", color="black")
+        axes.annotate(
+            name.removesuffix("_cifar100"),
+            (macs / 1e6, 100 * accuracy),
+            (0, 7),
+            textcoords="offset points",
+            ha="center",
+        )
+    axes.set(xlabel="MACs per image, millions", ylabel="accuracy on the test set, %")
+    axes.set_title("Single-gated MoE on CIFAR-100: one threshold from the base alone to an expert for everyone")
+    axes.title.set_fontsize(10)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure
+
+
+if __name__ == "__main__":
+    main()
