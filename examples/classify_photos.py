@@ -1,4 +1,4 @@
-"""A published HydraNet looks at two real photographs: what it sees, which branches ran, what that saved.
+"""A published mixture looks at two real photographs: what it sees, which experts ran, what that saved.
 
     python examples/classify_photos.py [--model NAME] [--out PNG] [IMAGE …]
 
@@ -32,7 +32,7 @@ def main():
         print(f"\n{name}")
         for label, probability in result.top:
             print(f"  {probability:6.1%}  {label}")
-        print("  branches that ran: " + ", ".join(f"{k} (weight {w:.2f})" for k, w in result.route.items()))
+        print(f"  experts that ran: {result.experts or 'all of it, it is a dense network'}")
         print(f"  MACs executed: {result.macs_executed / 1e6:.1f} M of {result.macs_total / 1e6:.1f} M ({share:.0%})")
 
     experts = len(model.bank.experts) if model.bank else 0

@@ -11,15 +11,22 @@ class Classification:
 
     Attributes:
         top: ``((label, probability), …)``, best first.
-        route: dict, index of each expert that ran -> its weight; empty for a dense network.
+        route: dict, index of each expert that ran -> its weight; empty after an early exit; None for a dense network.
         macs_executed: multiply-accumulates spent on this image.
         macs_total: of the whole network, every expert included.
     """
 
     top: tuple[tuple[str, float], ...]
-    route: dict[int, float]
+    route: dict[int, float] | None
     macs_executed: float
     macs_total: float
+
+    @property
+    def experts(self):
+        """The experts that ran, in words; None for a dense network."""
+        if self.route is None:
+            return None
+        return ", ".join(f"{k} (weight {w:.2f})" for k, w in self.route.items()) or "none, the base answered alone"
 
 
 def classify(model, name, images, top=5):
@@ -44,7 +51,7 @@ def classify(model, name, images, top=5):
     return [
         Classification(
             top=tuple((label, score) for _, label, score in labels[i]),
-            route={} if route is None else {int(k): float(route[i, k]) for k in np.flatnonzero(route[i])},
+            route=None if route is None else {int(k): float(route[i, k]) for k in np.flatnonzero(route[i])},
             macs_executed=model.macs(images[i : i + 1] if route is None else route[i : i + 1]),
             macs_total=model.macs_total,
         )

@@ -163,8 +163,8 @@ def _print_result(path, result):
     print(path)
     for label, probability in result.top:
         print(f"  {probability:7.2%}  {label}")
-    if result.route:
-        print("  branches: " + ", ".join(f"{k} (weight {w:.2f})" for k, w in result.route.items()))
+    if result.experts:
+        print(f"  experts: {result.experts}")
     share = result.macs_executed / result.macs_total
     print(f"  MACs: {result.macs_executed / 1e6:.2f} M of {result.macs_total / 1e6:.2f} M ({share:.0%})")
 

@@ -37,13 +37,12 @@ def _labels(axes, result):
 
 
 def _experts(axes, result, experts):
-    weights = [result.route.get(k, 0.0) for k in range(experts)]
+    route = result.route or {}
+    weights = [route.get(k, 0.0) for k in range(experts)]
     bars = axes.bar(range(experts), weights, color="tab:orange")
     axes.bar_label(bars, [f"{w:.2f}" if w else "off" for w in weights], padding=2)
     ran = sum(w != 0 for w in weights)
-    axes.set(
-        title=f"{ran} of {experts} branches ran", ylim=(0, 1.15), yticks=(), xticks=range(experts), xlabel="branch"
-    )
+    axes.set(title=f"{ran} of {experts} experts ran", ylim=(0, 1.15), yticks=(), xticks=range(experts), xlabel="expert")
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 

@@ -43,7 +43,7 @@ def run(capsys):
 
 
 def test_list(run):
-    code, out, err = run("list", "test_*")
+    code, out, err = run("list", "test_hydra*")
     assert (code, err) == (0, "")
     header, row = out.splitlines()
     assert header.split() == ["name", "system", "data", "accuracy", "macs_executed", "macs_total", "params"]
@@ -54,7 +54,7 @@ def test_list(run):
 
 
 def test_list_json(run):
-    (row,) = json.loads(run("list", "test_*", "--json")[1])
+    (row,) = json.loads(run("list", "test_hydra*", "--json")[1])
     assert (row["name"], row["params"], row["macs_executed"], row["macs_total"]) == (MODEL, 64375, *MACS)
 
 
@@ -82,7 +82,7 @@ def test_predict(run, digit):
     assert (code, err) == (0, "")
     path, first, *others, branch, macs = out.splitlines()
     assert (path, first.split()[1], len(others)) == (digit, "6", 2)
-    assert (branch[:12], branch.count("weight")) == ("  branches: ", 1)
+    assert (branch[:11], branch.count("weight")) == ("  experts: ", 1)
     assert macs == "  MACs: 0.19 M of 0.37 M (53%)"
 
 

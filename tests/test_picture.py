@@ -28,12 +28,12 @@ def test_texts(tmp_path):
     figure = plot_classifications([Image.new("RGB", (9, 7)), np.zeros((4, 4), "uint8")], [ROUTED, TWO], experts=4)
     assert texts(figure, 0)[1:] == [
         ["Prediction", "75%", "25%"],
-        ["1 of 4 branches ran", "off", "off", "1.00", "off"],
+        ["1 of 4 experts ran", "off", "off", "1.00", "off"],
         ["MACs: 25% of the network", "1.5 M", "6.0 M"],
     ]
     assert texts(figure, 1)[1:] == [
         ["Prediction", "60%", "40%"],
-        ["2 of 4 branches ran", "0.25", "off", "off", "0.75"],
+        ["2 of 4 experts ran", "0.25", "off", "off", "0.75"],
         ["MACs: 50% of the network", "3.0 M", "6.0 M"],
     ]
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["cat", "dog"]
@@ -50,7 +50,7 @@ def test_grey_is_drawn_grey():
 
 def test_a_dense_network_has_no_branches(tmp_path):
     figure = plot_classifications([Image.new("L", (4, 4))], [DENSE], experts=0)
-    assert texts(figure, 0)[2:] == [["0 of 0 branches ran"], ["MACs: 100% of the network", "6.0 M", "6.0 M"]]
+    assert texts(figure, 0)[2:] == [["0 of 0 experts ran"], ["MACs: 100% of the network", "6.0 M", "6.0 M"]]
     figure.savefig(tmp_path / "a.png", dpi=50)
 
 
