@@ -5,7 +5,7 @@ import keras
 from keras_moe import cost
 from keras_moe.graph import Call, open_graph, rebuild
 
-# Experts that cost at most this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
+# Experts that cost about this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
 TAIL_SHARE = 1 / 3
 
 
@@ -15,7 +15,7 @@ class Anatomy:
     Args:
         classifier: a functional or ``Sequential`` classifier, ``(n, h, w, c)`` to ``(n, classes)``, that ends in logits
             or in a softmax over them; its layers are copied, never changed.
-        split_at: name of the layer after which it is cut; None: the cut whose tail is largest within a third of the
+        split_at: name of the layer after which it is cut; None: the cut whose tail is nearest to a third of the
             multiply-accumulates.
 
     Attributes:
@@ -121,7 +121,6 @@ def _has_kernel(call):
 def _propose(calls, cuts, head):
     macs = [cost.macs(call.layer, *(t.shape for t in call.inputs)) for call in calls]
     after = [sum(macs[i + 1 :]) for i in range(len(calls))]
-    small = [i for i in cuts if after[i] <= TAIL_SHARE * sum(macs)]
-    largest = max((after[i] for i in small), default=None)
+    distance = {i: abs(after[i] / max(sum(macs), 1) - TAIL_SHARE) for i in cuts}
     # After a block its sum, its activation and the like are all cuts with one tail: the last is the finished block.
-    return max((i for i in small if after[i] == largest), default=cuts[-1])
+    return min(cuts, key=lambda i: (distance[i], -i))

@@ -34,7 +34,7 @@ class HydraNet(MoEModel):
         branches: int, number of branches.
         top_k: int, branches that run for an image.
         split: int, stages in the stem; None: all but the last. For a classifier of your own the name of the stem's last
-            layer; None: the largest tail within a third of its multiply-accumulates.
+            layer; None: the tail nearest to a third of its multiply-accumulates.
         branch_alpha: float, width multiplier of the branches, on top of ``alpha``.
         gate_filters: int, filters of the gate's convolution; 0: pool the stem's features directly.
         gate_noise: float, standard deviation of the noise on the gate's logits in training.

@@ -32,7 +32,7 @@ class SingleGatedMoE(MoEModel):
         experts: int, number of experts.
         top_k: int, experts that run for an image that does not leave early.
         split: where the trunk ends: int, stages of a named backbone; or the name of a layer. None: all stages but the
-            last; for a classifier of your own the largest tail within a third of its multiply-accumulates.
+            last; for a classifier of your own the tail nearest to a third of its multiply-accumulates.
         rule: ``"confidence"`` or ``"product"``, how ``threshold`` decides; see ``keras_moe.layers.EarlyExit``.
         threshold: float in [0, 1], or None: nobody leaves early. It may be set after training.
         learned: bool, learn how base and experts are balanced, or average them.

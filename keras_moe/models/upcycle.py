@@ -19,7 +19,7 @@ def upcycle(classifier, split_at=None, experts=4, system="single_gated", **optio
             ends in logits or a softmax: of ``keras.applications``, KerasHub, KerasCV or your own. Models inside it are
             opened.
         split_at: name of the layer after which it is cut; its output must be all that the rest needs. None: the cut
-            with the largest tail within a third of the multiply-accumulates.
+            whose tail is nearest to a third of the multiply-accumulates.
         experts: int, number of experts.
         system: ``"single_gated"`` or ``"hydranet"``.
         **options: further arguments of the model's class, such as ``top_k`` or ``threshold``.
