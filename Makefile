@@ -10,6 +10,10 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=jax $(BIN)/python examples/classify_photos.py --out demo.png
 
+# Compiling takes most of JAX's time: processes of one run, and the next run, share what they compiled.
+test: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/jax-cache
+test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 test: lint
 	@for backend in tensorflow jax torch; do \
 		echo "== $$backend"; \

@@ -62,9 +62,8 @@ _HYDRA_OF_2 = {"system": "hydranet", "gate_filters": 8}
 
 MODELS = [
     Descriptor("hydranet", _hydra(), _IMAGE, 85, _HYDRA),
-    Descriptor("hydranet_top1", _hydra(top_k=1), _IMAGE, 85, _HYDRA),
     Descriptor("hydranet_logits", _hydra(combine="logits"), _IMAGE, 89, _HYDRA, headless=False),
-    Descriptor("hydranet_litenet", _hydra(backbone="litenet"), _IMAGE, 180, _HYDRA),
+    Descriptor("hydranet_litenet", _hydra(backbone="litenet", branches=2), _IMAGE, 150, _HYDRA),
     Descriptor("classifier", lambda **kw: models.Classifier(**{**TINY, **kw}), _IMAGE, 47, ("stem", "stage0")),
     # Top-1: the chosen weight is 1 whatever the gate says, so that this gate learns by supervision only.
     Descriptor("single_gated", _single(), _IMAGE, 102, _SINGLE, headless=False),

@@ -60,7 +60,16 @@ split) of {card.macs_total / 1e6:.2f} M with every expert.
 
 | file | bytes | sha256 |
 |---|---|---|
-{files}"""
+{files}{_evidence(card.name)}"""
+
+
+def _evidence(name):
+    """Links to the reports that lie beside a card, and its pictures."""
+    folder = published_folder() / name
+    reports = [f"[{path.name}](zoo/{name}/{path.name})" for path in sorted(folder.glob("*.md"))]
+    pictures = [f"![{path.stem} of {name}](zoo/{name}/{path.name})" for path in sorted(folder.glob("*.png"))]
+    lines = ["What was tried and compared: " + ", ".join(reports) + "."] * bool(reports) + pictures
+    return "".join(f"\n\n{line}" for line in lines)
 
 
 def main():
