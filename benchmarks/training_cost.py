@@ -1,26 +1,39 @@
-"""What training the HydraNet and its baseline costs: forward multiply-accumulates per training image, over all epochs.
+"""What trainings cost against that of the dense ResNet-20: multiply-accumulates per training image, over all epochs.
 
-python -m benchmarks.training_cost
+    python -m benchmarks.training_cost
+
+A part that learns counts three times, forward, backward to its input and to its weights; a frozen one once.
 """
 
 import runpy
 
-from keras_moe.models import Classifier, HydraNet
+from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
 from keras_moe.zoo.store import published_folder
 
 
 def main():
-    hydra, baseline = (
+    hydra, single = (
         runpy.run_path(str(published_folder() / name / "recipe.py"))
-        for name in ("hydranet_cifar100", "resnet20_cifar100")
+        for name in ("hydranet_cifar100", "single_gated_cifar100")
     )
-    trunk = HydraNet(**hydra["SINGLE"]).macs_total
-    parts = HydraNet(**hydra["CONFIG"]).macs()
-    joint = sum(m for m in parts.values() if isinstance(m, int)) + hydra["CONFIG"]["top_k"] * parts["branches"][0]
     epochs = hydra["MODEL"].epochs
-    dense = Classifier(**baseline["CONFIG"]).macs_total * baseline["MODEL"].epochs
-    print(f"HydraNet: {epochs} epochs x {trunk / 1e6:.1f} M (trunk) + {epochs} x {joint / 1e6:.1f} M (joint, top-k)")
-    print(f"training cost, HydraNet / baseline: {epochs * (trunk + joint) / dense:.3f}")
+    dense = 3 * epochs * Classifier(backbone="resnet20").macs_total
+    costs = {"resnet20_cifar100": dense, "hydranet_cifar100": _hydra(hydra), "single_gated_cifar100": _single(single)}
+    for name, cost in costs.items():
+        print(f"{name}: {cost / 1e6:,.0f} M per training image, {cost / dense:.3f} of resnet20_cifar100")
+
+
+def _hydra(recipe):
+    """A trunk, then stem, gate and the chosen branches; everything learns."""
+    parts = HydraNet(**recipe["CONFIG"]).macs()
+    joint = sum(m for m in parts.values() if isinstance(m, int)) + recipe["CONFIG"]["top_k"] * parts["branches"][0]
+    return 3 * recipe["MODEL"].epochs * (HydraNet(**recipe["SINGLE"]).macs_total + joint)
+
+
+def _single(recipe):
+    """The base; an epoch of the gate behind it; the experts behind it, who together see each image once an epoch."""
+    parts, epochs = SingleGatedMoE(**recipe["CONFIG"]).macs(), recipe["MODEL"].epochs
+    return 3 * epochs * parts["base"] + parts["base"] + epochs * (parts["base"] + 3 * parts["experts"][0])
 
 
 if __name__ == "__main__":
