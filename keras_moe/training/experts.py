@@ -7,6 +7,7 @@ same call uses that cluster. Every expert's training depends on its own job alon
 import concurrent.futures.process
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -35,7 +36,7 @@ class _Job:
     recipe: Recipe
     verbose: str | int
 
-    @property
+    @functools.cached_property
     def key(self):
         """Tells this job from those of other data, weights or settings."""
         digest = hashlib.sha256(json.dumps([self.expert, self.share, dataclasses.asdict(self.recipe)]).encode())
