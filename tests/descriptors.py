@@ -41,7 +41,7 @@ TINY = {"input_shape": (8, 8, 3), "alpha": 0.5, "backbone": "resnet8", "classes"
 HYDRA = {**TINY, "branches": 3, "gate_filters": 8}
 SINGLE = {**TINY, "experts": 3}
 
-_HYDRA, _SINGLE = ("stem", "gate", "branch_0", "branch_1"), ("stem", "stage2", "expert_0", "expert_1")
+_HYDRA, _SINGLE = ("stem", "gate", "branch_"), ("stem", "stage2", "expert_")
 _IMAGE = ((8, 8, 3),)
 
 

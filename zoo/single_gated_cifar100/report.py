@@ -162,14 +162,10 @@ def _plot(curves, points):
     for name, curve in curves.items():
         axes.plot([p.macs / 1e6 for p in curve], [100 * p.accuracy for p in curve], ".-", label=name)
     for name, (macs, accuracy) in points.items():
-        axes.plot(macs / 1e6, 100 * accuracy, "D", color="black")
-        axes.annotate(
-            name.removesuffix("_cifar100"),
-            (macs / 1e6, 100 * accuracy),
-            (0, 7),
-            textcoords="offset points",
-            ha="center",
-        )
+        at = (macs / 1e6, 100 * accuracy)
+        axes.plot(*at, "D", color="black")
+        axes.annotate(name.removesuffix("_cifar100"), at, (8, -5), textcoords="offset points")
+    axes.margins(x=0.08)
     axes.set(xlabel="MACs per image, millions", ylabel="accuracy on the test set, %")
     axes.set_title("Single-gated MoE on CIFAR-100: one threshold from the base alone to an expert for everyone")
     axes.title.set_fontsize(10)
