@@ -1,7 +1,13 @@
 """The gate: logits in, routing weights out."""
 
+import functools
+
 import keras
 from keras import ops
+
+from keras_moe.checks import check
+
+_check = functools.partial(check, "TopKGate")
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -126,8 +132,3 @@ def _softmax(logits, mask):
 def _poison(weights, logits):
     finite = ops.all(ops.isfinite(logits), axis=-1, keepdims=True)
     return ops.where(finite, weights, float("nan"))
-
-
-def _check(name, value, holds, expected):
-    if not holds:
-        raise ValueError(f"TopKGate: `{name}` must be {expected}. Received: {name}={value!r}")

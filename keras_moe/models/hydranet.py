@@ -6,11 +6,14 @@ import functools
 import keras
 from keras import layers
 
+from keras_moe.checks import check
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.weights import load_weights
+
+_check = functools.partial(check, "HydraNet")
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -202,8 +205,3 @@ def _branch(spec, split, alpha, shape, pooled, classes, name):
     if classes:
         x = layers.Dense(classes, name=f"{name}_predictions")(x)
     return keras.Model(inputs, x, name=name)
-
-
-def _check(name, value, holds, expected):
-    if not holds:
-        raise ValueError(f"HydraNet: `{name}` must be {expected}. Received: {name}={value!r}")

@@ -6,12 +6,15 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_moe.checks import check
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
 from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.classifier import Classifier
 from keras_moe.weights import load_weights
+
+_check = functools.partial(check, "SingleGatedMoE")
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -82,7 +85,6 @@ class SingleGatedMoE(MoEModel):
         _check("experts", experts, isinstance(experts, int) and experts >= 1, "an int >= 1")
         _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= experts, "between 1 and `experts`")
         _check("gate_units", gate_units, isinstance(gate_units, int) and gate_units >= 0, "an int >= 0")
-
         _check("include_top", include_top, include_top, "True: base and experts meet in their logits")
 
         with dtype_scope(dtype):
@@ -122,6 +124,7 @@ class SingleGatedMoE(MoEModel):
             gate={"logits": gate_logits, "weights": route},
             name=name,
         )
+        self._split_at = anatomy.split_at
         self._tensors = {"features": features, "base": base_logits, "embedding": embedding}
 
         # === Config ===
@@ -147,7 +150,7 @@ class SingleGatedMoE(MoEModel):
         Raises:
             ValueError: it has other layers, or cannot be cut where this model is.
         """
-        grown = SingleGatedMoE(**{**self._config, "backbone": base, "split": self._split_at(), "name": "grown"})
+        grown = SingleGatedMoE(**{**self._config, "backbone": base, "split": self._split_at, "name": "grown"})
         for part in ("base", "experts"):
             for source, target in zip(grown.parts[part], self.parts[part], strict=True):
                 target.set_weights(source.get_weights())
@@ -180,10 +183,6 @@ class SingleGatedMoE(MoEModel):
         """What the gate reads: float32 ``(n, d)``, the base's embedding, averaged over positions if it has any."""
         return np.asarray(self._embedder.predict(images, batch_size=batch_size, verbose=0), "float32")
 
-    def base_model(self):
-        """The base alone, as a model from images to logits; it shares its layers with this one."""
-        return keras.Model(self.inputs, self._tensors["base"], name=f"{self.name}_base")
-
     def with_expert(self, k):
         """Base and expert k on every image, as a model from images to the logits of both, averaged.
 
@@ -206,12 +205,8 @@ class SingleGatedMoE(MoEModel):
 
     @functools.cached_property
     def _embedder(self):
-        return keras.Model(self.inputs, self.get_layer("gate").layers[1](self._tensors["embedding"]), name="embedder")
-
-    def _split_at(self):
-        config = self._config
-        named = isinstance(config["backbone"], str)
-        return _end_of_stage(config["backbone"], config["alpha"], config["split"]) if named else config["split"]
+        pool = self.get_layer("gate").get_layer("gate_pool")
+        return keras.Model(self.inputs, pool(self._tensors["embedding"]), name="embedder")
 
     def get_config(self):
         return {**super().get_config(), "threshold": self.threshold}
@@ -234,8 +229,3 @@ def _end_of_stage(backbone, alpha, split):
     split = len(spec.stages) - 1 if split is None else split
     _check("split", split, isinstance(split, int) and 1 <= split < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
     return backbones.last_layer(spec, split - 1)
-
-
-def _check(name, value, holds, expected):
-    if not holds:
-        raise ValueError(f"SingleGatedMoE: `{name}` must be {expected}. Received: {name}={value!r}")

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from keras_moe.training.batches import DrawnBatches
-from keras_moe.training.stages import freeze_all_but
+from keras_moe.training.stages import freeze_all_but, jit_compile
 from keras_moe.training.supervised import Recipe, adamw
 from keras_moe.weights import read_tensors, write_tensors
 
@@ -125,8 +125,7 @@ def _train(job):
         augment=job.recipe.augment, seed=job.recipe.seed,
     )  # fmt: skip
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    jit = False if keras.backend.backend() == "tensorflow" else "auto"
-    network.compile(adamw(job.recipe, len(data)), loss, metrics=["accuracy"], jit_compile=jit)
+    network.compile(adamw(job.recipe, len(data)), loss, metrics=["accuracy"], jit_compile=jit_compile())
     with _seeded(network, job.recipe.seed):
         history = network.fit(data, epochs=job.recipe.epochs, shuffle=False, verbose=job.verbose).history
     logs = [dict(zip(history, map(float, values), strict=True)) for values in zip(*history.values(), strict=True)]

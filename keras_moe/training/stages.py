@@ -82,14 +82,19 @@ def freeze_all_but(model, parts):
             layer.trainable = name in parts
 
 
+def jit_compile():
+    """What ``compile`` gets: TensorFlow's XLA trains convolutions more slowly than its own kernels on a CPU."""
+    return False if keras.backend.backend() == "tensorflow" else "auto"
+
+
 def _run(model, stage, done, history, checkpoint, callbacks, verbose):
     freeze_all_but(model, stage.train)
     network = _network(model, stage)
     optimizer = stage.optimizer()
     optimizer.build(network.trainable_variables)
-    # TensorFlow's XLA trains these convolutions more slowly than its own kernels on a CPU.
-    jit = False if keras.backend.backend() == "tensorflow" else "auto"
-    network.compile(optimizer, stage.losses, loss_weights=stage.loss_weights, metrics=stage.metrics, jit_compile=jit)
+    network.compile(
+        optimizer, stage.losses, loss_weights=stage.loss_weights, metrics=stage.metrics, jit_compile=jit_compile(),
+    )  # fmt: skip
     if done:
         checkpoint.restore(model, optimizer)
     elif checkpoint.path.exists():

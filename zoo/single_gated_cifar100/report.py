@@ -54,8 +54,8 @@ def _weights(seed):
     return RUNS / "single_gated_cifar100" / f"seed{seed}" / "weights.safetensors"
 
 
-def _load(path, **kwargs):
-    return SingleGatedMoE(**{**RECIPE["CONFIG"], **kwargs}, classifier_activation=None, weights=path)
+def _load(path):
+    return SingleGatedMoE(**RECIPE["CONFIG"], classifier_activation=None, weights=path)
 
 
 def _one_expert(learn, test):
@@ -64,7 +64,7 @@ def _one_expert(learn, test):
 
 def _class_routed(learn, test):
     base = RECIPE["load_base"](RUNS, 0)
-    groups = partition_classes(base.predict(learn[0], batch_size=500, verbose=0), learn[1], 4)
+    groups = partition_classes(base.predict(learn[0], batch_size=500, verbose=0), learn[1], RECIPE["CONFIG"]["experts"])
     return _variant("by_class", learn, test, groups=groups), groups
 
 
@@ -75,7 +75,7 @@ def _variant(name, learn, test, groups=None, **config):
         load_weights(model, folder / "weights.safetensors")
         return model
     model.grow_from(RECIPE["load_base"](RUNS, 0))
-    train_single_gated(model, learn, test, folder, Recipe(15, seed=0), groups=groups)
+    train_single_gated(model, learn, test, folder, Recipe(RECIPE["MODEL"].epochs, seed=0), groups=groups)
     save_weights(model, folder / "weights.safetensors")
     return model
 
