@@ -11,7 +11,7 @@ import keras
 from keras import layers
 
 from keras_moe.graph import open_graph
-from keras_moe.layers import ExpertBank
+from keras_moe.layers import EfficientAttention, ExpertBank, PatchWise
 
 
 def macs(layer, *input_shapes):
@@ -53,6 +53,20 @@ def _(layer: keras.Model, *input_shapes):
 @_count.register
 def _(layer: ExpertBank, features_shape, weights_shape):
     return sum(_count(expert, features_shape) for expert in layer.experts)
+
+
+@_count.register
+def _(layer: PatchWise, shape):
+    return layer.patches(shape) * _count(layer.network, (None, layer.crop, layer.crop, shape[-1]))
+
+
+@_count.register
+def _(layer: EfficientAttention, shape):
+    queries, channels = shape[1] * shape[2], shape[3]
+    keys = queries // layer.reduction**2
+    applied = [(layer.query, queries), (layer.projection, queries), (layer.key_value, keys), (layer.reducer, keys)]
+    kernels = sum(times * math.prod(part.kernel.shape) for part, times in applied if part is not None)
+    return kernels + 2 * queries * keys * channels  # the scores, and the values mixed by them
 
 
 @_count.register(layers.Conv1D)

@@ -1,0 +1,89 @@
+"""Self-attention over a map whose keys and values are taken from a reduced map."""
+
+import functools
+
+import keras
+from keras import layers, ops
+
+from keras_moe.checks import check
+
+_check = functools.partial(check, "EfficientAttention")
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class EfficientAttention(keras.layers.Layer):
+    """Multi-head self-attention of every pixel to a map ``reduction`` times smaller (SegFormer, NeurIPS 2021, 3.1).
+
+    Keys and values come from a convolution of kernel and stride ``reduction`` and a layer normalisation, so that the
+    matrix of attention has ``reduction**2`` times fewer columns. No positional embedding.
+
+    Args:
+        heads: int, dividing the channels.
+        reduction: int, dividing height and width; 1: plain self-attention.
+
+    Call arguments:
+        x: float tensor ``(n, h, w, c)`` with known sizes.
+
+    Returns:
+        Float tensor ``(n, h, w, c)``.
+
+    Raises:
+        ValueError: sizes that are unknown or do not divide.
+    """
+
+    def __init__(self, heads=1, reduction=1, **kwargs):
+        super().__init__(**kwargs)
+        _check("heads", heads, isinstance(heads, int) and heads >= 1, "an int >= 1")
+        _check("reduction", reduction, isinstance(reduction, int) and reduction >= 1, "an int >= 1")
+        self.heads, self.reduction = heads, reduction
+
+    def build(self, shape):
+        _, height, width, channels = shape
+        _check("heads", self.heads, channels % self.heads == 0, f"a divisor of the channels, {channels}")
+        fits = height is not None and width is not None and not (height % self.reduction or width % self.reduction)
+        _check("reduction", self.reduction, fits, f"a divisor of a known height and width, {height} and {width}")
+        dense = functools.partial(layers.Dense, kernel_initializer=linear(), dtype=self.dtype_policy)
+        self.query = dense(channels, name="query")
+        self.key_value = dense(2 * channels, name="key_value")
+        self.projection = dense(channels, name="projection")
+        self.reducer = self.norm = None
+        if self.reduction > 1:
+            self.reducer = layers.Conv2D(
+                channels, self.reduction, self.reduction, kernel_initializer=fan_out(), dtype=self.dtype_policy,
+                name="reducer",
+            )  # fmt: skip
+            self.norm = layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name="norm")
+        for layer in (self.query, self.key_value, self.projection, self.reducer, self.norm):
+            if layer is not None:
+                layer.build((None, height, width, channels))
+
+    def call(self, x):
+        _, height, width, channels = x.shape
+        small = x if self.reducer is None else self.norm(self.reducer(x))
+        query = self._by_head(self.query(x) * (channels // self.heads) ** -0.5)
+        key, value = ops.split(self.key_value(small), 2, axis=-1)
+        scores = ops.matmul(query, ops.transpose(self._by_head(key), (0, 1, 3, 2)))
+        mixed = ops.matmul(ops.softmax(scores, axis=-1), self._by_head(value))
+        mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, height, width, channels))
+        return self.projection(mixed)
+
+    def _by_head(self, x):
+        _, height, width, channels = x.shape
+        x = ops.reshape(x, (-1, height * width, self.heads, channels // self.heads))
+        return ops.transpose(x, (0, 2, 1, 3))
+
+    def compute_output_shape(self, shape):
+        return tuple(shape)
+
+    def get_config(self):
+        return {**super().get_config(), "heads": self.heads, "reduction": self.reduction}
+
+
+def linear():
+    """How linear layers of Patcher begin: a normal of 0.02, cut off at two deviations."""
+    return keras.initializers.TruncatedNormal(stddev=0.02)
+
+
+def fan_out():
+    """How convolutions of Patcher begin: a normal scaled by the outputs of the kernel."""
+    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")

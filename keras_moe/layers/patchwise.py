@@ -1,0 +1,118 @@
+"""A network applied to large patches of a map, each seen together with its surroundings."""
+
+import functools
+
+import keras
+from keras import ops
+
+from keras_moe.checks import check
+
+_check = functools.partial(check, "PatchWise")
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class PatchWise(keras.layers.Layer):
+    """Cuts a map into large patches with context, runs ``network`` on each, drops the context, puts them together.
+
+    Patcher (MICCAI 2022): attention inside a large patch is local and affordable, and the ``context`` pixels around it,
+    shared with its neighbours (repeated border pixels at the map's edge), let it see beyond its own border. The patches
+    become the batch axis. Overlap is computed once per patch, and ``keras_moe.cost`` charges it so.
+
+    Args:
+        network: a model from ``(n, patch + 2 * context, …same, c)`` to ``(n, t, t, d)``, where ``t`` divides the side
+            that came in; that ratio is the stride.
+        patch: int, side of a large patch in pixels, without its context.
+        context: int in 0…``patch``, pixels added on each side.
+
+    Call arguments:
+        x: float tensor ``(n, h, w, c)`` with known ``h`` and ``w``, multiples of ``patch``.
+        training: bool.
+
+    Returns:
+        Float tensor ``(n, h / stride, w / stride, d)``.
+
+    Raises:
+        ValueError: sizes that are unknown or do not divide.
+    """
+
+    def __init__(self, network, patch=32, context=8, **kwargs):
+        super().__init__(**kwargs)
+        _check("patch", patch, isinstance(patch, int) and patch >= 1, "an int >= 1")
+        _check("context", context, isinstance(context, int) and 0 <= context <= patch, "an int in 0…`patch`")
+        self.network, self.patch, self.context = network, patch, context
+
+    @property
+    def crop(self):
+        """Side of what the network sees: the patch and its context on both sides."""
+        return self.patch + 2 * self.context
+
+    def patches(self, shape):
+        """Number of large patches in a map of ``shape`` ``(n, h, w, c)``. Raises ValueError where it does not divide."""
+        height, width = shape[1:3]
+        if height is None or width is None or height % self.patch or width % self.patch:
+            raise ValueError(
+                f"PatchWise {self.name!r} cuts patches of {self.patch}x{self.patch}: height and width must be known "
+                f"and multiples of {self.patch}. Received: shape {tuple(shape)}"
+            )
+        return (height // self.patch) * (width // self.patch)
+
+    def build(self, shape):
+        self.patches(shape)
+        if not self.network.built:
+            self.network.build((None, self.crop, self.crop, shape[-1]))
+        self.compute_output_shape(shape)
+
+    def call(self, x, training=False):
+        rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
+        patches = split_patches(x, self.patch, self.context)
+        y = self.network(patches, training=training)
+        return join_patches(y, rows, columns, self.context // (self.crop // y.shape[1]))
+
+    def compute_output_shape(self, shape):
+        _, side, other, filters = self.network.compute_output_shape((None, self.crop, self.crop, shape[-1]))
+        stride = self.crop // side
+        if side != other or self.crop % side or self.patch % stride or self.context % stride:
+            raise ValueError(
+                f"PatchWise {self.name!r}: the network makes {side}x{other} of {self.crop}x{self.crop} pixels. Expected "
+                f"one stride that divides patch={self.patch} and context={self.context}"
+            )
+        return (shape[0], shape[1] // stride, shape[2] // stride, filters)
+
+    def get_config(self):
+        network = keras.saving.serialize_keras_object(self.network)
+        return {**super().get_config(), "network": network, "patch": self.patch, "context": self.context}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})
+
+
+def split_patches(x, patch, context):
+    """``(n, h, w, c)`` to ``(n * h/patch * w/patch, patch + 2 context, patch + 2 context, c)``, borders repeated."""
+    # No tensor has more than four axes, and all is slices, tiles, concatenations and transposes: this converts.
+    _, height, width, channels = x.shape
+    rows, columns, crop = height // patch, width // patch, patch + 2 * context
+    x = _surround(ops.reshape(x, (-1, rows, patch, width * channels)), context)
+    x = _surround(ops.reshape(x, (-1, columns, patch, channels)), context)
+    x = ops.transpose(ops.reshape(x, (-1, crop, columns, crop * channels)), (0, 2, 1, 3))
+    return ops.reshape(x, (-1, crop, crop, channels))
+
+
+def join_patches(x, rows, columns, context):
+    """The inverse: drops ``context`` from each side of ``(n * rows * columns, t, t, d)`` and reassembles."""
+    side, filters = x.shape[1] - 2 * context, x.shape[-1]
+    x = x[:, context : context + side, context : context + side]
+    x = ops.transpose(ops.reshape(x, (-1, columns, side, side * filters)), (0, 2, 1, 3))
+    return ops.reshape(x, (-1, rows * side, columns * side, filters))
+
+
+def _surround(blocks, context):
+    """Adds to each block of ``(n, blocks, patch, f)`` the nearest ``context`` rows of the blocks beside it."""
+    if context == 0:
+        return blocks
+    patch = blocks.shape[2]
+    first = ops.tile(blocks[:, :1, :1], (1, 1, context, 1))
+    last = ops.tile(blocks[:, -1:, -1:], (1, 1, context, 1))
+    before = ops.concatenate([first, blocks[:, :-1, patch - context :]], axis=1)
+    after = ops.concatenate([blocks[:, 1:, :context], last], axis=1)
+    return ops.concatenate([before, blocks, after], axis=2)

@@ -1,0 +1,150 @@
+"""Patcher: patch transformers with mixture of experts for segmentation (Ou et al., MICCAI 2022)."""
+
+import functools
+
+import keras
+from keras import layers
+
+from keras_moe.checks import check
+from keras_moe.layers import Mixture
+from keras_moe.models import backbones, patcher_blocks
+from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.weights import load_weights
+
+_check = functools.partial(check, "Patcher")
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class Patcher(MoEModel):
+    """Segmentation by a cascade of Patcher blocks; its scales are experts, and every pixel weighs them anew.
+
+    ``images -> encoder -> one map per scale -> experts (an MLP per scale, resized to the finest) -> gate -> weighted
+    sum -> head -> classes at the image's resolution``. The gate is soft: every expert is computed for every pixel and
+    nothing is saved. What it gives is accuracy, and a picture of which scale each pixel relied on (``route``).
+
+    Args:
+        input_shape: ``(height, width, channels)``, known sizes. They must be multiples of what the size's large
+            patches cover: 256 for "paper" and "small", 256 for "tiny".
+        size: ``"tiny"``, ``"small"`` or ``"paper"``; or a dict of ``PatcherSize`` fields, the others as in "tiny".
+        decoder: ``"moe"``, or ``"sum"``: the scales are added up unweighted, without a gate.
+        drop_path_rate: float in [0, 1), stochastic depth of the last transformer layer; the first has none, linear in
+            between.
+        include_top: True. The decoder ends in its head; there is no form without.
+        weights: None (random) or the path of a ``.safetensors`` file.
+        classes: int.
+        dropout_rate: float, before the head's last layer.
+        classifier_activation: ``"softmax"``, or None for logits.
+        include_preprocessing: bool. True: inputs are in [0, 255]; False: already in [-1, 1].
+        name: str.
+        dtype: a dtype policy or its name.
+
+    Call arguments:
+        images: ``(n, height, width, channels)``.
+
+    Returns:
+        float32 ``(n, height, width, classes)``. ``route`` gives ``(n, h, w, scales)`` at the finest scale's resolution.
+
+    Raises:
+        ValueError: an argument out of range, or sizes that do not divide.
+    """
+
+    def __init__(
+        self,
+        input_shape=(256, 256, 3),
+        size="tiny",
+        decoder="moe",
+        drop_path_rate=0.1,
+        include_top=True,
+        weights=None,
+        classes=2,
+        dropout_rate=0.1,
+        classifier_activation="softmax",
+        include_preprocessing=True,
+        name="patcher",
+        dtype=None,
+    ):
+        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        plan = patcher_blocks.resolve(size)
+        _check("decoder", decoder, decoder in ("moe", "sum"), "'moe' or 'sum'")
+        _check("drop_path_rate", drop_path_rate, 0 <= drop_path_rate < 1, "a float in [0, 1)")
+        _check("include_top", include_top, include_top, "True: the decoder ends in its head")
+        divides = all(side and side % m == 0 for side in input_shape[:2] for m in plan.multiples)
+        _check("input_shape", input_shape, divides, f"of known sides, multiples of each of {plan.multiples}")
+
+        with dtype_scope(dtype):
+            # === Layers ===
+            images = keras.Input(input_shape, name="images")
+            scaling = backbones.scaling(include_preprocessing)
+            encoder = patcher_blocks.encoder(input_shape, plan, drop_path_rate)
+            shapes = [tuple(t.shape[1:]) for t in encoder.outputs]
+            experts = [_expert(shape, shapes[0], plan.decoder_filters, f"expert_{i}") for i, shape in enumerate(shapes)]
+            gate = _gate((*shapes[0][:2], plan.decoder_filters * len(shapes)), plan.decoder_filters, len(shapes))
+            head = _head((*shapes[0][:2], plan.decoder_filters), classes, dropout_rate, plan.strides[0])
+
+            # === Functional model ===
+            maps = [expert(x) for expert, x in zip(experts, encoder(scaling(images)), strict=True)]
+            logits = weights_per_pixel = None
+            if decoder == "moe":
+                scales = layers.Concatenate(name="scales")(maps)
+                logits = gate(scales)
+                weights_per_pixel = layers.Softmax(dtype="float32", name="gate_weights")(logits)
+                mixed = Mixture(name="mixture")(scales, weights_per_pixel)
+            else:
+                mixed = layers.Add(name="mixture")(maps)
+            probabilities = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
+            outputs = probabilities(head(mixed))
+
+        moe = decoder == "moe"
+        super().__init__(
+            images,
+            outputs,
+            parts={
+                "encoder": ["scaling", "encoder"],
+                "experts": [expert.name for expert in experts],
+                **({"gate": ["gate", "gate_weights"]} if moe else {}),
+                "head": ["mixture", "head", "probabilities"],
+            },
+            gate={"logits": logits, "weights": weights_per_pixel} if moe else None,
+            name=name,
+        )
+
+        # === Config ===
+        self._config = config
+        if weights is not None:
+            load_weights(self, weights)
+
+
+def _expert(shape, finest, filters, name):
+    """A map of one scale, through two linear layers per pixel, resized to the finest scale's size."""
+    x = inputs = keras.Input(shape)
+    for i in range(2):
+        x = layers.Dense(filters, "relu", kernel_initializer="he_normal", name=f"{name}_dense_{i}")(x)
+    factors = (finest[0] // shape[0], finest[1] // shape[1])
+    if factors != (1, 1):
+        x = layers.UpSampling2D(factors, interpolation="bilinear", name=f"{name}_resize")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def _gate(shape, filters, scales):
+    """Two 3x3 convolutions, each with BatchNorm and ReLU, the logits included: as in the authors' experiments."""
+    x = inputs = keras.Input(shape)
+    for i, width in enumerate((filters, scales)):
+        x = layers.Conv2D(
+            width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"gate_conv_{i}"
+        )(x)
+        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"gate_bn_{i}")(x)
+        x = layers.ReLU(name=f"gate_relu_{i}")(x)
+    return keras.Model(inputs, x, name="gate")
+
+
+def _head(shape, classes, dropout_rate, factor):
+    """Three layers per pixel, the classes, and a bilinear resize to the image's resolution."""
+    x = inputs = keras.Input(shape)
+    for i in range(2):
+        x = layers.Dense(shape[-1], "relu", kernel_initializer="he_normal", name=f"head_dense_{i}")(x)
+    x = layers.Dense(shape[-1], use_bias=False, kernel_initializer="he_normal", name="head_dense_2")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="head_bn")(x)
+    x = layers.Dropout(dropout_rate, name="head_dropout")(layers.ReLU(name="head_relu")(x))
+    x = layers.Dense(classes, name="predictions")(x)
+    x = layers.UpSampling2D(factor, interpolation="bilinear", name="head_resize")(x)
+    return keras.Model(inputs, x, name="head")

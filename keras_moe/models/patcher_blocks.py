@@ -1,0 +1,128 @@
+"""The encoder of Patcher: what its blocks are made of, and how many of what in each size."""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from keras_moe.layers import EfficientAttention, PatchWise
+from keras_moe.layers.attention import fan_out, linear
+
+
+@dataclasses.dataclass(frozen=True)
+class PatcherSize:
+    """One number per scale, first the finest; tuples of equal length.
+
+    Args:
+        filters: channels of the scale.
+        depths: transformer layers.
+        heads: of attention.
+        reductions: how much smaller keys and values are than queries, per side.
+        patches: side of a large patch in pixels of the block's input.
+        contexts: pixels around a large patch.
+        strides: side of a small patch, the factor by which the block reduces the map.
+        mlp_ratio: width of the hidden layer of the MLPs, in channels.
+        decoder_filters: channels of the decoder.
+    """
+
+    filters: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    reductions: tuple[int, ...]
+    patches: tuple[int, ...]
+    contexts: tuple[int, ...]
+    strides: tuple[int, ...]
+    mlp_ratio: int
+    decoder_filters: int
+
+    def __post_init__(self):
+        lengths = {field: len(value) for field, value in vars(self).items() if not isinstance(value, int)}
+        if len(set(lengths.values())) != 1 or 0 in lengths.values():
+            raise ValueError(f"Patcher: a size needs one number per scale in each tuple. Received: lengths {lengths}")
+
+    @property
+    def multiples(self):
+        """What height and width of an image must be multiples of: each block's patches, seen from the image."""
+        reached, factors = 1, []
+        for patch, stride in zip(self.patches, self.strides, strict=True):
+            factors.append(reached * patch)
+            reached *= stride
+        return factors
+
+
+# "paper" is the paper's own (about 81.5 million parameters); "small" has the widths of SegFormer-B0 in its place.
+# "tiny" is for a phone or two CPU cores: it starts with small patches of 4x4 pixels, so that it works at a quarter of
+# the image's resolution, and shrinks keys and values more where the map is large, as SegFormer does.
+SIZES = {
+    "paper": PatcherSize(
+        (64, 128, 320, 512), (3, 6, 40, 3), (1, 2, 5, 8), (2, 2, 2, 1), (32,) * 4, (8,) * 4, (2,) * 4, 4, 256
+    ),
+    "small": PatcherSize(
+        (32, 64, 160, 256), (2, 2, 2, 2), (1, 2, 5, 8), (4, 4, 2, 1), (32,) * 4, (8,) * 4, (2,) * 4, 4, 64
+    ),
+    "tiny": PatcherSize(
+        (24, 48, 96, 128), (1, 1, 2, 1), (1, 2, 4, 4), (5, 4, 2, 1), (32, 32, 32, 16), (4, 4, 4, 4), (4, 2, 2, 2), 2, 32
+    ),
+}
+
+
+def resolve(size):
+    """The ``PatcherSize`` called ``size``, or made of the dict ``size``, whose missing fields are those of "tiny".
+
+    Raises:
+        ValueError: an unknown name or field, or tuples of different lengths.
+    """
+    if isinstance(size, str) and size in SIZES:
+        return SIZES[size]
+    fields = {field.name for field in dataclasses.fields(PatcherSize)}
+    if not isinstance(size, dict) or not size.keys() <= fields:
+        raise ValueError(
+            f"Patcher: `size` must be one of {sorted(SIZES)} or a dict with keys among {sorted(fields)}. "
+            f"Received: size={size!r}"
+        )
+    given = {key: value if isinstance(value, int) else tuple(value) for key, value in size.items()}
+    return dataclasses.replace(SIZES["tiny"], **given)
+
+
+def encoder(input_shape, size, drop_path_rate):
+    """The cascade of Patcher blocks: a model from images ``(n, h, w, c)`` to the list of feature maps, finest first."""
+    inputs = keras.Input(input_shape)
+    x, maps, done, layers_in_all = inputs, [], 0, sum(size.depths)
+    for i in range(len(size.filters)):
+        rates = [drop_path_rate * j / max(1, layers_in_all - 1) for j in range(done, done + size.depths[i])]
+        x = _block(x.shape[-1], size, i, rates)(x)
+        maps.append(x)
+        done += size.depths[i]
+    return keras.Model(inputs, maps, name="encoder")
+
+
+def _block(channels, size, i, rates):
+    """Patcher block i (papers' section 3.1): a ``PatchWise`` of embedding, transformer layers and normalisation."""
+    name, filters, stride = f"block_{i}", size.filters[i], size.strides[i]
+    side = size.patches[i] + 2 * size.contexts[i]
+    x = inputs = keras.Input((side, side, channels))
+    x = layers.Conv2D(filters, stride, stride, kernel_initializer=fan_out(), name=f"{name}_embedding")(x)
+    x = layers.LayerNormalization(epsilon=1e-5, name=f"{name}_embedding_norm")(x)
+    for j, rate in enumerate(rates):
+        x = _transformer_layer(x, size.heads[i], size.reductions[i], size.mlp_ratio, rate, f"{name}_layer_{j}")
+    x = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm")(x)
+    return PatchWise(keras.Model(inputs, x, name=f"{name}_network"), size.patches[i], size.contexts[i], name=name)
+
+
+def _transformer_layer(x, heads, reduction, ratio, rate, name):
+    """Pre-normalised efficient attention and an MLP with a depth-wise convolution, each with stochastic depth."""
+    channels = x.shape[-1]
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_1")(x)
+    y = EfficientAttention(heads, reduction, name=f"{name}_attention")(y)
+    x = layers.Add(name=f"{name}_add_1")([x, _drop_path(rate, f"{name}_drop_1")(y)])
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_2")(x)
+    y = layers.Dense(channels * ratio, kernel_initializer=linear(), name=f"{name}_expand")(y)
+    y = layers.DepthwiseConv2D(3, padding="same", depthwise_initializer=fan_out(), name=f"{name}_depthwise")(y)
+    y = layers.Activation("gelu", name=f"{name}_gelu")(y)
+    y = layers.Dense(channels, kernel_initializer=linear(), name=f"{name}_project")(y)
+    return layers.Add(name=f"{name}_add_2")([x, _drop_path(rate, f"{name}_drop_2")(y)])
+
+
+def _drop_path(rate, name):
+    # One decision per large patch: a dropout whose noise has the batch axis alone.
+    return layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name)

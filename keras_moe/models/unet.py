@@ -1,0 +1,112 @@
+"""The U-Net (Ronneberger, Fischer, Brox; MICCAI 2015): the dense baseline of segmentation."""
+
+import functools
+
+import keras
+from keras import layers
+
+from keras_moe.checks import check
+from keras_moe.models import backbones
+from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.weights import load_weights
+
+_check = functools.partial(check, "UNet")
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class UNet(MoEModel):
+    """Two 3x3 convolutions per level on the way down and on the way up, joined by skip connections.
+
+    As in the paper but for what has become customary: padded convolutions, BatchNorm, and bilinear resizing followed by
+    the level's own convolutions on the way up.
+
+    Args:
+        filters: tuple of ints, channels of each level, from the image's resolution down.
+        input_shape, include_top, weights, classes, …: as for ``Patcher``; height and width must be multiples of
+            ``2 ** (len(filters) - 1)``.
+
+    Returns:
+        float32 ``(n, height, width, classes)``.
+
+    Raises:
+        ValueError: an argument out of range, or sizes that do not divide.
+    """
+
+    def __init__(
+        self,
+        input_shape=(256, 256, 3),
+        filters=(8, 16, 32, 64, 128),
+        include_top=True,
+        weights=None,
+        classes=2,
+        dropout_rate=0.1,
+        classifier_activation="softmax",
+        include_preprocessing=True,
+        name="unet",
+        dtype=None,
+    ):
+        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        _check("filters", filters, len(filters) >= 2 and min(filters) >= 1, "at least two ints >= 1")
+        _check("include_top", include_top, include_top, "True: the decoder ends in its head")
+        multiple = 2 ** (len(filters) - 1)
+        divides = all(side and side % multiple == 0 for side in input_shape[:2])
+        _check("input_shape", input_shape, divides, f"of known sides, multiples of {multiple}")
+
+        with dtype_scope(dtype):
+            # === Layers ===
+            images = keras.Input(input_shape, name="images")
+            scaling = backbones.scaling(include_preprocessing)
+            encoder = _encoder(input_shape, filters)
+            decoder = _decoder([t.shape[1:] for t in encoder.outputs], filters)
+            dropout = layers.Dropout(dropout_rate, name="dropout")
+            predictions = layers.Dense(classes, name="predictions")
+            probabilities = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
+
+            # === Functional model ===
+            outputs = probabilities(predictions(dropout(decoder(encoder(scaling(images))))))
+
+        super().__init__(
+            images,
+            outputs,
+            parts={
+                "encoder": ["scaling", "encoder"],
+                "decoder": ["decoder"],
+                "head": ["dropout", "predictions", "probabilities"],
+            },
+            name=name,
+        )
+
+        # === Config ===
+        self._config = config
+        if weights is not None:
+            load_weights(self, weights)
+
+
+def _encoder(input_shape, filters):
+    x = inputs = keras.Input(input_shape)
+    maps = []
+    for level, width in enumerate(filters):
+        x = layers.MaxPooling2D(name=f"down_{level}")(x) if level else x
+        x = _double_conv(x, width, f"encode_{level}")
+        maps.append(x)
+    return keras.Model(inputs, maps, name="encoder")
+
+
+def _decoder(shapes, filters):
+    inputs = [keras.Input(shape) for shape in shapes]
+    x = inputs[-1]
+    for level in reversed(range(len(filters) - 1)):
+        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"up_{level}")(x)
+        x = layers.Concatenate(name=f"skip_{level}")([inputs[level], x])
+        x = _double_conv(x, filters[level], f"decode_{level}")
+    return keras.Model(inputs, x, name="decoder")
+
+
+def _double_conv(x, filters, name):
+    for i in range(2):
+        x = layers.Conv2D(
+            filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv_{i}"
+        )(x)
+        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn_{i}")(x)
+        x = layers.ReLU(name=f"{name}_relu_{i}")(x)
+    return x
