@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_moe.metrics import IGNORE
 from keras_moe.training.batches import ImageBatches
 
 
@@ -44,7 +45,7 @@ class MaskBatches(ImageBatches):
         return images, _cut(self.targets[rows], windows).astype("int32")
 
 
-def check_masks(images, masks, classes, ignore=255):
+def check_masks(images, masks, classes, ignore=IGNORE):
     """Raises ValueError unless ``masks`` can teach a segmenter of ``classes`` classes; says what is wrong and where.
 
     Args:
