@@ -33,6 +33,7 @@ LAYERS = [
     Descriptor("bank", _bank, ((5,), (4,)), 8),
     Descriptor("average", lambda **kw: layers.Ensembler(**kw), ((5,), (5,), (3,)), 0),
     Descriptor("learned", lambda **kw: layers.Ensembler(learned=True, **kw), ((5,), (5,), (3,)), 1),
+    Descriptor("weighted_sum", lambda **kw: layers.WeightedSum(2, **kw), ((4, 4, 6), (3, 2)), 0),
     Descriptor("exit", lambda **kw: layers.EarlyExit(threshold=0.3, **kw), ((3,), (3,), (5,)), 1),
     Descriptor("exit_product", lambda **kw: layers.EarlyExit("product", 0.1, **kw), ((3,), (3,), (5,)), 1),
 ]
@@ -40,8 +41,11 @@ LAYERS = [
 TINY = {"input_shape": (8, 8, 3), "alpha": 0.5, "backbone": "resnet8", "classes": 5}
 HYDRA = {**TINY, "branches": 3, "gate_filters": 8}
 SINGLE = {**TINY, "experts": 3}
+SEGMENTER = {"input_shape": (8, 8, 3), "alpha": 0.1, "backbone": "resnet8", "classes": 5}
 
 _HYDRA, _SINGLE = ("stem", "gate", "branch_"), ("stem", "stage2", "expert_")
+_DENSE = ("stem", "aspp", "decoder", "predictions")
+_BOTH = ("expert_0", "expert_1", "gate", "conv_predictions")
 _IMAGE = ((8, 8, 3),)
 
 
@@ -51,6 +55,14 @@ def _hydra(**fixed):
 
 def _single(**fixed):
     return lambda **kw: models.SingleGatedMoE(**{**SINGLE, **fixed, **kw})
+
+
+def _segmenter(**kw):
+    return models.Segmenter(**{**SEGMENTER, **kw})
+
+
+def _segmentation(**fixed):
+    return lambda **kw: models.SegmentationMoE(**{**SEGMENTER, **fixed, **kw})
 
 
 def _upcycled(**fixed):
@@ -70,4 +82,7 @@ MODELS = [
     Descriptor("single_gated_top2", _single(**_ANYTIME), _IMAGE, 105, (*_SINGLE, "gate", "ensembler"), headless=False),
     Descriptor("upcycled", _upcycled(), _IMAGE, 85, _SINGLE, headless=False),
     Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 72, _HYDRA, headless=False),
+    Descriptor("segmenter", _segmenter, _IMAGE, 88, _DENSE, headless=False),
+    Descriptor("segmentation", _segmentation(gate="class", conv=True), _IMAGE, 182, _BOTH, headless=False),
+    Descriptor("segmentation_sparse", _segmentation(sparse=True), _IMAGE, 183, ("expert_", "gate"), headless=False),
 ]

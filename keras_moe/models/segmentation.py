@@ -180,7 +180,7 @@ class SegmentationMoE(MoEModel):
         """The experts' mean or largest logits without any gate, as a model from images to logits; it shares layers."""
         _check("how", how, how in ENSEMBLES, f"one of {tuple(ENSEMBLES)}")
         logits = ENSEMBLES[how](dtype="float32", name="ensemble")(self._logits())
-        return keras.Model(self.inputs, logits, name=f"{self.name}_{how}")
+        return keras.Model(self.input, logits, name=f"{self.name}_{how}")
 
     def every_opinion(self):
         """A model from images to what gate and every expert say.
@@ -191,10 +191,10 @@ class SegmentationMoE(MoEModel):
         """
         stacked = layers.Concatenate(axis=1)([layers.Reshape((1, *y.shape[1:]))(y) for y in self._logits()])
         outputs = {"experts": stacked, "gate": self.gate["logits"], "class": self.output}
-        return keras.Model(self.inputs, outputs, name=f"{self.name}_opinions")
+        return keras.Model(self.input, outputs, name=f"{self.name}_opinions")
 
     def _logits(self):
-        said = [expert(self.inputs[0]) for expert in self.experts]
+        said = [expert(self.input) for expert in self.experts]
         return said if self.bank else [logits for _, logits in said]
 
     def _as_network(self, segmenter):
@@ -231,7 +231,7 @@ def cut_segmenter(network, features, name, prefix):
 
 
 def _only_logits(network):
-    return keras.Model(network.inputs, network.outputs[1], name=network.name)
+    return keras.Model(network.input, network.outputs[1], name=network.name)
 
 
 def _gate(shape, kind, experts, classes):
