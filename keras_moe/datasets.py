@@ -120,7 +120,7 @@ def digit_scenes():
         ``(images, masks, domains)`` of training (1,400) and of test (397): float32 ``(n, 16, 16, 1)`` in [0, 255];
         uint8 ``(n, 16, 16)``, 0 for the ground and 1 + digit for its ink; int64 ``(n,)``, 0 dark, 1 bright.
     """
-    return tuple(_scenes(*split, seed) for seed, split in enumerate(digits()))
+    return tuple(_scenes(images, labels, seed) for seed, (images, labels) in enumerate(digits()))
 
 
 def _scenes(images, labels, seed):

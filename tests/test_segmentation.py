@@ -3,10 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from descriptors import SEGMENTER
+from descriptors import tiny_segmenter
 
 from keras_moe.layers import WeightedSum
-from keras_moe.models import SegmentationMoE, Segmenter, segmenters
+from keras_moe.models import MoEModel, SegmentationMoE, Segmenter, segmenters
 from keras_moe.training import MaskBatches, Recipe, check_masks, segment, train_domain_experts, train_segmentation
 
 RNG = np.random.default_rng(0)
@@ -14,15 +14,17 @@ X = RNG.integers(0, 256, (12, 8, 8, 3)).astype("uint8")
 MASKS = RNG.integers(0, 5, (12, 8, 8)).astype("uint8")
 MASKS[:, 0] = 255
 DOMAINS = np.arange(12) % 2
+NAMED = {"input_shape": (8, 8, 3), "alpha": 0.1, "backbone": "resnet8", "classes": 5}
 RECIPE = Recipe(1, batch_size=4, learning_rate=1e-2)
 
 
-def build():
-    return Segmenter(**SEGMENTER, classifier_activation=None)
-
-
 def moe(**options):
-    return SegmentationMoE(**SEGMENTER, classifier_activation=None, **options)
+    return SegmentationMoE(backbone=tiny_segmenter(), classifier_activation=None, **options)
+
+
+def build():
+    network = tiny_segmenter()
+    return MoEModel(network.input, network.output, parts={"all": ["deep", "deep_bn", "predictions"]})
 
 
 def run(model, images=X):
@@ -53,22 +55,22 @@ def test_weighted_sum_refuses_other_shapes():
         WeightedSum(2)(np.zeros((1, 4, 4, 6)), np.zeros((1, 5, 2)))
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="the same graph, but JAX draws 17.7 M weights slowly")
 def test_frrn_a_is_that_of_the_facts():
     # 5x5 convolution to 48, FRRUs of 96, 192, 384 and 384 channels down, 192, 192 and 96 up, a residual stream of 32.
     network = segmenters.build("frrn_a", (32, 48, 3), 1.0, 38, True, "network")
     assert network.output_shape == [(None, 2, 3, 384), (None, 32, 48, 38)]
     assert network.count_params() == 17_728_566
-    tiny = Segmenter((16, 32, 3), alpha=0.1, backbone="frrn_a", classes=3)
-    assert run(tiny, np.zeros((1, 16, 32, 3))).shape == (1, 16, 32, 3)
+    assert run(network, np.zeros((1, 32, 48, 3)))[1].shape == (1, 32, 48, 38)
 
 
-@pytest.mark.parametrize("options", [{}, {"gate": "class", "conv": True}, {"gate": "pixel"}, {"sparse": True}], ids=str)
+@pytest.mark.parametrize("options", [{"gate": "class", "conv": True}, {"gate": "pixel"}, {"sparse": True}], ids=str)
 def test_equal_experts_answer_as_one(options):
     """Weights sum to one and the convolution starts as identity: experts that agree are the answer."""
-    network, model = build(), moe(**options)
+    network, model = tiny_segmenter(), moe(**options)
     model.grow_from([network, network])
     np.testing.assert_allclose(run(model), run(network), atol=1e-4)
-    shape = {"class": (12, 5, 2), "pixel": (12, 1, 1, 2)}.get(options.get("gate"), (12, 2))
+    shape = {"class": (12, 5, 2), "pixel": (12, 2, 2, 2)}.get(options.get("gate"), (12, 2))
     assert model.route(X).shape == shape
     said = run(model.every_opinion())
     assert said["experts"].shape == (12, 2, 8, 8, 5)
@@ -76,9 +78,22 @@ def test_equal_experts_answer_as_one(options):
         np.testing.assert_allclose(run(model.ensemble(how)), expected, atol=1e-5)
 
 
+def test_named_backbone():
+    dense = Segmenter(**NAMED)
+    model = SegmentationMoE(**NAMED)
+    model.grow_from([dense, dense])
+    expected = run(dense)
+    np.testing.assert_allclose(run(model), expected, atol=1e-5)
+    np.testing.assert_allclose(expected.sum(-1), 1, atol=1e-5)
+    again = Segmenter.from_config(dense.get_config())
+    again.set_weights(dense.get_weights())
+    np.testing.assert_array_equal(run(again), expected)
+    assert dense.macs_total < model.macs_total / 2
+
+
 def test_sparse_runs_one_expert_or_both():
     model = moe(sparse=True, drop_below=1.0)
-    model.grow_from([build(), build()])
+    model.grow_from([tiny_segmenter(), tiny_segmenter()])
     parts = model.macs()
     always = parts["gate"]
     route = model.route(X)
@@ -114,9 +129,9 @@ def test_own_network():
 @pytest.mark.parametrize(
     ("others", "match"),
     [
-        (lambda: [build()], "2 networks"),
-        (lambda: [build(), Segmenter(**{**SEGMENTER, "classes": 6})], "5 classes. Received: 6 of network 1"),
-        (lambda: [build(), Segmenter(**{**SEGMENTER, "alpha": 1.0})], "Network 1 has other layers"),
+        (lambda: [tiny_segmenter()], "2 networks"),
+        (lambda: [tiny_segmenter(), tiny_segmenter(classes=6)], "5 classes. Received: 6 of network 1"),
+        (lambda: [tiny_segmenter(), tiny_segmenter(filters=8)], "Network 1 has other layers"),
     ],
 )
 def test_experts_that_do_not_go_together(others, match):
@@ -136,7 +151,7 @@ def test_experts_that_do_not_go_together(others, match):
 )  # fmt: skip
 def test_bad_arguments(options):
     with pytest.raises(ValueError, match=next(iter(options))):
-        SegmentationMoE(**{**SEGMENTER, "sparse": "drop_below" in options, **options})
+        SegmentationMoE(**{**NAMED, "sparse": "drop_below" in options, **options})
 
 
 def test_mask_batches_move_image_and_mask_together():
@@ -194,9 +209,7 @@ def test_experts_then_gate_with_experts_bit_equal(tmp_path):
     history = train_segmentation(model, experts, (X, MASKS), tmp_path / "gate", RECIPE)
     assert np.isfinite(history["gate"][-1]["loss"])
     for k, expert in enumerate(experts):
-        for trained, kept in zip(
-            expert.get_layer("network").get_weights(), model.experts[k].get_weights(), strict=True
-        ):
+        for trained, kept in zip(expert.get_weights(), model.experts[k].get_weights(), strict=True):
             np.testing.assert_array_equal(trained, kept)
     assert not np.array_equal(before[0], model.get_layer("gate").get_weights()[0])
     again = moe(gate="class", conv=True)
@@ -207,6 +220,6 @@ def test_experts_then_gate_with_experts_bit_equal(tmp_path):
 def test_the_sparse_gate_learns_the_domain(tmp_path):
     dark = np.where(DOMAINS[:, None, None, None] == 0, X // 4, 255 - X // 4).astype("uint8")
     model = moe(sparse=True)
-    recipe = Recipe(20, batch_size=6, learning_rate=1e-2, augment=False)
-    train_segmentation(model, [build(), build()], (dark, MASKS), tmp_path, recipe, DOMAINS)
+    recipe = Recipe(8, batch_size=6, learning_rate=3e-2, augment=False)
+    train_segmentation(model, [tiny_segmenter(), tiny_segmenter()], (dark, MASKS), tmp_path, recipe, DOMAINS)
     np.testing.assert_array_equal(model.route(dark).argmax(1), DOMAINS)

@@ -28,7 +28,7 @@ def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", p
     Raises:
         ValueError: masks that do not fit images or classes, or domains where the gate is not one per image.
     """
-    check_masks(*train, model.output_shape[-1], ignore)
+    check_masks(train[0], train[1], model.output_shape[-1], ignore)
     losses = {"class": keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)}
     targets = {"class": train[1]}
     if domains is not None:
@@ -78,7 +78,7 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
         settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * experts + k)
         data = (train[0][own], train[1][own])
         stages.append((network, segment(network, settings, data, ignore=ignore, name=f"expert_{k}")))
-    history = {}
+    history: dict[str, list] = {}
     for network, stage in stages:
         history |= run_stages(network, [stage], pathlib.Path(folder, stage.name))
     return [network for network, _ in stages], history
