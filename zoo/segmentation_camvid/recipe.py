@@ -38,8 +38,8 @@ def expert_recipe(epochs, seed):
     return Recipe(epochs, batch_size=8, learning_rate=1e-3, warmup=1, seed=seed)
 
 
-def gate_recipe(seed):
-    return Recipe(GATE_EPOCHS, batch_size=8, learning_rate=1e-3, warmup=1, seed=seed)
+def gate_recipe(seed, epochs=GATE_EPOCHS):
+    return Recipe(epochs, batch_size=8, learning_rate=1e-3, warmup=1, seed=seed)
 
 
 def train(model, seed, folder, epochs):
