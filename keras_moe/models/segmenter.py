@@ -22,7 +22,7 @@ class Segmenter(MoEModel):
         include_top: True. There is no form without the head.
         weights: None or a path.
         classes: int.
-        classifier_activation: ``"softmax"`` or None for logits.
+        classifier_activation: ``"softmax"``, or None for logits, which is what to train with.
         include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
         name: str.
         dtype: dtype policy of the layers, or None.
