@@ -1,10 +1,13 @@
 """Segmenter, SegmentationMoE, batches of masks, the training of both, and what they refuse."""
 
+import io
+
 import keras
 import numpy as np
 import pytest
 from descriptors import tiny_segmenter
 
+from keras_moe.datasets import camvid
 from keras_moe.layers import WeightedSum
 from keras_moe.models import MoEModel, SegmentationMoE, Segmenter, segmenters
 from keras_moe.training import MaskBatches, Recipe, check_masks, segment, train_domain_experts, train_segmentation
@@ -223,3 +226,29 @@ def test_the_sparse_gate_learns_the_domain(tmp_path):
     recipe = Recipe(8, batch_size=6, learning_rate=3e-2, augment=False)
     train_segmentation(model, [tiny_segmenter(), tiny_segmenter()], (dark, MASKS), tmp_path, recipe, DOMAINS)
     np.testing.assert_array_equal(model.route(dark).argmax(1), DOMAINS)
+
+
+def test_camvid_as_it_is_packed(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_MOE_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="KERAS_MOE_DATA"):
+        camvid("val")
+    with pytest.raises(ValueError, match="split"):
+        camvid("training")
+    mask = np.full((36, 48), 11, "uint8")  # unlabelled, but for the right half
+    mask[:, 24:] = 3
+    packed = {"names": np.array(["0001TP_1", "0006R0_2"])}
+    for i in range(2):
+        packed |= {f"image_{i:04}": _packed(np.full((36, 48, 3), 60 + i, "uint8")), f"label_{i:04}": _packed(mask)}
+    np.savez(tmp_path / "camvid_val.npz", **packed)
+    images, masks, domains = camvid("val", (12, 16))
+    np.testing.assert_array_equal(images, np.broadcast_to([[[[60]]], [[[61]]]], (2, 12, 16, 3)))
+    np.testing.assert_array_equal(masks, np.broadcast_to([255] * 8 + [3] * 8, (2, 12, 16)))
+    assert domains.tolist() == [1, 0]
+
+
+def _packed(array):
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, "PNG")
+    return np.frombuffer(stream.getvalue(), "uint8")
