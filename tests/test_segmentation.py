@@ -127,6 +127,9 @@ def test_own_network():
     flat = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
     with pytest.raises(ValueError, match=r"logits \(n, h, w, classes\)"):
         SegmentationMoE(backbone=flat)
+    any_size = keras.Input((None, None, 3))
+    with pytest.raises(ValueError, match="known input sizes"):
+        SegmentationMoE(backbone=keras.Model(any_size, keras.layers.Conv2D(6, 1)(any_size)))
 
 
 @pytest.mark.parametrize(

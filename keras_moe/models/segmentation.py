@@ -211,7 +211,7 @@ def cut_segmenter(network, features, name, prefix):
     """Copy of a functional segmentation network, from images to ``[features, logits]``.
 
     Raises:
-        ValueError: several inputs or outputs, no map of classes at its end, or an unknown layer.
+        ValueError: several inputs or outputs, no map of classes at its end, unknown sizes, or an unknown layer.
     """
     graph = open_graph(network)
     calls, _ = without_softmax(graph.calls, network)
@@ -221,6 +221,8 @@ def cut_segmenter(network, features, name, prefix):
             f"Expected a network from one input to logits (n, h, w, classes). Received: {len(graph.inputs)} inputs and "
             f"output {getattr(logits, 'shape', logits)} of {network.name!r}"
         )
+    if None in graph.inputs[0].shape[1:]:
+        raise ValueError(f"Expected a network of known input sizes. Received: {graph.inputs[0].shape}")
     if features is None:
         maps = [call.outputs for call in calls if len(getattr(call.outputs, "shape", ())) == 4]
         maps = [y for y in maps if y.shape[1] > 1]  # not the image as a whole, which some networks pool
