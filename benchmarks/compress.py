@@ -12,10 +12,10 @@ Of a HydraNet the branches are compressed; sizes are theirs, and the rest of the
 import argparse
 import gzip
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-import keras
 from keras_moe import zoo
 from keras_moe.datasets import cifar100
 from keras_moe.export import compress
@@ -52,7 +52,9 @@ def main():
         int8 = files or _quantized(model, images[:500].astype("float32"))
         cells = [_accuracy(model.predict(test[0], batch_size=256, verbose=0), test[1]), *_sizes(floats)]
         cells += [_accuracy(_predict(model, int8, test[0].astype("float32")), test[1]), *_sizes(int8)]
-        print(f"{variant:14}" + "".join(f"{c:>10.4f}" if isinstance(c, float) else f"{c:>10,}" for c in cells), flush=True)
+        print(
+            f"{variant:14}" + "".join(f"{c:>10.4f}" if isinstance(c, float) else f"{c:>10,}" for c in cells), flush=True
+        )
 
 
 def _fine_tune(model, variant, train, arguments):

@@ -90,11 +90,11 @@ def compress(
         A ``Compressed``.
 
     Raises:
-        ValueError: an argument out of range, a layer that has no twin or that cannot be quantized, named.
+        ValueError: an argument out of range, an expert that none of the images reaches, a layer that has no twin or
+            that cannot be quantized, named.
         ImportError: tensorflow-model-optimization or tf_keras is not installed.
         RuntimeError: the process that trains failed; the message ends with what it said.
     """
-    _check_installed()
     images, labels = (np.asarray(a) for a in train)
     _check("method", method, method in METHODS, f"one of {METHODS}")
     _check("sparsity", sparsity, 0 < sparsity < 1, "a float in (0, 1)")
@@ -103,11 +103,14 @@ def compress(
     _check("learning_rate", learning_rate, learning_rate > 0, "a float > 0")
     _check_data(model, images, labels)
     _check("batch_size", batch_size, 1 <= batch_size <= len(images), f"an int in 1…{len(images)}, the number of images")
+    names = networks(model, parts)
+    _check_installed()
+    _check_reached(model, names, images)
     settings = {
         "method": method, "sparsity": sparsity, "clusters": clusters, "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate, "augment": augment, "seed": seed,
     }  # fmt: skip
-    job = {**settings, "networks": networks(model, parts), "model": keras.saving.serialize_keras_object(model)}
+    job = {**settings, "networks": names, "model": keras.saving.serialize_keras_object(model)}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         (folder / "job.json").write_text(json.dumps(job))
@@ -158,11 +161,25 @@ def _check_data(model, images, labels):
             f"compress: expected finite images (n, {', '.join(map(str, wanted))}). Received: shape {images.shape}"
         )
     classes = model.outputs[0].shape[-1]
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or not np.all((labels >= 0) & (labels < classes)):
+    if (
+        labels.shape != (len(images),)
+        or labels.dtype.kind not in "iu"
+        or not np.all((labels >= 0) & (labels < classes))
+    ):
         raise ValueError(
             f"compress: expected one integer label in 0…{classes - 1} per image. Received: {len(images)} images and "
             f"labels of shape {labels.shape}, {labels.dtype}"
         )
+
+
+def _check_reached(model, names, images):
+    """An expert without images would be compressed, and its ranges for int8 guessed, from nothing."""
+    if names is None or model.bank is None or model.bank.name not in names:
+        return
+    chosen = np.any(model.route(images) != 0, axis=0)
+    idle = [expert.name for expert, some in zip(model.bank.experts, chosen, strict=True) if not some]
+    if idle:
+        raise ValueError(f"compress: the gate sends none of the {len(images)} images to {idle}. Give more images.")
 
 
 def _run(folder, steps, verbose):

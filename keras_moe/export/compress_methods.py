@@ -22,7 +22,8 @@ def method_of(job, steps):
 class Method:
     """``wrap`` a network for training, ``finish`` it afterwards; ``weights`` of a layer of the finished network."""
 
-    def wrap(self, network):
+    def wrap(self, network, batches):
+        """The network for training, started from ``network``; ``batches`` are some of its inputs."""
         raise NotImplementedError
 
     def finish(self, network):
@@ -47,7 +48,7 @@ class Prune(Method):
         self.end = max(1, math.ceil(steps / 2 / every)) * every
         self.schedule = tfmot.sparsity.keras.PolynomialDecay(0.0, sparsity, 0, self.end, frequency=every)
 
-    def wrap(self, network):
+    def wrap(self, network, batches):
         def wrapped(layer):
             if type(layer).__name__ not in _PRUNED:
                 return layer
@@ -79,7 +80,7 @@ class Cluster(Method):
     def __init__(self, clusters):
         self.clusters = clusters
 
-    def wrap(self, network):
+    def wrap(self, network, batches):
         def wrapped(layer):
             large = type(layer).__name__ in _PRUNED and tf.size(layer.weights[0]) > self.clusters
             return tfmot.clustering.keras.cluster_weights(layer, self.clusters) if large else layer
@@ -93,9 +94,9 @@ class Cluster(Method):
 class Qat(Method):
     """Quantization-aware training to 8 bits, as TFLite's integer kernels compute."""
 
-    def wrap(self, network):
+    def wrap(self, network, batches):
         quantized = tfmot.quantization.keras
-        network = tf_keras.models.clone_model(network, clone_function=_as_convolution)
+        network, twin = tf_keras.models.clone_model(network, clone_function=_as_convolution), network
         last = network.layers[-1]
 
         def annotated(layer):
@@ -106,9 +107,14 @@ class Qat(Method):
 
         try:
             with quantized.quantize_scope({"_OutputOnly": _OutputOnly}):
-                return quantized.quantize_apply(tf_keras.models.clone_model(network, clone_function=annotated))
+                wrapped = quantized.quantize_apply(tf_keras.models.clone_model(network, clone_function=annotated))
         except RuntimeError as error:
             raise ValueError(f"tfmot cannot quantize {network.name!r}: {error}") from error
+        for layer in twin.layers:
+            if _is_scaling(layer):
+                wrapped.get_layer(f"quant_{layer.name}")._trainable_weights.clear()  # tfmot trains even what is frozen
+        _start_ranges(wrapped, twin, batches)
+        return wrapped
 
     def finish(self, network):
         return network
@@ -131,7 +137,9 @@ class Qat(Method):
 def is_softmax(layer):
     """Whether all that ``layer`` does is a softmax."""
     activation = getattr(layer, "activation", None)
-    return isinstance(layer, tf_keras.layers.Softmax) or (not layer.weights and activation is tf_keras.activations.softmax)
+    return isinstance(layer, tf_keras.layers.Softmax) or (
+        not layer.weights and activation is tf_keras.activations.softmax
+    )
 
 
 # Layers that tfmot has no rule for, and that TFLite computes in int8 as long as their output's range is known.
@@ -161,13 +169,38 @@ class _OutputOnly(tfmot.quantization.keras.QuantizeConfig):
 
 def _as_convolution(layer):
     """A ``Rescaling`` of maps as a frozen 1x1 depthwise convolution, which tfmot and TFLite quantize; others as is."""
-    if not isinstance(layer, tf_keras.layers.Rescaling) or len(layer.output_shape) != 4:
+    if not _is_scaling(layer):
         return layer
     constant = tf_keras.initializers.Constant
     return tf_keras.layers.DepthwiseConv2D(
         1, depthwise_initializer=constant(layer.scale), bias_initializer=constant(layer.offset), trainable=False,
         name=layer.name,
     )  # fmt: skip
+
+
+def _is_scaling(layer):
+    return isinstance(layer, tf_keras.layers.Rescaling) and len(layer.output_shape) == 4
+
+
+def _start_ranges(wrapped, network, batches):
+    """Sets the ranges of activations to what ``network`` produces on ``batches``.
+
+    tfmot starts them at -6…6 and moves them by a thousandth per step: a short training would end with its start.
+    """
+    inner = [layer for layer in network.layers if not isinstance(layer, tf_keras.layers.InputLayer)]
+    probe = tf_keras.Model(network.inputs, [layer.get_output_at(0) for layer in inner])
+    extremes = [[(tf.reduce_min(y), tf.reduce_max(y)) for y in probe(x, training=False)] for x in batches]
+    for i, layer in enumerate(inner if extremes else ()):
+        lowest, highest = np.mean([found[i] for found in extremes], axis=0)
+        for variable in wrapped.get_layer(f"quant_{layer.name}").weights if _has(wrapped, layer) else ():
+            if _leaf(variable) in ("output_min:0", "post_activation_min:0"):
+                variable.assign(min(lowest, 0.0))
+            elif _leaf(variable) in ("output_max:0", "post_activation_max:0"):
+                variable.assign(max(highest, 0.0))
+
+
+def _has(wrapped, layer):
+    return f"quant_{layer.name}" in {found.name for found in wrapped.layers}
 
 
 def _check_integer(content, name):

@@ -3,6 +3,8 @@
 Imported by the worker only, on the TensorFlow backend, where layers of Keras 3 take the tensors of ``tf_keras``.
 """
 
+import collections
+
 import keras
 import numpy as np
 import tf_keras
@@ -20,7 +22,7 @@ class Network:
         model: the Keras 3 model.
         names: of its top-level layers to compress; None: all of it, as one network.
         method: a ``Method``.
-        images: a few images, on which twins and model must agree.
+        batches: list of arrays of images. On the first of them twins and model must agree.
 
     Attributes:
         trained: the ``tf_keras`` model from images to predictions; only what is compressed has weights to train.
@@ -29,15 +31,16 @@ class Network:
         ValueError: a layer without a twin, or twins that do not answer as the model does.
     """
 
-    def __init__(self, model, names, method, images):
+    def __init__(self, model, names, method, batches):
         self.model, self.method = model, method
         chosen = [model] if names is None else [n for name in names for n in _networks(model.get_layer(name))]
         self._chosen = {network.name: network for network in chosen}
         if len(self._chosen) < len(chosen):
             raise ValueError(f"compress: networks of equal names: {[n.name for n in chosen]}. Give them distinct ones.")
         self._twins = {name: transcribe(network) for name, network in self._chosen.items()}
-        _check_agreement(model, _whole(model, names, self._twins), images)
-        self._wrapped = {name: method.wrap(twin) for name, twin in self._twins.items()}
+        _check_agreement(model, _whole(model, names, self._twins), batches[0])
+        read = _inputs(model, names, batches)
+        self._wrapped = {name: method.wrap(twin, read[name]) for name, twin in self._twins.items()}
         self.trained = _whole(model, names, self._wrapped)
 
     @property
@@ -58,6 +61,24 @@ class Network:
 
 def _networks(layer):
     return layer.experts if isinstance(layer, ExpertBank) else [layer]
+
+
+def _inputs(model, names, batches):
+    """Dict, name of a network -> list of arrays, what it reads of batches of images."""
+    if names is None:
+        return {model.name: batches}
+    found = collections.defaultdict(list)
+    for name in names:
+        layer = model.get_layer(name)
+        reader = keras.Model(model.inputs, layer.input)
+        for batch in batches:
+            if not isinstance(layer, ExpertBank):
+                found[name].append(reader(batch))
+                continue
+            features, route = reader(batch)
+            for expert, weight in zip(layer.experts, np.transpose(route), strict=True):
+                found[expert.name] += [features[weight != 0]] if np.any(weight != 0) else []
+    return found
 
 
 def _whole(model, names, networks):

@@ -24,8 +24,10 @@ def main(folder):
     load_weights(model, folder / "weights.safetensors")
     data = read_tensors(folder / "train.safetensors")
     batches = ImageBatches(data["images"], data["labels"], job["batch_size"], job["augment"], seed=job["seed"])
+    size = job["batch_size"]
+    some = [data["images"][i : i + size].astype("float32") for i in range(0, min(8 * size, len(data["images"])), size)]
     method = method_of(job, steps=job["epochs"] * len(batches))
-    network = Network(model, job["networks"], method, data["images"][:16].astype("float32"))
+    network = Network(model, job["networks"], method, some)
     train(network, batches, job)
     for name, content in network.finish().items():
         (folder / f"{name}.tflite").write_bytes(content)

@@ -23,7 +23,8 @@ LAYERS = (
 
 # Activations that mean the same in both; hard_sigmoid, for one, does not.
 ACTIVATIONS = (
-    "elu", "exponential", "gelu", "linear", "relu", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh",
+    "elu", "exponential", "gelu", "linear", "relu", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign",
+    "tanh",
 )  # fmt: skip
 
 _RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
@@ -88,7 +89,9 @@ def _layer(call):
     if kind not in LAYERS or type(layer) is not getattr(keras.layers, kind):
         raise ValueError(_complaint(call, f"Layers with a twin: {', '.join(LAYERS)}."))
     if layer.compute_dtype != "float32":
-        raise ValueError(_complaint(call, f"It computes in {layer.compute_dtype}; make the model with dtype='float32'."))
+        raise ValueError(
+            _complaint(call, f"It computes in {layer.compute_dtype}; make the model with dtype='float32'.")
+        )
     config = layer.get_config()
     activation = config.get("activation", "linear")
     if activation == "relu6" and kind == "Activation":
