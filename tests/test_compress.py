@@ -158,6 +158,7 @@ def test_quantization_aware_training_ends_in_an_integer_file():
     images, labels = data()
     found = compress(model, (images, labels), "qat", epochs=2, batch_size=16, verbose=0)
     assert list(found.files) == ["small"]
+    assert np.isfinite([log["loss"] for log in found.logs]).all()
     interpreter = interpreter_of(model_content=found.files["small"])
     interpreter.allocate_tensors()
     given, returned = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
@@ -187,6 +188,11 @@ def two_outputs():
     return keras.Model(x, [layers.Dense(5)(flat), layers.Dense(5)(flat)])
 
 
+def vectors():
+    x = keras.Input((192,))
+    return keras.Model(x, layers.Dense(5)(x))
+
+
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
@@ -201,6 +207,7 @@ def two_outputs():
         (small, {"train": (data()[0], data()[1][1:])}, "one integer label"),
         (small, {"train": data(size=9)}, r"\(n, 8, 8, 3\)"),
         (small, {"train": (np.full((64, 8, 8, 3), np.nan), data()[1])}, "finite"),
+        (vectors, {"train": (data()[0].reshape(64, -1), data()[1])}, "`augment` must be False"),
         (two_outputs, {}, r"images to \(n, classes\)"),
         (lambda: Classifier(**TINY), {"parts": ("experts",)}, r"None or some of \['backbone', 'head'\]"),
         (lambda: Classifier(**TINY), {"parts": "head"}, "None or some of"),

@@ -82,7 +82,7 @@ def compress(
         epochs: int >= 1.
         batch_size: int >= 1, at most the number of images.
         learning_rate: float > 0, Adam's, at the start of a cosine to 0.
-        augment: bool, flip and crop the images.
+        augment: bool, flip the images, and crop them after padding by 4 pixels.
         seed: int, of the order of the images and of their augmentation.
         verbose: 0 or 1, progress.
 
@@ -103,6 +103,7 @@ def compress(
     _check("learning_rate", learning_rate, learning_rate > 0, "a float > 0")
     _check_data(model, images, labels)
     _check("batch_size", batch_size, 1 <= batch_size <= len(images), f"an int in 1…{len(images)}, the number of images")
+    _check("augment", augment, not augment or images.ndim == 4, "False for inputs that are not images (n, h, w, c)")
     names = networks(model, parts)
     _check_installed()
     _check_reached(model, names, images)
@@ -111,8 +112,8 @@ def compress(
         "learning_rate": learning_rate, "augment": augment, "seed": seed,
     }  # fmt: skip
     job = {**settings, "networks": names, "model": keras.saving.serialize_keras_object(model)}
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
         (folder / "job.json").write_text(json.dumps(job))
         save_weights(model, folder / "weights.safetensors")
         write_tensors(folder / "train.safetensors", {"images": images, "labels": labels})
@@ -161,11 +162,8 @@ def _check_data(model, images, labels):
             f"compress: expected finite images (n, {', '.join(map(str, wanted))}). Received: shape {images.shape}"
         )
     classes = model.outputs[0].shape[-1]
-    if (
-        labels.shape != (len(images),)
-        or labels.dtype.kind not in "iu"
-        or not np.all((labels >= 0) & (labels < classes))
-    ):
+    whole = labels.shape == (len(images),) and labels.dtype.kind in "iu"
+    if not whole or not np.all((labels >= 0) & (labels < classes)):
         raise ValueError(
             f"compress: expected one integer label in 0…{classes - 1} per image. Received: {len(images)} images and "
             f"labels of shape {labels.shape}, {labels.dtype}"
@@ -193,7 +191,7 @@ def _run(folder, steps, verbose):
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as worker,
     ):
         try:
-            for line in worker.stdout:
+            for line in worker.stdout or ():
                 said = json.loads(line)
                 if "step" in said:
                     bar.update(said["step"], list(said["logs"].items()), finalize=said["step"] == steps)

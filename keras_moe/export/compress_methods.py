@@ -10,7 +10,8 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 import tf_keras
 
-_PRUNED = ("Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "SeparableConv2D")
+# Layers whose kernels are pruned and clustered: those that tfmot has a rule for.
+_KERNELS = ("Conv1D", "Conv2D", "Conv2DTranspose", "Dense", "SeparableConv2D")
 
 
 def method_of(job, steps):
@@ -50,7 +51,7 @@ class Prune(Method):
 
     def wrap(self, network, batches):
         def wrapped(layer):
-            if type(layer).__name__ not in _PRUNED:
+            if type(layer).__name__ not in _KERNELS:
                 return layer
             return tfmot.sparsity.keras.prune_low_magnitude(layer, self.schedule)
 
@@ -82,7 +83,7 @@ class Cluster(Method):
 
     def wrap(self, network, batches):
         def wrapped(layer):
-            large = type(layer).__name__ in _PRUNED and tf.size(layer.weights[0]) > self.clusters
+            large = type(layer).__name__ in _KERNELS and tf.size(layer.weights[0]) > self.clusters
             return tfmot.clustering.keras.cluster_weights(layer, self.clusters) if large else layer
 
         return tf_keras.models.clone_model(network, clone_function=wrapped)
@@ -111,6 +112,11 @@ class Qat(Method):
         except RuntimeError as error:
             raise ValueError(f"tfmot cannot quantize {network.name!r}: {error}") from error
         for layer in twin.layers:
+            if layer.weights and not _has(wrapped, layer):
+                raise ValueError(
+                    f"compress: tfmot takes {type(layer).__name__} {layer.name!r} apart to quantize it, and its weights "
+                    "cannot come back. Make it of the layers that it stands for, or train without 'qat'."
+                )
             if _is_scaling(layer):
                 wrapped.get_layer(f"quant_{layer.name}")._trainable_weights.clear()  # tfmot trains even what is frozen
         _start_ranges(wrapped, twin, batches)
