@@ -114,7 +114,7 @@ class Qat(Method):
         for layer in twin.layers:
             if layer.weights and not _has(wrapped, layer):
                 raise ValueError(
-                    f"compress: tfmot takes {type(layer).__name__} {layer.name!r} apart to quantize it, and its weights "
+                    f"compress: tfmot takes {type(layer).__name__} {layer.name!r} apart to quantize it; its weights "
                     "cannot come back. Make it of the layers that it stands for, or train without 'qat'."
                 )
             if _is_scaling(layer):
