@@ -94,7 +94,7 @@ def on_camvid(name, card, build, train, epochs, seeds=(0,)):
     """The ``Published`` of a segmentation network on CamVid at a third of its resolution, 120x160."""
     common = {
         "task": "segmentation",
-        "licence": "Apache-2.0",
+        "licence": "CC BY-NC 4.0",
         "data": Data(
             "CamVid, 11 classes, 120x160",
             "CC BY-NC 4.0",
