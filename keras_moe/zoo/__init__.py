@@ -31,7 +31,7 @@ def list_models(pattern="*", task=None):
 
     Args:
         pattern: str, as in ``fnmatch``: ``"hydranet*"``.
-        task: None, or ``"classification"``.
+        task: None, ``"classification"``, ``"segmentation"`` or ``"super-resolution"``.
 
     Raises:
         ValueError: an unknown ``task``.
@@ -75,15 +75,16 @@ def load(name, /, weights="default", classes=None, include_top=True, **kwargs):
         IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
     """
     described = card(name)
-    published = len(described.classes)
-    classes = published if classes is None else classes
-    _check_arguments(described, classes, kwargs)
+    head = {} if classes is None else {"classes": classes}
+    head |= {} if include_top else {"include_top": False}
+    _check_arguments(described, head, kwargs)
     source = _source(described, weights)
     label = source if isinstance(source, pathlib.Path) else f"{name}/{WEIGHTS}"
-    arguments = {"name": name, **described.config, "classes": classes, "include_top": include_top, **kwargs}
+    published = {"classes": len(described.classes)} if described.classes else {}
+    arguments = {"name": name, **described.config, **published, **head, **kwargs}
     model = getattr(models, described.model)(**arguments)
     if source is not None:
-        new_head = weights == "default" and classes != published
+        new_head = weights == "default" and classes not in (None, len(described.classes))
         # An argument that its layer keeps in a variable, such as `drop_below`, stays what the caller asked for.
         skip = [f"*/{argument}" for argument in kwargs] + [_HEAD] * (new_head or not include_top)
         load_weights(model, source, skip, label)
@@ -116,11 +117,12 @@ def decode_predictions(preds, name, top=5):
     return [[(int(i), labels[i], float(row[i])) for i in best] for row, best in zip(scores, order, strict=True)]
 
 
-def _check_arguments(described, classes, kwargs):
-    valid = set(model_arguments(described.model)) - {"weights", "classes", "include_top"}
-    if not kwargs.keys() <= valid:
-        unknown = sorted(kwargs.keys() - valid)
+def _check_arguments(described, head, kwargs):
+    valid = set(model_arguments(described.model)) - {"weights"}
+    unknown = sorted((head.keys() | kwargs.keys()) - valid)
+    if unknown:
         raise TypeError(f"load: {described.model} has no arguments {unknown}. Expected some of {sorted(valid)}")
+    classes = head.get("classes", 1)
     if isinstance(classes, bool) or not (isinstance(classes, int) and classes >= 1):
         raise ValueError(f"`classes` must be None or an int >= 1. Received: classes={classes!r}")
 

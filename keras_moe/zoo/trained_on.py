@@ -8,7 +8,7 @@ from keras_moe.images import photographs
 from keras_moe.models import Classifier
 from keras_moe.training import Recipe, run_stages, supervised
 from keras_moe.zoo.model_card import Data, Input
-from keras_moe.zoo.publish import Published
+from keras_moe.zoo.publish import Published, measure_classifier
 
 
 def on_cifar100(name, card, build, train, epochs=15, seeds=(0, 1)):
@@ -30,10 +30,11 @@ def on_cifar100(name, card, build, train, epochs=15, seeds=(0, 1)):
         card={**common, **card},
         build=build,
         train=train,
-        test=lambda: cifar100()[1],
+        measure=lambda network: measure_classifier(network, *cifar100()[1]),
         epochs=epochs,
         seeds=seeds,
         golden=lambda: np.stack(photographs((32, 32, 3))),
+        metrics={"accuracy": ""},
     )
 
 
@@ -80,8 +81,9 @@ def on_digits(name, card, build, train, epochs, seeds=(0,)):
         card={**common, **card},
         build=build,
         train=train,
-        test=lambda: digits()[1],
+        measure=lambda network: measure_classifier(network, *digits()[1]),
         epochs=epochs,
         seeds=seeds,
         golden=lambda: digits()[1][0][:8],
+        metrics={"accuracy": ""},
     )
