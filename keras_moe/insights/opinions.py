@@ -69,7 +69,9 @@ def collect_opinions(model, images, batch_size=256, track=iter):
             alone[..., k] = 1
             experts.append(model.predict_under(images, alone, batch_size))
     gate = ops.convert_to_numpy(ops.softmax(ops.cast(seen["gate"], "float32")))
-    return Opinions(np.asarray(seen["answer"], "float32"), np.stack(experts), np.asarray(seen["route"], "float32"), gate)
+    return Opinions(
+        np.asarray(seen["answer"], "float32"), np.stack(experts), np.asarray(seen["route"], "float32"), gate
+    )
 
 
 def _check(answer):

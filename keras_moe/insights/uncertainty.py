@@ -96,10 +96,10 @@ def reliability(probabilities, labels, bins=15):
     right = (probabilities.argmax(-1) == labels).reshape(-1)
     where = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(where, minlength=bins)
-    sums = [np.bincount(where, values, minlength=bins) for values in (confidence, right)]
-    ece = np.abs(sums[0] - sums[1]).sum() / count.sum()
-    means = [np.where(count > 0, s / np.maximum(count, 1), np.nan) for s in sums]
-    return Reliability(count, *means, float(ece))
+    confident, hits = (np.bincount(where, values, minlength=bins) for values in (confidence, right))
+    ece = np.abs(confident - hits).sum() / count.sum()
+    rows = np.where(count > 0, count, np.nan)
+    return Reliability(count, confident / rows, hits / rows, float(ece))
 
 
 @dataclasses.dataclass(frozen=True)

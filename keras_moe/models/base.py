@@ -113,8 +113,8 @@ class MoEModel(keras.Model):
         fits = route.ndim == len(shape) and route.shape[-1] == shape[-1] and len(route) == len(x) > 0
         if not fits or not np.all(np.isfinite(route)) or route.min() < 0:
             raise ValueError(
-                f"predict_under: `route` must be finite weights >= 0 of shape {(len(x), *shape[1:])}, a row for each of "
-                f"one or more images. Received: shape {route.shape}"
+                f"predict_under: `route` must be finite weights >= 0 of shape {(len(x), *shape[1:])}, a row for each "
+                f"of one or more images. Received: shape {route.shape}"
             )
         return self._under_route.predict([x, route], batch_size=batch_size, verbose=0)
 
