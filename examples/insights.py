@@ -34,7 +34,7 @@ def main():
     if not cases.perfect.all():
         print(f"where they do not, {right[~cases.perfect].mean():.1%} is right")
 
-    write_bytes(out, insights.create_report(model, card, samples).encode())
+    write_bytes(out, insights.create_report(model, card, samples, opinions).encode())
     print(f"page: {out}")
 
 

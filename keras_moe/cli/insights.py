@@ -24,7 +24,7 @@ def _insights(arguments):
     from rich.progress import track
 
     from keras_moe import zoo
-    from keras_moe.insights import create_report, read_samples
+    from keras_moe.insights import collect_opinions, create_report, read_samples
     from keras_moe.weights import write_bytes
 
     card, out = zoo.card(arguments.name), arguments.out
@@ -38,6 +38,7 @@ def _insights(arguments):
     with contextlib.redirect_stdout(sys.stderr):  # a download shows its progress
         model = zoo.load(card.name)
     progress = functools.partial(track, description="asking the experts", console=Console(stderr=True), transient=True)
-    write_bytes(out, create_report(model, card, samples, progress).encode())
+    opinions = collect_opinions(model, samples.images, track=progress)
+    write_bytes(out, create_report(model, card, samples, opinions).encode())
     print(f"{out}: {card.name} on {samples.source}")
     return max((fail(problem, 1) for problem in samples.problems), default=0)

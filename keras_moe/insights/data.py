@@ -88,7 +88,7 @@ def _folder(folder, card):
 
 def _npz(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if "images" not in file.files:
                 raise ValueError(f"it holds {sorted(file.files)} and no 'images'")
             images, labels = file["images"], file["labels"] if "labels" in file.files else None

@@ -132,9 +132,13 @@ def how_sure(f):
     name, best = min(f.curves.items(), key=lambda item: item[1].area)
     yield (
         f"Left to answer only the images that it is surest of by {name}, the best of {len(f.curves)} measures here, it "
-        f"errs on {best.at(0.8):.1%} of the surest 80 % and on {best.at(0.5):.1%} of the surest half, instead of "
-        f"{1 - f.right.mean():.1%} of all."
+        f"errs on {best.at(0.8):.1%} of the surest 80% and on {best.at(0.5):.1%} of the surest half, instead of "
+        f"{1 - f.right.mean():.1%} of all. By disagreement of the experts alone it errs on "
+        f"{f.curves['disagreement'].at(0.8):.1%} of the surest 80%."
     )
+    worse = [name for name, curve in f.curves.items() if curve.area > curve.risk[-1]]
+    if worse:
+        yield f"Worse than answering at random would be the order by {' or '.join(worse)}."
 
 
 def _accuracy(f, rows):

@@ -40,7 +40,7 @@ def plot_class_by_expert(table, names):
     table, names = table[order], names[order]
     columns = 1 if len(names) <= 50 else 2
     rows = -(-len(names) // columns)
-    figure = _figure(9.5 if columns > 1 else 6.5, 1.3 + 0.17 * rows)
+    figure = _figure(9.5, 1.3 + 0.17 * rows) if columns > 1 else _figure(6.5, 1.3 + 0.24 * rows)
     for i, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
         part = table[i * rows : (i + 1) * rows]
         shown = axes.imshow(part, vmin=0, vmax=1, cmap="Blues", aspect="auto")
@@ -50,8 +50,8 @@ def plot_class_by_expert(table, names):
         axes.tick_params(length=0)
         for edge in np.flatnonzero(np.diff(part.argmax(1))):
             axes.axhline(edge + 0.5, color="grey", linewidth=0.6)
-    figure.colorbar(shown, ax=figure.axes, label="mean weight of the expert", shrink=0.5, aspect=30)
-    owned = int((table.max(1) > 0.5).sum())
+    figure.colorbar(shown, ax=figure.axes, label="mean weight of the expert")
+    owned = int((table.max(1) > table.sum(1) / 2).sum())
     figure.suptitle(f"{owned} of {len(names)} classes give one expert more than half of their weight")
     return figure
 

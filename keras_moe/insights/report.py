@@ -7,7 +7,6 @@ import io
 import numpy as np
 
 from keras_moe.insights import findings, plots
-from keras_moe.insights.opinions import collect_opinions
 
 _STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -16,7 +15,7 @@ img { max-width: 100%; } figure { margin: 1.5rem 0; text-align: center; }
 .tiles { display: flex; flex-wrap: wrap; gap: 1rem; } .tiles div { background: #f3f5f7; border-radius: .5rem;
 padding: .7rem 1.1rem; } .tiles b { display: block; font-size: 1.5rem; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; } th, td { padding: .35rem .6rem; text-align: left;
-border-bottom: 1px solid #e5e5e5; vertical-align: middle; } th { background: #f3f5f7; } .note { color: #666; }
+border-bottom: 1px solid #e5e5e5; vertical-align: middle; } th { background: #f3f5f7; }
 """
 
 _WORDS = {
@@ -41,22 +40,23 @@ class _Html(str):
     """Text that is HTML already."""
 
 
-def create_report(model, card, samples, track=iter):
-    """Looks into a published classifier with a gate and writes a page about it.
+def create_report(model, card, samples, opinions):
+    """Writes a page about a published classifier with a gate.
 
     Args:
         model: what ``zoo.load(card.name)`` gave.
         card: its ``Card``.
         samples: ``Samples``, see ``read_samples``.
-        track: see ``collect_opinions``.
+        opinions: its ``Opinions`` on their images, see ``collect_opinions``.
 
     Returns:
         str, an HTML page that needs no other file and no network.
 
     Raises:
-        ValueError: see ``collect_opinions``.
+        ValueError: opinions on another number of images.
     """
-    opinions = collect_opinions(model, samples.images, track=track)
+    if len(opinions.answer) != len(samples.images):
+        raise ValueError(f"Expected opinions on {len(samples.images)} images. Received: on {len(opinions.answer)}")
     found = findings.find(opinions, samples.labels)
     sections = [
         _head(model, card, samples, opinions, found),
@@ -87,7 +87,7 @@ def _head(model, card, samples, opinions, f):
         f"{m.text()} {m.name} on {m.split}" + f" ({len(m.seeds)} seeds)" * (len(m.seeds) > 1) for m in card.metrics
     )
     rows = {
-        "system": f"{card.system}, {card.model} in keras_moe; {card.paper}",
+        "system": f"{card.model}, after {card.paper}",
         "size": f"{card.params:,} parameters; {total / 1e6:.2f} M multiply-accumulates with every expert, "
         f"{executed / 1e6:.2f} M executed per image here",
         "takes": f"{' x '.join(map(str, card.input.shape))}, {card.input.channels}, values in {card.input.range}",
@@ -111,7 +111,7 @@ def _who_does_what(card, f):
     rows = []
     for k, ran in enumerate(f.usage.ran):
         main = [c for c in np.argsort(-work[:, k], kind="stable")[:5] if work[c, k] > 0]
-        mostly = ", ".join(f"{card.classes[c]} {work[c, k] / work[:, k].sum():.0%}" for c in main) or "never ran"
+        mostly = ", ".join(f"{card.classes[c]} ({work[c, k] / work[:, k].sum():.0%})" for c in main) or "never ran"
         row = [f"{k}", f"{ran:.1%}", f"{(f.leading == k).mean():.1%}", mostly]
         if f.routed is not None:
             others = np.delete(f.routed[k], k)
@@ -138,21 +138,20 @@ def _what_each_likes(card, samples, opinions, f):
 
 
 def _where_they_disagree(card, samples, opinions, f):
-    disputed = np.lexsort((-f.measures["mutual information"], -f.measures["disagreement"]))[:10]
+    disagreement = f.measures["disagreement"]
+    order = np.lexsort((-f.measures["mutual information"], -disagreement))[:10]
     header = ["image", "answer", "experts alone"] + ["label"] * (f.right is not None)
     rows = []
-    for i in disputed:
+    for i in order[disagreement[order] > 0]:
         labels, votes = np.unique(opinions.expert_labels[:, i], return_counts=True)
-        order = np.argsort(-votes, kind="stable")
-        says = ", ".join(f"{card.classes[labels[j]]} {votes[j]}x" for j in order)
+        says = ", ".join(f"{card.classes[labels[j]]} ({votes[j]}x)" for j in np.argsort(-votes, kind="stable"))
         answer = f"{card.classes[opinions.labels[i]]} ({opinions.answer[i].max():.0%})"
         rows.append([_thumbnail(samples.images[i]), answer, says] + [card.classes[f.shown[i]]] * (f.right is not None))
     return (
         "<h2>Where they disagree</h2>"
         + _paragraphs(findings.where_they_disagree(f))
         + _figure(plots.plot_agreement(f.agreement, f.right), "share of images in each case of agreement")
-        + "<h3>The ten most disputed images</h3>"
-        + _table(header, rows)
+        + (f"<h3>The most disputed images</h3>{_table(header, rows)}" if rows else "")
     )
 
 
@@ -160,7 +159,7 @@ def _how_sure(f):
     header, figures = ["measure", "what it is", "mean"], ""
     rows = [[name, what, f"{f.measures[name].mean():.3f}"] for name, what in findings.MEASURES.items()]
     if f.curves is not None:
-        header += ["area", "error on the surest 80 %", "on the surest half"]
+        header += ["area", "error on the surest 80%", "on the surest half"]
         for row in rows:
             curve = f.curves[row[0]]
             row += [f"{curve.area:.3f}", f"{curve.at(0.8):.1%}", f"{curve.at(0.5):.1%}"]

@@ -80,7 +80,7 @@ class Reliability:
 
 
 def reliability(probabilities, labels, bins=15):
-    """Is a prediction of 80 % right in 80 % of cases? Bin i holds confidences in ``(i / bins, (i + 1) / bins]``.
+    """Is a prediction of 80% right in 80% of cases? Bin i holds confidences in ``(i / bins, (i + 1) / bins]``.
 
     Args:
         probabilities: float ``(..., classes)``.
