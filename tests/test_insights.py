@@ -174,6 +174,18 @@ def test_single_gated_under_a_route_of_your_choice(images):
             model.predict_under(images, bad)
 
 
+def test_opinions_of_pixels():
+    tiny = {"input_shape": (16, 16, 3), "alpha": 0.25, "backbone": "resnet8", "classes": 3}
+    model = models.SegmentationMoE(**tiny, gate="class")
+    photos = np.random.default_rng(0).random((2, 16, 16, 3)) * 255
+    found = insights.collect_opinions(model, photos)
+    assert (found.answer.shape, found.route.shape) == ((2, 16, 16, 3), (2, 3, 2))
+    logits = model.every_opinion().predict(photos, verbose=0)["experts"]
+    alone = ops.convert_to_numpy(ops.softmax(logits))
+    np.testing.assert_allclose(found.experts, alone.swapaxes(0, 1), atol=1e-5)
+    assert insights.agreement(found.expert_labels, found.labels).case.shape == (2, 16, 16)
+
+
 def test_opinions_of_what_has_none(images):
     tiny = {"input_shape": (8, 8, 1), "alpha": 0.25, "backbone": "resnet8", "classes": 3}
     with pytest.raises(ValueError, match="dense network"):

@@ -15,8 +15,9 @@ class Opinions:
     Attributes:
         answer: float32 ``(n, ..., classes)``, the model's probabilities.
         experts: float32 ``(experts, n, ..., classes)``, those it would give if expert k alone were routed to.
-        route: float32 ``(n, ..., experts)``, the weights with which experts ran; zero where one did not.
-        gate: float32 ``(n, ..., experts)``, the gate's softmax over all experts, before any was left out.
+        route: float32 ``(n, experts)``, per class ``(n, classes, experts)`` or per pixel ``(n, h, w, experts)``: the
+            weights with which experts ran; zero where one did not.
+        gate: float32 as ``route``, the gate's softmax over all experts, before any was left out.
     """
 
     answer: np.ndarray
@@ -39,7 +40,7 @@ def collect_opinions(model, images, batch_size=256, track=iter):
     """Asks the model, then each expert alone, about all images: one pass more than there are experts.
 
     "Alone" is the whole model under a one-hot route: for a HydraNet stem, branch k and combiner; for a single-gated MoE
-    the average of base and expert k.
+    the average of base and expert k; for a segmentation MoE expert k and, if there is one, the convolution after it.
 
     Args:
         model: an ``MoEModel`` with a gate, whose outputs are probabilities.
