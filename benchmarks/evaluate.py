@@ -1,4 +1,4 @@
-"""Accuracy and executed MACs of published weights, on the data that their card names.
+"""Metrics and executed MACs of published weights, on the data that their card names.
 
     KERAS_BACKEND=jax python -m benchmarks.evaluate hydranet_cifar100 [--drop-below 0.3]
 
@@ -11,7 +11,6 @@ import runpy
 import keras
 
 from keras_moe import zoo
-from keras_moe.zoo.publish import measure
 from keras_moe.zoo.store import published_folder
 
 
@@ -25,11 +24,12 @@ def main():
     if arguments.drop_below is not None:
         model.drop_below = arguments.drop_below
     recipe = runpy.run_path(str(published_folder() / arguments.name / card.recipe))
-    found = measure(model, *recipe["MODEL"].test())
+    found = recipe["MODEL"].measure(model)
 
-    published = next(m for m in card.metrics if m.name == "accuracy of these weights")
-    print(f"{arguments.name} on {card.data.name}, {published.split} split, {keras.backend.backend()} backend")
-    print(f"accuracy       measured {found['accuracy']:.4f}   card {published.value:.4f}")
+    published = {m.name.removesuffix(" of these weights"): m for m in card.metrics if "of these weights" in m.name}
+    print(f"{arguments.name} on {card.data.name}, {card.metrics[0].split} split, {keras.backend.backend()} backend")
+    for name, metric in published.items():
+        print(f"{name:13}  measured {metric.text(found[name])}   card {metric.text()}")
     print(f"MACs executed  measured {found['macs_executed'] / 1e6:.3f} M   card {card.macs_executed / 1e6:.3f} M")
     for expert, share in enumerate(found.get("usage", [])):
         print(f"expert {expert}: runs for {share:.1%} of the images")

@@ -46,10 +46,10 @@ def test_list(run):
     code, out, err = run("list", "test_hydra*")
     assert (code, err) == (0, "")
     header, row = out.splitlines()
-    assert header.split() == ["name", "system", "data", "accuracy", "macs_executed", "macs_total", "params"]
+    assert header.split() == ["name", "system", "data", "metric", "value", "macs_executed", "macs_total", "params"]
     assert row.startswith(f" {MODEL} ")
     accuracy = zoo.card(MODEL).metrics[0].value
-    assert row.split()[-7:] == [f"{accuracy:.2%}", "0.19", "M", "0.37", "M", "0.06", "M"]
+    assert row.split()[-8:] == ["accuracy", f"{accuracy:.2%}", "0.19", "M", "0.37", "M", "0.06", "M"]
     assert [line.split()[0] for line in run("list")[1].splitlines()[1:]] == zoo.list_models()
 
 

@@ -54,6 +54,7 @@ split = "test"
 seeds = [0, 1]
 per_seed = [0.1, 0.3]
 note = ""
+unit = ""
 
 [[files]]
 name = "weights.safetensors"

@@ -5,5 +5,5 @@ from keras_moe.layers.early_exit import EarlyExit as EarlyExit
 from keras_moe.layers.ensemble import Ensembler as Ensembler
 from keras_moe.layers.experts import ExpertBank as ExpertBank
 from keras_moe.layers.gate import TopKGate as TopKGate
-from keras_moe.layers.mixture import Mixture as Mixture
 from keras_moe.layers.patchwise import PatchWise as PatchWise
+from keras_moe.layers.weighted_sum import WeightedSum as WeightedSum

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_moe.checks import check
-from keras_moe.layers import Mixture
+from keras_moe.layers import WeightedSum
 from keras_moe.models import backbones, patcher_blocks
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.weights import load_weights
@@ -88,7 +88,7 @@ class Patcher(MoEModel):
                 scales = layers.Concatenate(name="scales")(maps)
                 logits = gate(scales)
                 weights_per_pixel = layers.Softmax(dtype="float32", name="gate_weights")(logits)
-                mixed = Mixture(name="mixture")(scales, weights_per_pixel)
+                mixed = WeightedSum(len(maps), name="mixture")(scales, weights_per_pixel)
             else:
                 mixed = layers.Add(name="mixture")(maps)
             probabilities = layers.Activation(classifier_activation, dtype="float32", name="probabilities")

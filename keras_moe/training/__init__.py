@@ -7,8 +7,13 @@ from keras_moe.training.batches import ImageBatches as ImageBatches
 from keras_moe.training.budget import fit_drop_below as fit_drop_below
 from keras_moe.training.checkpoint import Checkpoint as Checkpoint
 from keras_moe.training.experts import train_experts as train_experts
+from keras_moe.training.mask_batches import MaskBatches as MaskBatches
+from keras_moe.training.mask_batches import check_masks as check_masks
 from keras_moe.training.partition import partition_classes as partition_classes
 from keras_moe.training.partition import partition_samples as partition_samples
+from keras_moe.training.segmentation import segment as segment
+from keras_moe.training.segmentation import train_domain_experts as train_domain_experts
+from keras_moe.training.segmentation import train_segmentation as train_segmentation
 from keras_moe.training.single_gated import train_single_gated as train_single_gated
 from keras_moe.training.stages import Stage as Stage
 from keras_moe.training.stages import freeze_all_but as freeze_all_but

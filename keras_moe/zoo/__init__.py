@@ -16,11 +16,11 @@ import numpy as np
 from keras import ops
 
 from keras_moe import models
-from keras_moe.weights import load_weights
+from keras_moe.checks import IntegrityError as IntegrityError
+from keras_moe.weights import load_weights, write_bytes
 from keras_moe.zoo import store
 from keras_moe.zoo.model_card import TASKS, WEIGHTS, model_arguments, read_card
 from keras_moe.zoo.model_card import Card as Card
-from keras_moe.zoo.store import IntegrityError as IntegrityError
 
 # Layers whose name ends in "predictions" are those that depend on the number of classes.
 _HEAD = "*predictions/*"
@@ -31,7 +31,7 @@ def list_models(pattern="*", task=None):
 
     Args:
         pattern: str, as in ``fnmatch``: ``"hydranet*"``.
-        task: None, or ``"classification"``.
+        task: None, ``"classification"``, ``"segmentation"`` or ``"super-resolution"``.
 
     Raises:
         ValueError: an unknown ``task``.
@@ -75,19 +75,46 @@ def load(name, /, weights="default", classes=None, include_top=True, **kwargs):
         IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
     """
     described = card(name)
-    published = len(described.classes)
-    classes = published if classes is None else classes
-    _check_arguments(described, classes, kwargs)
+    head = {} if classes is None else {"classes": classes}
+    head |= {} if include_top else {"include_top": False}
+    _check_arguments(described, head, kwargs)
     source = _source(described, weights)
     label = source if isinstance(source, pathlib.Path) else f"{name}/{WEIGHTS}"
-    arguments = {"name": name, **described.config, "classes": classes, "include_top": include_top, **kwargs}
+    published = {"classes": len(described.classes)} if described.classes else {}
+    arguments = {"name": name, **described.config, **published, **head, **kwargs}
     model = getattr(models, described.model)(**arguments)
     if source is not None:
-        new_head = weights == "default" and classes != published
+        new_head = weights == "default" and classes not in (None, len(described.classes))
         # An argument that its layer keeps in a variable, such as `drop_below`, stays what the caller asked for.
         skip = [f"*/{argument}" for argument in kwargs] + [_HEAD] * (new_head or not include_top)
         load_weights(model, source, skip, label)
     return model
+
+
+def download(name, folder, pattern="*"):
+    """Copies published files of a model, verified, into ``folder``: ``download(name, "app", "routed_*.tflite")``.
+
+    Args:
+        name: str, one of ``list_models()``.
+        folder: where to; made if need be.
+        pattern: str, as in ``fnmatch``, of the file names in the card.
+
+    Returns:
+        List of ``pathlib.Path``.
+
+    Raises:
+        ValueError: an unknown ``name``, or no file of the card matches.
+        IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
+    """
+    described, folder = card(name), pathlib.Path(folder)
+    files = [file for file in described.files if fnmatch.fnmatchcase(file.name, pattern)]
+    if not files:
+        raise ValueError(f"{name} has no file {pattern!r}. It has: {[file.name for file in described.files]}")
+    contents = [store.fetch(name, file) for file in files]
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, data in zip(files, contents, strict=True):
+        write_bytes(folder / file.name, data)
+    return [folder / file.name for file in files]
 
 
 def decode_predictions(preds, name, top=5):
@@ -116,11 +143,12 @@ def decode_predictions(preds, name, top=5):
     return [[(int(i), labels[i], float(row[i])) for i in best] for row, best in zip(scores, order, strict=True)]
 
 
-def _check_arguments(described, classes, kwargs):
-    valid = set(model_arguments(described.model)) - {"weights", "classes", "include_top"}
-    if not kwargs.keys() <= valid:
-        unknown = sorted(kwargs.keys() - valid)
+def _check_arguments(described, head, kwargs):
+    valid = set(model_arguments(described.model)) - {"weights"}
+    unknown = sorted((head.keys() | kwargs.keys()) - valid)
+    if unknown:
         raise TypeError(f"load: {described.model} has no arguments {unknown}. Expected some of {sorted(valid)}")
+    classes = head.get("classes", 1)
     if isinstance(classes, bool) or not (isinstance(classes, int) and classes >= 1):
         raise ValueError(f"`classes` must be None or an int >= 1. Received: classes={classes!r}")
 

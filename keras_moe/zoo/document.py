@@ -16,12 +16,13 @@ START, END = "<!-- models -->", "<!-- /models -->"
 
 def table(cards):
     """The published models as a Markdown table, one row each."""
-    rows = ["| model | data | accuracy | MACs executed | MACs, all experts | parameters |", "|---|---|---|---|---|---|"]
+    rows = ["| model | data | result | MACs executed | MACs, all experts | parameters |", "|---|---|---|---|---|---|"]
     for card in cards:
         metric = card.metrics[0]
         seeds = f" ({len(metric.seeds)} seeds)" if len(metric.seeds) > 1 else ""
+        result = f"{metric.text()} {metric.name}{seeds}"
         rows.append(
-            f"| `{card.name}` | {card.data.name} | {metric.value:.2%}{seeds} | {card.macs_executed / 1e6:.2f} M "
+            f"| `{card.name}` | {card.data.name} | {result} | {card.macs_executed / 1e6:.2f} M "
             f"| {card.macs_total / 1e6:.2f} M | {card.params:,} |"
         )
     return "\n".join(rows)
@@ -36,8 +37,8 @@ def document(cards):
 def _section(card):
     compared = f"Dense baseline: [`{card.baseline}`](#{card.baseline}).\n" if card.baseline else ""
     metrics = "\n".join(
-        f"| {m.name} | {m.value:.2%} | {m.split} | {', '.join(map(str, m.seeds))} "
-        f"| {', '.join(f'{v:.2%}' for v in m.per_seed)} | {m.note} |"
+        f"| {m.name} | {m.text()} | {m.split} | {', '.join(map(str, m.seeds))} "
+        f"| {', '.join(map(m.text, m.per_seed))} | {m.note} |"
         for m in card.metrics
     )
     files = "\n".join(f"| `{f.name}` | {f.size:,} | `{f.sha256}` |" for f in card.files)
@@ -46,11 +47,11 @@ def _section(card):
 
 {card.summary} {compared}
 - **System**: {card.system}, after {card.paper} ({card.paper_url}).
-- **Task**: {card.task}, {len(card.classes)} classes.
+- **Task**: {card.task}{f", {len(card.classes)} classes" if card.classes else ""}.
 - **Data**: {card.data.name}, from {card.data.source} ({card.data.url}). Terms of the data: {card.data.licence}.
 - **Licence of the weights**: {card.licence}.
 - **Input**: {" x ".join(map(str, card.input.shape))}, {card.input.channels}, values in {card.input.range}.
-- **Cost**: {card.params:,} parameters; {card.macs_executed / 1e6:.2f} M MACs executed per image (mean over the test \
+- **Cost**: {card.params:,} parameters; {card.macs_executed / 1e6:.2f} M MACs executed per input (mean over the test \
 split) of {card.macs_total / 1e6:.2f} M with every expert.
 - **Recipe**: [`zoo/{card.name}/{card.recipe}`](zoo/{card.name}/{card.recipe}). {card.recipe_note}
 

@@ -1,7 +1,8 @@
 """Model cards: what a published model is, where it comes from and what was measured.
 
-A card is ``card.toml`` in a folder named like the model, with the class labels beside it in ``labels.txt``, one per
-line. Reading is strict: a card that says too little, too much or something else is refused, with every problem listed.
+A card is ``card.toml`` in a folder named like the model; labels of classes, if any, stand beside it in ``labels.txt``,
+one per line. Reading is strict: a card that says too little, too much or something else is refused, with every problem
+listed.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from keras_moe import models
 from keras_moe.weights import write_bytes
 from keras_moe.zoo import records
 
-TASKS = ("classification",)
+TASKS = ("classification", "segmentation", "super-resolution")
 WEIGHTS = "weights.safetensors"
 
 _NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9_.-]{0,99}")
@@ -42,7 +43,7 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A measured number: ``value`` on ``split``, and what each seed gave."""
+    """A measured number: ``value`` on ``split``, and what each seed gave; ``unit`` is empty for a share of one."""
 
     name: str
     value: float
@@ -50,10 +51,16 @@ class Metric:
     seeds: tuple[int, ...]
     per_seed: tuple[float, ...]
     note: str = ""
+    unit: str = ""
 
     def __post_init__(self):
         if not self.seeds or len(self.seeds) != len(self.per_seed):
             raise ValueError(f"Expected one number per seed. Received: seeds={self.seeds}, per_seed={self.per_seed}")
+
+    def text(self, value=None):
+        """``value`` (None: the metric's own) as people read it: ``"59.43%"``, ``"27.10 dB"``."""
+        value = self.value if value is None else value
+        return f"{value:.2f} {self.unit}" if self.unit else f"{value:.2%}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +87,9 @@ class Card:
     """One published model.
 
     ``model`` names a class of ``keras_moe.models`` and ``config`` holds its keyword arguments; ``classes`` are the
-    labels in the order of the outputs. ``macs_total`` counts the whole network, all experts; ``macs_executed`` is the
-    mean per image, measured. ``baseline`` names the dense model to compare with, or is empty.
+    labels in the order of the outputs, none for super-resolution. ``macs_total`` counts the whole network, all experts,
+    on one input of ``input.shape``; ``macs_executed`` is the mean per input, measured. ``metrics`` starts with the one
+    that the model is known by. ``baseline`` names the dense model to compare with, or is empty.
 
     Raises:
         ValueError: values that contradict each other or name what does not exist; it lists them all.
@@ -131,12 +139,13 @@ def read_card(path):
     """The ``Card`` in the file ``path``, ``<name>/card.toml``.
 
     Raises:
-        FileNotFoundError: no such file, or no ``labels.txt`` beside it.
+        FileNotFoundError: no such file.
         ValueError: not TOML, a name that is not the folder's, keys missing, unknown or of another type, or values that
             do not go together. One error lists everything.
     """
     path = pathlib.Path(path)
-    return _parse(path.read_bytes(), (path.parent / "labels.txt").read_bytes(), path)
+    text, labels = path.read_bytes(), path.parent / "labels.txt"
+    return _parse(text, labels.read_bytes() if labels.exists() else b"", path)
 
 
 def write_card(card, path):
@@ -150,7 +159,8 @@ def write_card(card, path):
     values["config"] = dict(sorted(card.config.items()))
     text = records.toml(values).encode()
     _parse(text, labels, path)
-    write_bytes(path.parent / "labels.txt", labels)
+    if labels:
+        write_bytes(path.parent / "labels.txt", labels)
     write_bytes(path, text)
 
 
@@ -168,7 +178,8 @@ def _contradictions(card):
         "macs must be 0 < macs_executed <= macs_total": 0 < card.macs_executed <= card.macs_total,
         "params must be positive": card.params > 0,
         f"files must be distinct and hold {WEIGHTS}": len(set(names)) == len(names) and WEIGHTS in names,
-        "labels must be distinct, each one printable line": len(set(card.classes)) == len(card.classes) > 0
+        "a task of classes needs labels, another has none": bool(card.classes) == (card.task != "super-resolution"),
+        "labels must be distinct, each one printable line": len(set(card.classes)) == len(card.classes)
         and all(label.strip() == label != "" and label.isprintable() for label in card.classes),
     }
     return [rule for rule, holds in rules.items() if not holds]

@@ -21,22 +21,24 @@ class Published:
     Args:
         name: of the model and of its folder.
         card: dict, the fields of ``Card`` that nothing measures.
-        build: ``() -> model`` that ends in logits, fresh.
+        build: ``() -> model``, fresh; a classifier ends in logits.
         train: ``(model, seed, folder, epochs) -> history``, resumable; ``history`` as ``run_stages`` returns it.
-        test: ``() -> (images, labels)``, what is measured on.
+        measure: ``model -> dict``: the ``metrics`` by name, ``"macs_executed"``, and whatever else is worth a record.
         epochs: int, the default.
         seeds: ints; the weights of the first are published.
         golden: ``() -> images``, float32 ``(n, h, w, c)``, whose outputs are pinned.
+        metrics: dict, name -> unit, of the measured numbers that go into the card, the model's own first.
     """
 
     name: str
     card: dict
     build: collections.abc.Callable
     train: collections.abc.Callable
-    test: collections.abc.Callable
+    measure: collections.abc.Callable
     epochs: int
     seeds: tuple[int, ...]
     golden: collections.abc.Callable
+    metrics: dict
 
 
 def main(model, folder, argv=None):
@@ -50,12 +52,12 @@ def main(model, folder, argv=None):
 
     results = [_train_seed(model, seed, arguments) for seed in arguments.seeds]
     for result in results:
-        print(f"{model.name} seed {result['seed']}: " + _summary(result))
+        print(f"{model.name} seed {result['seed']}: {_summary(model, result)}")
     if arguments.publish:
         publish(model, pathlib.Path(folder), results, arguments.runs)
 
 
-def measure(network, images, labels, batch_size=256):
+def measure_classifier(network, images, labels, batch_size=256):
     """Accuracy, mean MACs executed and the share of images each expert ran for, in one pass.
 
     Args:
@@ -79,17 +81,17 @@ def publish(model, folder, results, runs):
     load_weights(network, _weights_of(runs, results[0]["seed"]))
     save_weights(network, folder / "weights.safetensors", dtype="float16")
     load_weights(network, folder / "weights.safetensors")
-    final = measure(network, *model.test())
+    final = model.measure(network)
 
     images = model.golden()
     predictions, route = network.predict_routed(images)
-    tensors = {"images": images, "logits": predictions} | ({} if route is None else {"route": route})
+    tensors = {"images": images, "outputs": predictions} | ({} if route is None else {"route": route})
     write_tensors(folder / "golden.safetensors", tensors)
     write_json(folder / "log.json", {str(r["seed"]): r["history"] for r in results})
     measured = [{k: v for k, v in r.items() if k != "history"} for r in results]
     write_json(folder / "metrics.json", {"seeds": measured, "published": final})
     write_card(_card(model, network, folder, results, final), folder / "card.toml")
-    print(f"published in {folder}: {_summary(final)}")
+    print(f"published in {folder}: {_summary(model, final)}")
 
 
 def write_json(path, value):
@@ -107,7 +109,7 @@ def _train_seed(model, seed, arguments):
     network = model.build()
     history = model.train(network, seed, folder, arguments.epochs)
     save_weights(network, _weights_of(arguments.runs, seed))
-    result = {"seed": seed, "epochs": arguments.epochs, **measure(network, *model.test()), "history": history}
+    result = {"seed": seed, "epochs": arguments.epochs, **model.measure(network), "history": history}
     write_json(done, result)
     return result
 
@@ -117,28 +119,31 @@ def _weights_of(runs, seed):
 
 
 def _card(model, network, folder, results, final):
-    seeds, accuracies = tuple(r["seed"] for r in results), tuple(round(r["accuracy"], 6) for r in results)
-    published = round(final["accuracy"], 6)
-    metrics = (
-        Metric("accuracy", round(float(np.mean(accuracies)), 6), "test", seeds, accuracies, "mean over seeds"),
-        Metric("accuracy of these weights", published, "test", seeds[:1], (published,), "float16"),
-    )
+    seeds, metrics = tuple(r["seed"] for r in results), []
+    for name, unit in model.metrics.items():
+        values, own = tuple(round(r[name], 6) for r in results), round(final[name], 6)
+        metrics += [
+            Metric(name, round(float(np.mean(values)), 6), "test", seeds, values, "mean over seeds", unit),
+            Metric(f"{name} of these weights", own, "test", seeds[:1], (own,), "float16", unit),
+        ]
     return Card(
         name=model.name,
         params=network.count_params(),
         macs_total=network.macs_total,
         macs_executed=float(final["macs_executed"]),
-        metrics=metrics,
-        files=tuple(_file(folder / name) for name in ("weights.safetensors", "golden.safetensors")),
+        metrics=tuple(metrics),
+        files=tuple(pinned(folder / name) for name in ("weights.safetensors", "golden.safetensors")),
         recipe="recipe.py",
         **model.card,
     )
 
 
-def _file(path):
+def pinned(path):
+    """The ``File`` of a path."""
     data = path.read_bytes()
     return File(path.name, len(data), hashlib.sha256(data).hexdigest())
 
 
-def _summary(result):
-    return f"accuracy {result['accuracy']:.2%}, MACs executed {result['macs_executed'] / 1e6:.2f} M"
+def _summary(model, result):
+    values = [f"{name} {result[name]:.4f} {unit}".rstrip() for name, unit in model.metrics.items()]
+    return f"{', '.join(values)}, MACs executed {result['macs_executed'] / 1e6:.2f} M"

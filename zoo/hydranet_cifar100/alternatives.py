@@ -17,7 +17,7 @@ from keras_moe.datasets import cifar100
 from keras_moe.models import HydraNet
 from keras_moe.training import Checkpoint, Recipe, partition_classes, run_stages, supervised
 from keras_moe.weights import write_bytes
-from keras_moe.zoo.publish import measure
+from keras_moe.zoo.publish import measure_classifier
 
 HERE = pathlib.Path(__file__).parent
 RECIPE = runpy.run_path(str(HERE / "recipe.py"))
@@ -41,7 +41,7 @@ def main():
     trunk = HydraNet(**RECIPE["SINGLE"], classifier_activation=None)
     Checkpoint(RUNS / "seed0" / "trunk").restore(trunk)
     groups = partition_classes(trunk.predict(x, batch_size=500, verbose=0), y, RECIPE["CONFIG"]["branches"])
-    rows = [("(the trunk itself, one branch)", measure(trunk, *test), {})]
+    rows = [("(the trunk itself, one branch)", measure_classifier(trunk, *test), {})]
     for name, variant in VARIANTS.items():
         rows.append((name, *_run(trunk, groups, learn, test, name, **variant)))
         print(_row(*rows[-1]), flush=True)
@@ -64,7 +64,7 @@ def _run(trunk, groups, learn, test, name, gate_weight=0.5, config=None, staged=
             supervised(model, rest, learn, test, groups),
         ]
     history = run_stages(model, stages, RUNS / "alternatives" / "".join(c for c in name if c.isalnum()), verbose=0)
-    return measure(model, *test), history["joint"][-1]
+    return measure_classifier(model, *test), history["joint"][-1]
 
 
 def _grow(model, trunk):

@@ -1,0 +1,44 @@
+"""The command ``keras-moe``; each module here adds some of its sub-commands.
+
+Exit codes: 0 all went well; 1 something could not be done (a line on stderr for each; the rest is done);
+2 a wrong command line or an unknown model.
+"""
+
+import argparse
+import os
+import sys
+
+from keras_moe.cli import cards, export, insights, predict, train
+from keras_moe.cli.shared import fail
+
+COMMANDS = (cards, predict, insights, train, export)
+
+
+def main(argv=None):
+    """Runs the command; returns the exit code."""
+    try:
+        arguments = _parser().parse_args(argv)
+        code = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has gone, as in `keras-moe list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return fail("interrupted", 130)
+    except (OSError, ValueError) as error:
+        return fail(str(error), 1)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="keras-moe", description="A zoo of vision mixtures of experts.")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, run, help):
+        added = subparsers.add_parser(name, help=help, description=help)
+        added.set_defaults(run=run)
+        return added
+
+    for module in COMMANDS:
+        module.register(command)
+    return parser

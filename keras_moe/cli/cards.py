@@ -1,0 +1,77 @@
+"""``keras-moe list`` and ``keras-moe info``."""
+
+import dataclasses
+import sys
+
+from keras_moe.cli.shared import fail, model_name, print_json
+
+
+def register(command):
+    lister = command("list", _list, "List the published models.")
+    lister.add_argument("pattern", nargs="?", default="*", help="shell-style, e.g. 'hydranet*'")
+    info = command("info", _info, "Show a model's card.")
+    info.add_argument("name", type=model_name)
+    for printing in (lister, info):
+        printing.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _list(arguments):
+    from rich.table import Table
+
+    from keras_moe import zoo
+
+    cards = [zoo.card(name) for name in zoo.list_models(arguments.pattern)]
+    if not cards:
+        return fail(f"no published model matches {arguments.pattern!r}", 1)
+    rows = [
+        {
+            "name": card.name,
+            "system": card.system,
+            "data": card.data.name,
+            "metric": card.metrics[0].name,
+            "value": card.metrics[0].value,
+            "macs_executed": card.macs_executed,
+            "macs_total": card.macs_total,
+            "params": card.params,
+        }
+        for card in cards
+    ]
+    if arguments.json:
+        return print_json(rows)
+    table = Table(*rows[0], box=None)
+    for card, row in zip(cards, rows, strict=True):
+        texts = {key: _text(value) for key, value in row.items()}
+        table.add_row(*{**texts, "value": card.metrics[0].text()}.values())
+    console = _console()
+    with console.capture() as captured:  # printed by rich itself, a closed pipe would exit with 1
+        console.print(table)
+    print(captured.get(), end="")
+    return 0
+
+
+def _info(arguments):
+    from keras_moe import zoo
+
+    fields = dataclasses.asdict(zoo.card(arguments.name))
+    if arguments.json:
+        return print_json(fields)
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{k}: {v}" for k, v in value.items())
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+            value = "".join("\n  " + ", ".join(f"{k}: {v}" for k, v in item.items()) for item in value)
+        elif isinstance(value, (list, tuple)):
+            value = ", ".join(map(str, value))
+        print(f"{key}: {value}")
+    return 0
+
+
+def _console():
+    # A pipe has no width: nothing is wrapped or cut there.
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
+
+
+def _text(value):
+    return f"{value / 1e6:.2f} M" if isinstance(value, (int, float)) else str(value)
