@@ -100,6 +100,37 @@ def camvid(split="train", size=(120, 160)):
     return images, np.where(masks == len(CAMVID_CLASSES), 255, masks).astype("uint8"), domains
 
 
+KVASIR_CLASSES = ("background", "polyp")
+
+
+def kvasir(split="train", seed=523):
+    """Kvasir-SEG (Jha et al., 2020): endoscopies of polyps with masks, at 256x256.
+
+    Args:
+        split: ``"train"`` (798 images), ``"val"`` (100) or ``"test"`` (100).
+        seed: int, of the shuffle that splits them: ``RandomState(seed)``, as in Patcher's experiments.
+
+    Returns:
+        ``(images, masks)``: uint8 ``(n, 256, 256, 3)``; uint8 ``(n, 256, 256)``, 1 on a polyp.
+
+    Raises:
+        ValueError: another ``split``.
+        FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the file.
+    """
+    parts = {"train": slice(None, -200), "val": slice(-200, -100), "test": slice(-100, None)}
+    if split not in parts:
+        raise ValueError(f"`split` must be 'train', 'val' or 'test'. Received: split={split!r}")
+    path = pathlib.Path(os.environ.get("KERAS_MOE_DATA", "."), "kvasir.npz")
+    if not path.is_file():
+        raise FileNotFoundError(f"No {path}. Set KERAS_MOE_DATA to the folder of the packed set.")
+    with np.load(path, allow_pickle=False) as file:
+        names = sorted(name.removeprefix("image_") for name in file.files if name.startswith("image_"))
+        chosen = [names[i] for i in np.random.RandomState(seed).permutation(len(names))[parts[split]]]
+        images = np.stack([np.asarray(_opened(file[f"image_{name}"])) for name in chosen])
+        masks = np.stack([np.asarray(_opened(file[f"mask_{name}"])) for name in chosen])
+    return images, (masks > 0).astype("uint8")
+
+
 def digits():
     """scikit-learn's handwritten digits, the first 1,400 to train on and 397 to test on.
 

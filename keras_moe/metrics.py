@@ -40,6 +40,22 @@ def mean_iou(confusion):
     return float(np.nanmean(found)) if np.any(~np.isnan(found)) else float("nan")
 
 
+def dice(masks, predicted):
+    """Mean over images of twice the common foreground over the sum of both, as Patcher's authors measure it.
+
+    Args:
+        masks, predicted: bool or 0/1 arrays ``(n, h, w)``. Where both are empty an image counts 1.
+
+    Raises:
+        ValueError: shapes that differ.
+    """
+    masks, predicted = np.asarray(masks, bool), np.asarray(predicted, bool)
+    if masks.shape != predicted.shape or masks.ndim != 3:
+        raise ValueError(f"Expected masks and predictions (n, h, w). Received: {masks.shape}, {predicted.shape}")
+    both = (masks & predicted).sum((1, 2))
+    return float(np.mean((2 * both + 1e-4) / (masks.sum((1, 2)) + predicted.sum((1, 2)) + 1e-4)))
+
+
 def expected_calibration_error(confidence, correct, bins=15):
     """Mean distance of confidence and accuracy over equal bins of confidence, each weighted by what it holds (ECE).
 

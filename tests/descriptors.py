@@ -27,6 +27,12 @@ def _bank(**kwargs):
     return layers.ExpertBank([keras.layers.Dense(3, name=f"expert_{k}") for k in range(4)], **kwargs)
 
 
+def _patchwise(**kwargs):
+    inputs = keras.Input((8, 8, 3))
+    network = keras.Model(inputs, keras.layers.Conv2D(5, 2, 2, name="conv")(inputs), name="network")
+    return layers.PatchWise(network, patch=4, context=2, **kwargs)
+
+
 LAYERS = [
     Descriptor("gate", lambda **kw: layers.TopKGate(k=2, temperature=0.5, noise=0.1, seed=3, **kw), ((4,),), 1),
     Descriptor("gate_per_pixel", lambda **kw: layers.TopKGate(k=1, train_k=4, **kw), ((2, 2, 4),), 1),
@@ -34,6 +40,8 @@ LAYERS = [
     Descriptor("average", lambda **kw: layers.Ensembler(**kw), ((5,), (5,), (3,)), 0),
     Descriptor("learned", lambda **kw: layers.Ensembler(learned=True, **kw), ((5,), (5,), (3,)), 1),
     Descriptor("weighted_sum", lambda **kw: layers.WeightedSum(2, **kw), ((4, 4, 6), (3, 2)), 0),
+    Descriptor("attention", lambda **kw: layers.EfficientAttention(2, 2, **kw), ((4, 4, 6),), 10),
+    Descriptor("patchwise", _patchwise, ((8, 8, 3),), 2),
     Descriptor("exit", lambda **kw: layers.EarlyExit(threshold=0.3, **kw), ((3,), (3,), (5,)), 1),
     Descriptor("exit_product", lambda **kw: layers.EarlyExit("product", 0.1, **kw), ((3,), (3,), (5,)), 1),
 ]
@@ -70,6 +78,22 @@ def _segmentation(**fixed):
     return lambda **kw: models.SegmentationMoE(**{"backbone": tiny_segmenter(), **fixed, **kw})
 
 
+# Two scales: patches of 4x4 pixels with 2 around them, then of 4x4 alone.
+TWO_SCALES = {
+    "filters": (4, 8), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1), "patches": (4, 4), "contexts": (2, 0),
+    "strides": (2, 2), "mlp_ratio": 1, "decoder_filters": 4,
+}  # fmt: skip
+PATCHER = {"input_shape": (8, 8, 3), "size": TWO_SCALES, "classes": 5}
+
+
+def _patcher(**fixed):
+    return lambda **kw: models.Patcher(**{**PATCHER, **fixed, **kw})
+
+
+def _unet(**kwargs):
+    return models.UNet(**{"input_shape": (8, 8, 3), "filters": (4, 6), "classes": 5, **kwargs})
+
+
 def _upcycled(**fixed):
     return lambda **kw: models.upcycle(models.Classifier(**TINY), experts=2, **{**fixed, **kw})
 
@@ -88,5 +112,8 @@ MODELS = [
     Descriptor("upcycled", _upcycled(), _IMAGE, 85, _SINGLE, headless=False),
     Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 72, _HYDRA, headless=False),
     Descriptor("segmentation", _segmentation(gate="class", conv=True), _IMAGE, 22, _BOTH, headless=False),
+    Descriptor("patcher", _patcher(), _IMAGE, 77, ("block_0", "expert_0", "gate", "head"), headless=False),
+    Descriptor("patcher_sum", _patcher(decoder="sum"), _IMAGE, 67, ("block_0", "expert_0", "head"), headless=False),
+    Descriptor("unet", _unet, _IMAGE, 32, ("encode_0", "decode_0", "predictions"), headless=False),
     Descriptor("segmentation_sparse", _segmentation(sparse=True), _IMAGE, 23, ("expert_", "gate"), headless=False),
 ]

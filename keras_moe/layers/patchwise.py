@@ -47,7 +47,7 @@ class PatchWise(keras.layers.Layer):
         return self.patch + 2 * self.context
 
     def patches(self, shape):
-        """Number of large patches in a map of ``shape`` ``(n, h, w, c)``. Raises ValueError where it does not divide."""
+        """Number of large patches in a map of ``shape`` ``(n, h, w, c)``; ValueError where it does not divide."""
         height, width = shape[1:3]
         if height is None or width is None or height % self.patch or width % self.patch:
             raise ValueError(
@@ -65,7 +65,7 @@ class PatchWise(keras.layers.Layer):
     def call(self, x, training=False):
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
         patches = split_patches(x, self.patch, self.context)
-        y = self.network(patches, training=training)
+        y = ops.cast(self.network(patches, training=training), self.compute_dtype)
         return join_patches(y, rows, columns, self.context // (self.crop // y.shape[1]))
 
     def compute_output_shape(self, shape):
@@ -73,8 +73,8 @@ class PatchWise(keras.layers.Layer):
         stride = self.crop // side
         if side != other or self.crop % side or self.patch % stride or self.context % stride:
             raise ValueError(
-                f"PatchWise {self.name!r}: the network makes {side}x{other} of {self.crop}x{self.crop} pixels. Expected "
-                f"one stride that divides patch={self.patch} and context={self.context}"
+                f"PatchWise {self.name!r}: the network makes {side}x{other} of {self.crop}x{self.crop} pixels. "
+                f"Expected one stride that divides patch={self.patch} and context={self.context}"
             )
         return (shape[0], shape[1] // stride, shape[2] // stride, filters)
 

@@ -24,7 +24,7 @@ class Patcher(MoEModel):
 
     Args:
         input_shape: ``(height, width, channels)``, known sizes. They must be multiples of what the size's large
-            patches cover: 256 for "paper" and "small", 256 for "tiny".
+            patches cover of the image: 256 for the named sizes.
         size: ``"tiny"``, ``"small"`` or ``"paper"``; or a dict of ``PatcherSize`` fields, the others as in "tiny".
         decoder: ``"moe"``, or ``"sum"``: the scales are added up unweighted, without a gate.
         drop_path_rate: float in [0, 1), stochastic depth of the last transformer layer; the first has none, linear in

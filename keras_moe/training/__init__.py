@@ -18,5 +18,6 @@ from keras_moe.training.single_gated import train_single_gated as train_single_g
 from keras_moe.training.stages import Stage as Stage
 from keras_moe.training.stages import freeze_all_but as freeze_all_but
 from keras_moe.training.stages import run_stages as run_stages
+from keras_moe.training.structure_loss import StructureLoss as StructureLoss
 from keras_moe.training.supervised import Recipe as Recipe
 from keras_moe.training.supervised import supervised as supervised

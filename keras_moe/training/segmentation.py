@@ -12,8 +12,8 @@ from keras_moe.training.stages import Stage, run_stages
 from keras_moe.training.supervised import adamw
 
 
-def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", parts=None):
-    """The ``Stage`` that trains ``parts`` of ``model`` on images with masks, by cross-entropy per pixel.
+def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", parts=None, loss=None):
+    """The ``Stage`` that trains ``parts`` of ``model`` on images with masks, by default by cross-entropy per pixel.
 
     Args:
         model: an ``MoEModel`` from images to logits ``(n, h, w, classes)`` (``classifier_activation=None``).
@@ -24,12 +24,14 @@ def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", p
         ignore: int, the label that the loss does not count.
         name: of the stage.
         parts: names of the parts to train; None: all.
+        loss: a Keras loss of masks and logits, such as ``StructureLoss``; None: cross-entropy.
 
     Raises:
         ValueError: masks that do not fit images or classes, or domains where the gate is not one per image.
     """
     check_masks(train[0], train[1], model.output_shape[-1], ignore)
-    losses = {"class": keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)}
+    loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)
+    losses = {"class": loss}
     targets = {"class": train[1]}
     if domains is not None:
         if len(model.gate["logits"].shape) != 2:
