@@ -7,6 +7,7 @@ Known kinds: str, int, float, dict (any table, its arrays as tuples), a dataclas
 import dataclasses
 import json
 import math
+import re
 import typing
 
 
@@ -21,7 +22,7 @@ def read(kind, value, problems, where=""):
         item = typing.get_args(kind)[0]
         return tuple(read(item, v, problems, f"{where}[{i}]") for i, v in enumerate(value))
     if kind is dict and isinstance(value, dict):
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return {k: read(dict, v, problems, where) if isinstance(v, dict) else _tuple(v) for k, v in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
@@ -32,7 +33,7 @@ def read(kind, value, problems, where=""):
 
 
 def toml(values):
-    """TOML text of a dict of str, int, float, bool, lists of them, tables (dict) and arrays of tables.
+    """TOML text of a dict of str, int, float, bool, lists of them, tables (dict) of those and arrays of tables.
 
     Raises:
         ValueError: a value of another type.
@@ -63,6 +64,10 @@ def _record(kind, table, problems, where):
         return None
 
 
+def _tuple(value):
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _is_tables(value):
     return isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(row, dict) for row in value)
 
@@ -81,4 +86,6 @@ def _literal(value):
         return str(value).lower()
     if isinstance(value, float):
         return float.__repr__(value)
-    raise ValueError(f"TOML here holds text, numbers, booleans and lists of them. Received: {value!r}")
+    if isinstance(value, dict) and all(re.fullmatch(r"\w+", str(key)) for key in value):
+        return f"{{{', '.join(f'{key} = {_literal(v)}' for key, v in value.items())}}}"
+    raise ValueError(f"TOML here holds text, numbers, booleans, lists and tables of them. Received: {value!r}")

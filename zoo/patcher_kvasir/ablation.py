@@ -32,8 +32,8 @@ def main():
         f"| {name} | {macs / 1e6:.0f} M | {m['dice']:.4f} | {m['iou_polyp']:.4f} | {m['ece']:.4f} |"
         for name, (macs, m) in rows.items()
     ]
-    head = "# patcher_kvasir: what it was compared with\n\nWritten by `ablation.py`. Kvasir-SEG, 100 test images of 256x256"
-    text = f"{head}, one seed, {model.epochs} epochs each.\n\n" + "\n".join(lines) + "\n"
+    head = "# patcher_kvasir: what it was compared with\n\nWritten by `ablation.py`. Kvasir-SEG, 100 test images"
+    text = f"{head} of 256x256, one seed, {model.epochs} epochs each.\n\n" + "\n".join(lines) + "\n"
     write_bytes(HERE / "report.md", text.encode())
     print(text)
 
