@@ -52,10 +52,14 @@ def _packed(folder, names, label):
     return np.concatenate(images), np.concatenate(labels).astype("int64")
 
 
-def _decode(blob):
+def _open(blob):
     from PIL import Image
 
-    stacked = np.asarray(Image.open(io.BytesIO(blob.tobytes())))
+    return np.asarray(Image.open(io.BytesIO(blob.tobytes())))
+
+
+def _decode(blob):
+    stacked = _open(blob)
     return stacked.reshape(-1, stacked.shape[1], stacked.shape[1], 3)
 
 
@@ -70,3 +74,29 @@ def digits():
     found = load_digits()
     images = (found.images[..., None] * (255 / 16)).astype("float32")
     return (images[:1400], found.target[:1400]), (images[1400:], found.target[1400:])
+
+
+def superres(name):
+    """High-resolution photographs for super-resolution, from the folder ``KERAS_MOE_DATA``.
+
+    Args:
+        name: ``"t91"`` (91) and ``"bsd400"`` (400) to learn from; ``"set5"``, ``"set14"``, ``"bsd100"`` (every second
+            one: 50), ``"kodak"`` (24) and ``"photos2k"`` (18, 2040 pixels on the long side) to measure on.
+
+    Returns:
+        List of uint8 ``(h, w, 3)``, of varying size.
+
+    Raises:
+        ValueError: another ``name``.
+        FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the set; there is no official download to fall back on.
+    """
+    if name not in SUPERRES:
+        raise ValueError(f"`name` must be one of {SUPERRES}. Received: name={name!r}")
+    path = pathlib.Path(os.environ.get("KERAS_MOE_DATA", "KERAS_MOE_DATA is not set"), f"sr_{name}.npz")
+    if not path.is_file():
+        raise FileNotFoundError(f"No {path}. Set KERAS_MOE_DATA to the folder that holds it.")
+    with np.load(path, allow_pickle=False) as file:
+        return [_open(file[key]) for key in sorted(file.files) if key.startswith("image_")]
+
+
+SUPERRES = ("t91", "bsd400", "set5", "set14", "bsd100", "kodak", "photos2k")

@@ -67,6 +67,7 @@ class ClassSR(SuperResolution):
             _check(argument, value, isinstance(value, int) and value >= 1, "an int >= 1")
         filters = sr_branches.WIDTHS.get(backbone, (None,)) if filters is None else tuple(filters)
         _check("filters", filters, len(filters) >= 1, "at least one width")
+        config["filters"] = list(filters)
 
         with dtype_scope(dtype):
             # === Layers ===

@@ -1,0 +1,139 @@
+"""What published super-resolution models have in common: photographs to learn from and to measure on."""
+
+import numpy as np
+
+from keras_moe.datasets import superres
+from keras_moe.images import photographs
+from keras_moe.models import ClassSR, SRNetwork
+from keras_moe.superres import luma, psnr
+from keras_moe.training import SRRecipe, fit_cost_weight, train_branch, train_classsr
+from keras_moe.training.patches import cut_patches, shrink
+from keras_moe.zoo.model_card import Data, Input
+from keras_moe.zoo.publish import Published
+
+PATCH, HELD_OUT = 32, 40
+
+# Mean MACs per patch that the knob is set to on held-out patches, class module included, of the largest branch's.
+SHARE = 0.55
+
+_CLASSSR = {
+    "system": "classsr",
+    "paper": "Kong, Zhao, Qiao, Dong: ClassSR, CVPR 2021, pp. 12016-12025",
+    "paper_url": "https://arxiv.org/abs/2103.04039",
+    "model": "ClassSR",
+}
+_DENSE = {
+    "system": "dense",
+    "paper": "Dong, Loy, Tang: Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016",
+    "paper_url": "https://arxiv.org/abs/1608.00367",
+    "model": "SRNetwork",
+}
+_BSD400 = Data(
+    "BSD400 + T91",
+    "BSD400: non-commercial research and education; T91: research use",
+    "360 of the 400 photographs of BSDS500 train + test, as WebP of quality 92, and 91 photographs of Yang et al. 2010",
+    "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds/",
+)
+
+
+def classsr_fsrcnn(scale, epochs=6):
+    """The ``Published`` of a ClassSR of three FSRCNNs on photographs."""
+    config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 8}
+
+    def train(model, seed, folder, epochs):
+        learn, held = photograph_patches(scale)
+        history = train_classsr(model, learn, held, folder, recipe(epochs, seed))
+        budget = SHARE * max(model.macs()["branches"])
+        history["knob"] = [vars(fit_cost_weight(model, *held, budget))]
+        return history
+
+    card = {
+        **_CLASSSR,
+        "summary": f"Three FSRCNNs that enlarge photographs x{scale}, and a class module that sends each patch to one.",
+        "recipe_note": f"Branches on terciles for {epochs} x 500 steps of 16 patches, class module for 500, jointly "
+        f"for {epochs // 3} x 500; Adam; two CPU cores, TensorFlow. A short training: the paper's took 700,000 steps.",
+        "config": config,
+        "baseline": f"fsrcnn_x{scale}",
+    }
+    return _on_photographs(f"classsr_fsrcnn_x{scale}", card, lambda: ClassSR(**config), train, epochs, scale)
+
+
+def fsrcnn(scale, epochs=8):
+    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches by the recipe of the branches."""
+    config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
+
+    def train(model, seed, folder, epochs):
+        learn, held = photograph_patches(scale)
+        return train_branch(model, learn, held, folder, recipe(epochs, seed), epochs)
+
+    card = {
+        **_DENSE,
+        "summary": f"FSRCNN (56 filters) that enlarges photographs x{scale}: every pixel runs all of it.",
+        "recipe_note": f"{epochs} x 500 steps of 16 patches of 32x32 pixels, as many as ClassSR's branches see; L1, "
+        "Adam, a cosine from 1e-3; two CPU cores, TensorFlow. A short training: papers give it a hundred times more.",
+        "config": config,
+    }
+    return _on_photographs(f"fsrcnn_x{scale}", card, lambda: SRNetwork(**config), train, epochs, scale)
+
+
+def recipe(epochs, seed):
+    """The ``SRRecipe``: branches for ``epochs``, class module for one, everything for a third as long."""
+    return SRRecipe(branch_epochs=epochs, class_epochs=1, joint_epochs=max(1, epochs // 3), seed=seed)
+
+
+def photograph_patches(scale):
+    """``(low, high)`` patches to learn from and held-out ones, of 40 photographs of BSD400."""
+    photos = superres("bsd400")
+    learn = photos[:-HELD_OUT] + superres("t91")
+    stride = PATCH // 2 if scale == 4 else PATCH
+    return (
+        cut_patches(learn, scale, PATCH, stride, zooms=(1.0, 0.75)),
+        cut_patches(photos[-HELD_OUT:], scale, PATCH, PATCH),
+    )
+
+
+def measure_upscaling(network, sets):
+    """PSNR of the luma on whole images (uint8, ``scale`` pixels of border left out) and the mean MACs of a patch.
+
+    Args:
+        network: a ``ClassSR`` or ``SRNetwork``.
+        sets: dict, name -> list of photographs, uint8 ``(h, w, 3)``; the last set's patches tell the MACs.
+
+    Returns:
+        dict: ``"psnr_y_<set>"`` in dB, ``"macs_executed"`` per patch of the model's input shape and, for a mixture,
+        ``"usage"``, the share of patches of each branch.
+    """
+    found, routes = {}, []
+    for name, photos in sets.items():
+        values, routes = [], []
+        for photo in photos:
+            low, high = shrink(photo, network.scale)
+            done = network.upscale_routed(low, verbose=False)
+            values.append(psnr(luma(done.image), luma(high), network.scale))
+            routes.append(done.route.ravel())
+        found[f"psnr_y_{name}"] = float(np.mean(values))
+    if network.bank is None:
+        return {**found, "macs_executed": float(network.macs_total)}
+    route = np.eye(len(network.bank.experts))[np.concatenate(routes)]
+    return {**found, "macs_executed": network.macs(route), "usage": route.mean(0).tolist()}
+
+
+def _on_photographs(name, card, build, train, epochs, scale):
+    common = {
+        "task": "super-resolution",
+        "licence": "Apache-2.0",
+        "data": _BSD400,
+        "input": Input((PATCH, PATCH, 3), "[0, 255]", "RGB"),
+        "classes": (),
+    }
+    return Published(
+        name=name,
+        card={**common, **card},
+        build=build,
+        train=train,
+        measure=lambda network: measure_upscaling(network, {s: superres(s) for s in ("set14", "photos2k")}),
+        epochs=epochs,
+        seeds=(0,),
+        golden=lambda: np.stack(photographs((PATCH, PATCH, 3))),
+        metrics={"psnr_y_set14": "dB", "psnr_y_photos2k": "dB"},
+    )
