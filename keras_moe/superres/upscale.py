@@ -106,7 +106,7 @@ def _bands(model, image, rows, columns, batch_size, verbose):
 def _predicted(model, image, rows, columns, batch_size):
     """Every patch in reading order, enlarged, with the branch that did it; computed in batches."""
     places = [(y, x) for y in rows.starts for x in columns.starts]
-    network = model.any_size
+    network = model.at_size(rows.size, columns.size)
     for first in range(0, len(places), batch_size):
         batch = [image[y : y + rows.size, x : x + columns.size] for y, x in places[first : first + batch_size]]
         found = network.predict_on_batch(np.stack(batch).astype("float32"))
