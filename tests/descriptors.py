@@ -34,6 +34,8 @@ LAYERS = [
     Descriptor("average", lambda **kw: layers.Ensembler(**kw), ((5,), (5,), (3,)), 0),
     Descriptor("learned", lambda **kw: layers.Ensembler(learned=True, **kw), ((5,), (5,), (3,)), 1),
     Descriptor("weighted_sum", lambda **kw: layers.WeightedSum(2, **kw), ((4, 4, 6), (3, 2)), 0),
+    Descriptor("pixel_shuffle", lambda **kw: layers.PixelShuffle(2, **kw), ((3, 2, 8),), 0),
+    Descriptor("cost_bias", lambda **kw: layers.CostBias([0.5, 1.0], 0.3, **kw), ((2,),), 1),
     Descriptor("exit", lambda **kw: layers.EarlyExit(threshold=0.3, **kw), ((3,), (3,), (5,)), 1),
     Descriptor("exit_product", lambda **kw: layers.EarlyExit("product", 0.1, **kw), ((3,), (3,), (5,)), 1),
 ]

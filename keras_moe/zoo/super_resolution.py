@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_moe.datasets import superres
-from keras_moe.images import photographs
+from keras_moe.images import open_photographs, photographs
 from keras_moe.models import ClassSR, SRNetwork
 from keras_moe.superres import luma, psnr
 from keras_moe.training import SRRecipe, fit_cost_weight, train_branch, train_classsr
@@ -36,7 +36,7 @@ _BSD400 = Data(
 )
 
 
-def classsr_fsrcnn(scale, epochs=4):
+def classsr_fsrcnn(scale, epochs=3):
     """The ``Published`` of a ClassSR of three FSRCNNs on photographs."""
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 8}
 
@@ -69,11 +69,53 @@ def fsrcnn(scale, epochs=5):
     card = {
         **_DENSE,
         "summary": f"FSRCNN (56 filters) that enlarges photographs x{scale}: every pixel runs all of it.",
-        "recipe_note": f"{epochs} x 500 steps of 16 patches of 32x32 pixels, as many as ClassSR's branches see; L1, "
-        "Adam, a cosine from 1e-3; two CPU cores, TensorFlow. A short training: papers give it a hundred times more.",
+        "recipe_note": f"{epochs} x 500 steps of 16 patches of 32x32 pixels; L1, Adam, "
+        "a cosine from 1e-3; two CPU cores, TensorFlow. A short training: papers give it a hundred times more.",
         "config": config,
     }
     return _on_photographs(f"fsrcnn_x{scale}", card, lambda: SRNetwork(**config), train, epochs, scale)
+
+
+def classsr_on_two_photographs(epochs=3):
+    """The ``Published`` of a tiny ClassSR of two FSRCNNs x2, for tests: what it needs comes with scikit-learn."""
+    config = {"input_shape": (16, 16, 3), "filters": (4, 12), "scale": 2, "class_filters": 8}
+
+    def halves(lower):
+        photos = (photo.resize((320, 214)) for photo in open_photographs().values())
+        return [np.asarray(photo)[107:] if lower else np.asarray(photo)[:107] for photo in photos]
+
+    def train(model, seed, folder, epochs):
+        learn, held = (cut_patches(halves(lower), 2, 16, 8) for lower in (False, True))
+        settings = SRRecipe(epochs, 2, 1, steps=200, learning_rate=3e-3, gate_rate=1e-3, seed=seed)
+        return train_classsr(model, learn, held, folder, settings)
+
+    card = {
+        **_CLASSSR,
+        "task": "super-resolution",
+        "licence": "Apache-2.0",
+        "data": Data(
+            "two photographs (scikit-learn)",
+            "CC BY 2.0",
+            "sklearn.datasets.load_sample_images at half their size: upper halves to learn from, lower ones to test",
+            "https://scikit-learn.org/stable/datasets/loading_other_datasets.html",
+        ),
+        "input": Input((16, 16, 3), "[0, 255]", "RGB"),
+        "classes": (),
+        "summary": "Tiny ClassSR of two FSRCNNs that enlarges x2, for tests without a network.",
+        "recipe_note": f"Branches for {epochs} x 200 steps of 16 patches, class module for 400, jointly for 200; Adam.",
+        "config": config,
+    }
+    return Published(
+        name="test_classsr",
+        card=card,
+        build=lambda: ClassSR(**config),
+        train=train,
+        measure=lambda network: measure_upscaling(network, {"halves": halves(lower=True)}),
+        epochs=epochs,
+        seeds=(0,),
+        golden=lambda: cut_patches(halves(lower=True), 2, 16, 40)[0].astype("float32"),
+        metrics={"psnr_y_halves": "dB"},
+    )
 
 
 def recipe(epochs, seed):
