@@ -149,7 +149,7 @@ def superres(name):
 
     Raises:
         ValueError: another ``name``.
-        FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the set; there is no official download to fall back on.
+        FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the set; there is no official download.
     """
     if name not in SUPERRES:
         raise ValueError(f"`name` must be one of {SUPERRES}. Received: name={name!r}")

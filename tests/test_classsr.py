@@ -7,9 +7,9 @@ import pytest
 from keras_moe import cost
 from keras_moe.layers import CostBias, PixelShuffle
 from keras_moe.models import ClassSR, SRNetwork, sr_branches
-from keras_moe.training import RoutingLoss, SRRecipe, cost_curve, fit_cost_weight, train_classsr
+from keras_moe.training import SRRecipe, cost_curve, fit_cost_weight, train_classsr
 from keras_moe.training.classsr import check_collapse
-from keras_moe.training.losses import average_loss, class_loss
+from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
 from keras_moe.training.patches import PatchBatches, bicubic, cut_patches, shrink, split_by_psnr
 
 RNG = np.random.default_rng(0)
@@ -156,7 +156,9 @@ def test_batches_turn_both_alike_and_repeat():
     data = PatchBatches(high[:, ::2, ::2], high, steps=2, batch_size=4, seed=1)
     first, again = data[1], PatchBatches(high[:, ::2, ::2], high, steps=2, batch_size=4, seed=1)[1]
     np.testing.assert_array_equal(first[0], again[0])
-    images = [np.rot90(p[:, :: -1 if flip else 1], k) for p in high.astype("float32") for k in range(4) for flip in (0, 1)]
+    images = [
+        np.rot90(p[:, :: -1 if flip else 1], k) for p in high.astype("float32") for k in range(4) for flip in (0, 1)
+    ]
     assert all(any(np.array_equal(y, image) for image in images) for y in first[1]["class"])
 
 

@@ -20,7 +20,7 @@ SETTINGS = {"patch": 12, "overlap": 4, "batch_size": 16}
 
 
 class Nearest:
-    """Stands in for a network, so that only the cutting and blending is tested: every pixel twice, branch by brightness."""
+    """Stands in for a network, so that only the cutting and blending is tested: every pixel twice, by brightness."""
 
     scale = 2
 
@@ -100,7 +100,9 @@ def test_bad_settings(wrong):
         upscaled(np.zeros((5, 5, 3), "uint8"), **wrong)
 
 
-@pytest.mark.parametrize(("length", "patch", "overlap"), [(1, 9, 4), (40, 12, 4), (41, 12, 4), (1000, 64, 4), (50, 9, 0)])
+@pytest.mark.parametrize(
+    ("length", "patch", "overlap"), [(1, 9, 4), (40, 12, 4), (41, 12, 4), (1000, 64, 4), (50, 9, 0)]
+)
 def test_cuts_cover_and_their_ramps_sum_to_one(length, patch, overlap):
     made = cut(length, patch, overlap)
     assert made.length == length

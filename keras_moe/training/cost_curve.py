@@ -52,7 +52,9 @@ def fit_cost_weight(model, low, high, budget):
     curve = cost_curve(model, low, high)
     fit = [point for point in curve if point.macs <= budget]
     if not fit:
-        raise ValueError(f"The least that the curve costs is {curve[-1].macs:,.0f} MACs. Received: budget={budget:,.0f}")
+        raise ValueError(
+            f"The least that the curve costs is {curve[-1].macs:,.0f} MACs. Received: budget={budget:,.0f}"
+        )
     model.cost_weight = fit[0].cost_weight
     return fit[0]
 

@@ -44,7 +44,7 @@ def classsr_fsrcnn(scale, epochs=3):
         learn, held = photograph_patches(scale)
         history = train_classsr(model, learn, held, folder, recipe(epochs, seed))
         budget = SHARE * max(model.macs()["branches"])
-        history["knob"] = [vars(fit_cost_weight(model, *held, budget))]
+        history["knob"] = [vars(fit_cost_weight(model, held[0], held[1], budget))]
         return history
 
     card = {
@@ -146,9 +146,10 @@ def measure_upscaling(network, sets):
         really costs, overlap and class module included, all three means over images; ``"macs_executed"`` per patch of
         the model's input shape and, for a mixture, ``"usage"``, the share of patches of each branch.
     """
-    found, routes = {}, []
+    found, routes = {}, list[np.ndarray]()
     for name, photos in sets.items():
-        ours, plain, gmacs, routes = [], [], [], []
+        ours, plain, gmacs = [], [], []
+        routes = []
         for photo in photos:
             low, high = shrink(photo, network.scale)
             done = network.upscale_routed(low, verbose=False)
