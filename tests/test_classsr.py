@@ -178,7 +178,9 @@ def test_stages_resume_and_the_knob_pays(tmp_path):
     macs = [point.macs for point in curve]
     assert macs == sorted(macs, reverse=True)
     parts = model.macs()
-    assert macs[-1] == parts["class_module"] + parts["branches"][0]
+    cheap, dear = parts["branches"]
+    # The last setting is the tie of the last patch, which may fall either way.
+    assert macs[-1] <= parts["class_module"] + cheap + (dear - cheap) / 8
     budget = macs[-1] + 1
     assert fit_cost_weight(model, *train, budget).macs <= budget
     assert model.macs(model.route(train[0].astype("float32"))) <= budget
