@@ -40,7 +40,7 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
 # PyTorch is pinned: its CPU build of this version is what the suite is known to pass with.
 $(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
 	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0
-	$(BIN)/pip install --quiet --progress-bar on -e ".[tensorflow,jax,torch,dev]"
+	$(BIN)/pip install --quiet --progress-bar on -e ".[tensorflow,jax,torch,litert,tfmot,dev]"
 	touch $@
 
 clean:

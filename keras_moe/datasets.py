@@ -52,15 +52,52 @@ def _packed(folder, names, label):
     return np.concatenate(images), np.concatenate(labels).astype("int64")
 
 
-def _open(blob):
+def _decode(blob):
+    stacked = np.asarray(_opened(blob))
+    return stacked.reshape(-1, stacked.shape[1], stacked.shape[1], 3)
+
+
+def _opened(blob):
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(blob.tobytes())))
+    return Image.open(io.BytesIO(blob.tobytes()))
 
 
-def _decode(blob):
-    stacked = _open(blob)
-    return stacked.reshape(-1, stacked.shape[1], stacked.shape[1], 3)
+CAMVID_CLASSES = (
+    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+)  # fmt: skip
+CAMVID_DOMAINS = ("day", "dusk")
+
+
+def camvid(split="train", size=(120, 160)):
+    """CamVid driving scenes (Brostow, Fauqueur, Cipolla, 2008), in the split of 11 classes of SegNet.
+
+    Args:
+        split: ``"train"`` (367 images), ``"val"`` (101, all by day) or ``"test"`` (233).
+        size: ``(height, width)``: images are resized with antialiasing from 360x480, masks take the nearest label.
+
+    Returns:
+        ``(images, masks, domains)``: uint8 ``(n, h, w, 3)``; uint8 ``(n, h, w)``, 0…10, or 255 where there is no label;
+        int64 ``(n,)``, 0 by day, 1 for the sequence ``0001TP``, filmed at dusk.
+
+    Raises:
+        ValueError: another ``split``.
+        FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the file; there is no official download of this split.
+    """
+    from PIL import Image
+
+    if split not in ("train", "val", "test"):
+        raise ValueError(f"`split` must be 'train', 'val' or 'test'. Received: split={split!r}")
+    path = pathlib.Path(os.environ.get("KERAS_MOE_DATA", "."), f"camvid_{split}.npz")
+    if not path.is_file():
+        raise FileNotFoundError(f"No {path}. Set KERAS_MOE_DATA to the folder of the packed set.")
+    with np.load(path, allow_pickle=False) as file:
+        pairs = [(_opened(file[f"image_{i:04}"]), _opened(file[f"label_{i:04}"])) for i in range(len(file["names"]))]
+        domains = np.char.startswith(file["names"], "0001TP").astype("int64")
+    to = size[::-1]
+    images = np.stack([np.asarray(image.resize(to, Image.Resampling.BILINEAR)) for image, _ in pairs])
+    masks = np.stack([np.asarray(mask.resize(to, Image.Resampling.NEAREST)) for _, mask in pairs])
+    return images, np.where(masks == len(CAMVID_CLASSES), 255, masks).astype("uint8"), domains
 
 
 def digits():
@@ -76,6 +113,30 @@ def digits():
     return (images[:1400], found.target[:1400]), (images[1400:], found.target[1400:])
 
 
+def digit_scenes():
+    """scikit-learn's digits 0, 1 and 2 on larger canvases, every second one in a bright domain: black on white.
+
+    Returns:
+        ``(images, masks, domains)`` of training (419) and of test (118): float32 ``(n, 16, 16, 1)`` in [0, 255];
+        uint8 ``(n, 16, 16)``, 0 for the ground and 1 + digit for its ink; int64 ``(n,)``, 0 dark, 1 bright.
+    """
+    return tuple(_scenes(images, labels, seed) for seed, (images, labels) in enumerate(digits()))
+
+
+def _scenes(images, labels, seed):
+    images, labels = images[labels < 3], labels[labels < 3]
+    domains = np.arange(len(images)) % 2
+    scenes, masks = np.zeros((len(images), 16, 16, 1), "float32"), np.zeros((len(images), 16, 16), "uint8")
+    for i, (top, left) in enumerate(np.random.default_rng(seed).integers(0, 9, (len(images), 2))):
+        scenes[i, top : top + 8, left : left + 8] = images[i]
+        masks[i, top : top + 8, left : left + 8] = (images[i, ..., 0] > 80) * (1 + labels[i])
+    scenes[domains == 1] = 255 - scenes[domains == 1]
+    return scenes, masks, domains
+
+
+SUPERRES = ("t91", "bsd400", "set5", "set14", "bsd100", "kodak", "photos2k")
+
+
 def superres(name):
     """High-resolution photographs for super-resolution, from the folder ``KERAS_MOE_DATA``.
 
@@ -88,7 +149,7 @@ def superres(name):
 
     Raises:
         ValueError: another ``name``.
-        FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the set; there is no official download to fall back on.
+        FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the set; there is no official download.
     """
     if name not in SUPERRES:
         raise ValueError(f"`name` must be one of {SUPERRES}. Received: name={name!r}")
@@ -96,7 +157,4 @@ def superres(name):
     if not path.is_file():
         raise FileNotFoundError(f"No {path}. Set KERAS_MOE_DATA to the folder that holds it.")
     with np.load(path, allow_pickle=False) as file:
-        return [_open(file[key]) for key in sorted(file.files) if key.startswith("image_")]
-
-
-SUPERRES = ("t91", "bsd400", "set5", "set14", "bsd100", "kodak", "photos2k")
+        return [np.asarray(_opened(file[key])) for key in sorted(file.files) if key.startswith("image_")]

@@ -76,7 +76,7 @@ def open_graph(model, shapes=None):
             f"Expected a functional or Sequential model that has been built. Received: {type(model).__name__} "
             f"{model.name!r}, whose graph Keras does not know."
         )
-    outer = _outer_graph(model)
+    outer = outer_graph(model)
     inputs = [
         keras.Input(batch_shape=shape, dtype=t.dtype, name=t.name)
         for shape, t in zip(shapes or [t.shape for t in model.inputs], model.inputs, strict=True)
@@ -111,7 +111,7 @@ def open_graph(model, shapes=None):
     return Graph(tuple(inputs), tuple(calls), tree.map_structure(lambda t: known[id(t)], outer.output))
 
 
-def _outer_graph(model):
+def outer_graph(model):
     """The ``Graph`` of ``model`` itself, nested models left closed, by way of the public hook of ``clone_model``."""
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs]
     calls: list[Call] = []

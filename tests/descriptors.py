@@ -12,7 +12,7 @@ class Descriptor:
     """``create()`` makes the object; ``shapes`` are its inputs without the batch; ``weights`` counts its variables.
 
     Of a model, ``learns`` are starts of names of variables that training moves, and ``headless`` says whether it can do
-    without its head.
+    without its head; None: it has none.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Descriptor:
     shapes: tuple[tuple[int, ...], ...]
     weights: int
     learns: tuple[str, ...] = ()
-    headless: bool = True
+    headless: bool | None = True
 
 
 def _bank(**kwargs):
@@ -33,6 +33,9 @@ LAYERS = [
     Descriptor("bank", _bank, ((5,), (4,)), 8),
     Descriptor("average", lambda **kw: layers.Ensembler(**kw), ((5,), (5,), (3,)), 0),
     Descriptor("learned", lambda **kw: layers.Ensembler(learned=True, **kw), ((5,), (5,), (3,)), 1),
+    Descriptor("weighted_sum", lambda **kw: layers.WeightedSum(2, **kw), ((4, 4, 6), (3, 2)), 0),
+    Descriptor("pixel_shuffle", lambda **kw: layers.PixelShuffle(2, **kw), ((3, 2, 8),), 0),
+    Descriptor("cost_bias", lambda **kw: layers.CostBias([0.5, 1.0], 0.3, **kw), ((2,),), 1),
     Descriptor("exit", lambda **kw: layers.EarlyExit(threshold=0.3, **kw), ((3,), (3,), (5,)), 1),
     Descriptor("exit_product", lambda **kw: layers.EarlyExit("product", 0.1, **kw), ((3,), (3,), (5,)), 1),
 ]
@@ -42,6 +45,8 @@ HYDRA = {**TINY, "branches": 3, "gate_filters": 8}
 SINGLE = {**TINY, "experts": 3}
 
 _HYDRA, _SINGLE = ("stem", "gate", "branch_"), ("stem", "stage2", "expert_")
+_BOTH = ("expert_0", "expert_1", "gate", "conv_predictions")
+_CLASSSR = ("class_", "branch_0", "branch_1")
 _IMAGE = ((8, 8, 3),)
 
 
@@ -51,6 +56,25 @@ def _hydra(**fixed):
 
 def _single(**fixed):
     return lambda **kw: models.SingleGatedMoE(**{**SINGLE, **fixed, **kw})
+
+
+def tiny_segmenter(filters=4, classes=5):
+    """A segmentation network of two convolutions, for mixtures that take no time to compile."""
+    x = inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(1 / 255, name="scaling")(x)
+    x = keras.layers.Conv2D(filters, 4, 4, activation="relu", name="deep")(x)
+    x = keras.layers.BatchNormalization(name="deep_bn")(x)
+    x = keras.layers.UpSampling2D(4, interpolation="bilinear", name="up")(x)
+    x = keras.layers.Conv2D(classes, 3, padding="same", name="predictions")(x)
+    return keras.Model(inputs, x, name="tiny")
+
+
+def _segmentation(**fixed):
+    return lambda **kw: models.SegmentationMoE(**{"backbone": tiny_segmenter(), **fixed, **kw})
+
+
+def _sr(model, filters, **fixed):
+    return lambda **kw: model(**{"input_shape": (8, 8, 3), "filters": filters, "scale": 2, **fixed, **kw})
 
 
 def _upcycled(**fixed):
@@ -70,4 +94,8 @@ MODELS = [
     Descriptor("single_gated_top2", _single(**_ANYTIME), _IMAGE, 105, (*_SINGLE, "gate", "ensembler"), headless=False),
     Descriptor("upcycled", _upcycled(), _IMAGE, 85, _SINGLE, headless=False),
     Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 72, _HYDRA, headless=False),
+    Descriptor("sr_network", _sr(models.SRNetwork, 3), _IMAGE, 20, ("branch_",), headless=None),
+    Descriptor("classsr", _sr(models.ClassSR, (3, 4), class_filters=4), _IMAGE, 54, _CLASSSR, headless=None),
+    Descriptor("segmentation", _segmentation(gate="class", conv=True), _IMAGE, 22, _BOTH, headless=False),
+    Descriptor("segmentation_sparse", _segmentation(sparse=True), _IMAGE, 23, ("expert_", "gate"), headless=False),
 ]

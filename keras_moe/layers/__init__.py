@@ -6,3 +6,4 @@ from keras_moe.layers.ensemble import Ensembler as Ensembler
 from keras_moe.layers.experts import ExpertBank as ExpertBank
 from keras_moe.layers.gate import TopKGate as TopKGate
 from keras_moe.layers.pixel_shuffle import PixelShuffle as PixelShuffle
+from keras_moe.layers.weighted_sum import WeightedSum as WeightedSum

@@ -28,7 +28,7 @@ class CostBias(keras.layers.Layer):
         training: bool.
 
     Returns:
-        float32 tensor ``(..., experts)``.
+        Tensor ``(..., experts)`` in the compute dtype.
 
     Raises:
         ValueError: a ``cost_weight`` that is not finite, or costs that are not one per expert.
@@ -59,10 +59,11 @@ class CostBias(keras.layers.Layer):
 
     def call(self, logits, training=False):
         logits = ops.cast(logits, "float32")
-        return logits if training else logits - self._cost_weight * np.asarray(self.costs, "float32")
+        biased = logits if training else logits - self._cost_weight * np.asarray(self.costs, "float32")
+        return ops.cast(biased, self.compute_dtype)
 
     def compute_output_spec(self, logits, training=False):
-        return keras.KerasTensor(logits.shape, "float32")
+        return keras.KerasTensor(logits.shape, self.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "costs": list(self.costs), "cost_weight": self.cost_weight}

@@ -33,7 +33,7 @@ class Anatomy:
         _check_classifier(classifier)
         graph = open_graph(classifier)
         self.input = graph.inputs[0]
-        calls, self.softmax = _without_softmax(graph.calls, classifier)
+        calls, self.softmax = without_softmax(graph.calls, classifier)
         head = max(i for i, call in enumerate(calls) if _has_kernel(call))
         cuts = [i for i in graph.cuts() if i < head]
         if not cuts:
@@ -89,7 +89,7 @@ def _check_classifier(classifier):
         )
 
 
-def _without_softmax(calls, classifier):
+def without_softmax(calls, classifier):
     """The calls up to the logits, and whether a softmax came after them."""
     last = calls[-1]
     if type(last.layer).__name__ == "Softmax" or (_activation(last) == "softmax" and not _has_kernel(last)):

@@ -82,9 +82,9 @@ def head(include_top, classes, pooling, dropout_rate, activation, name):
     return keras.Sequential([*pooled, layers.Dense(classes, name="predictions"), probabilities], name=name)
 
 
-def first(x, backbone, prefix):
-    """The convolution before the stages: 3x3, stride 1."""
-    return _conv_bn(x, backbone.first, 3, 1, f"{prefix}_conv", activation=_activation(backbone))
+def first(x, backbone, prefix, stride=1):
+    """The convolution before the stages: 3x3."""
+    return _conv_bn(x, backbone.first, 3, stride, f"{prefix}_conv", activation=_activation(backbone))
 
 
 def stage(x, backbone, spec, prefix):

@@ -19,8 +19,8 @@ class MoEModel(keras.Model):
         inputs, outputs: as for ``keras.Model``.
         parts: dict, part name -> list of names of top-level layers. Each layer of the graph that has weights
             belongs to one part; training stages freeze and thaw parts by name.
-        gate: dict with the symbolic tensors ``"logits"`` and ``"weights"``, each ``(n, experts)``; None for a
-            network without a gate.
+        gate: dict with the symbolic tensors ``"logits"`` and ``"weights"``, each ``(n, experts)``, or
+            ``(n, …, experts)`` of a gate that weighs classes or pixels; None for a network without a gate.
     """
 
     def __init__(self, inputs, outputs, parts, gate=None, **kwargs):
@@ -72,7 +72,7 @@ class MoEModel(keras.Model):
             ValueError: the model has no gate.
         """
         if len(x) == 0:
-            return np.zeros((0, self.router.output_shape[-1]), "float32")
+            return np.zeros((0, *self.router.output_shape[1:]), "float32")
         return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32")
 
     def predict_routed(self, x, batch_size=256):

@@ -1,8 +1,8 @@
 """Super-resolution networks of growing width, the branches of a ClassSR (CVPR 2021, section 3).
 
-Each takes RGB patches ``(n, h, w, 3)`` in [0, 1] of any size and returns ``(n, scale * h, scale * w, 3)``. The widest of
-a family is the original network; the others only have fewer channels. Papers: FSRCNN (ECCV 2016), CARN-M (ECCV 2018),
-SRResNet without BatchNorm (CVPR 2017, as MSRResNet), RCAN (ECCV 2018).
+Each takes RGB patches ``(n, h, w, 3)`` in [0, 1] of any size and returns ``(n, scale * h, scale * w, 3)``. The widest
+of a family is the original network; the others only have fewer channels. Papers: FSRCNN (ECCV 2016), CARN-M (ECCV
+2018), SRResNet without BatchNorm (CVPR 2017, as MSRResNet), RCAN (ECCV 2018).
 """
 
 import keras

@@ -32,10 +32,18 @@ class SuperResolution(MoEModel):
         return self._config["scale"]
 
     @functools.cached_property
-    def any_size(self):
-        """The same network for patches of any one size: a model to ``{"image", "logits", "weights"}``."""
-        images = keras.Input((None, None, 3))
-        return keras.Model(images, self._connect(images), name=f"{self.name}_any_size")
+    def at_size(self):
+        """``(height, width) -> model`` from patches of that size to ``{"image", "logits", "weights"}``, same weights.
+
+        The size is fixed because a branch that no patch of a batch takes still has to tell the size of its output.
+        """
+
+        @functools.lru_cache(4)
+        def build(height, width):
+            images = keras.Input((height, width, 3))
+            return keras.Model(images, self._connect(images), name=f"{self.name}_{height}x{width}")
+
+        return build
 
     def upscale(self, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
         """A whole image, enlarged. Arguments and errors are those of ``upscale_routed``, of which it is the image."""

@@ -29,7 +29,7 @@ def route_map(upscaled, longest=1600):
 
 
 def _cells(cut, margin, pixels):
-    """First pixel of each patch, and the one after its last, in a picture of ``pixels``: overlaps shared half and half."""
+    """First pixel of each patch and the one after its last, of ``pixels`` in all: overlaps shared half and half."""
     starts = np.asarray(cut.starts)
     edges = np.concatenate([[margin], (starts[:-1] + cut.size + starts[1:]) / 2, [cut.length - margin]])
     edges = np.rint((edges - margin) * pixels / (cut.length - 2 * margin)).astype(int)

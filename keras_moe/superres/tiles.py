@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """One axis cut into patches: ``size`` pixels from each of ``starts``; the first begins at 0, the last ends at the end.
+    """An axis cut into patches: ``size`` pixels from each of ``starts``, the first at 0, the last up to the end.
 
     Neighbours overlap by at least what was asked for; only neighbours overlap.
     """

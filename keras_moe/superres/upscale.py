@@ -106,7 +106,7 @@ def _bands(model, image, rows, columns, batch_size, verbose):
 def _predicted(model, image, rows, columns, batch_size):
     """Every patch in reading order, enlarged, with the branch that did it; computed in batches."""
     places = [(y, x) for y in rows.starts for x in columns.starts]
-    network = model.any_size
+    network = model.at_size(rows.size, columns.size)
     for first in range(0, len(places), batch_size):
         batch = [image[y : y + rows.size, x : x + columns.size] for y, x in places[first : first + batch_size]]
         found = network.predict_on_batch(np.stack(batch).astype("float32"))
@@ -145,9 +145,7 @@ def _checked(image):
             f"Received: dtype {image.dtype}"
         )
     if image.dtype.kind == "f" and not (image.min() >= 0 and image.max() <= 255):  # NaN compares false
-        raise ValueError(
-            f"upscale: expected floats in [0, 255], no NaN. Received: from {image.min()} to {image.max()}"
-        )
+        raise ValueError(f"upscale: expected floats in [0, 255], no NaN. Received: from {image.min()} to {image.max()}")
     return image
 
 
@@ -159,10 +157,10 @@ def _as_rgb(image):
 
 def _write(target, band):
     """Clips, and for uint8 rounds, ``band``, RGB, into rows of the output, whatever its layout."""
-    if target.ndim == 2 or target.shape[2] == 1:
-        band = band.mean(-1).reshape(target.shape)
-    band = np.clip(band, 0, 255)
-    target[..., :3] = np.rint(band) if target.dtype == np.uint8 else band
+    grey = target.ndim == 2 or target.shape[2] == 1
+    band = np.clip(band.mean(-1).reshape(target.shape) if grey else band, 0, 255)
+    colours = target if grey else target[..., :3]
+    colours[:] = np.rint(band) if target.dtype == np.uint8 else band
 
 
 def _bicubic(channel, scale):

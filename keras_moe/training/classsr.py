@@ -59,7 +59,7 @@ def train_branch(network, train, validation, folder, recipe, epochs):
     """
     if network.get_config()["backbone"] == "fsrcnn":
         start_as_interpolation(network.get_layer("branch"))
-    data = PatchBatches(*train, steps=recipe.steps, batch_size=recipe.batch_size, seed=recipe.seed)
+    data = PatchBatches(train[0], train[1], steps=recipe.steps, batch_size=recipe.batch_size, seed=recipe.seed)
     stage = Stage(
         name="branch",
         train=("branch",),
@@ -92,8 +92,8 @@ def train_classsr(model, train, validation, folder, recipe):
         UserWarning: a branch gets less than 1 % of the validation patches: collapse.
     """
     folder, history, config = pathlib.Path(folder), {}, model.get_config()
-    group = split_by_psnr(*train, len(model.bank.experts))
-    held = split_by_psnr(*validation, len(model.bank.experts))
+    group = split_by_psnr(train[0], train[1], len(model.bank.experts))
+    held = split_by_psnr(validation[0], validation[1], len(model.bank.experts))
     for k, expert in enumerate(model.bank.experts):
         network = SRNetwork(config["input_shape"], config["backbone"], config["filters"][k], config["scale"])
         mine, theirs = ([x[groups == k] for x in pair] for groups, pair in ((group, train), (held, validation)))
@@ -129,7 +129,7 @@ def _routed(name, parts, recipe, train, validation, epochs, batch_size):
         train=parts,
         epochs=epochs,
         optimizer=lambda: _adam(recipe.gate_rate, epochs * recipe.steps),
-        data=PatchBatches(*train, ("class", "gate"), recipe.steps, batch_size, recipe.seed),
+        data=PatchBatches(train[0], train[1], ("class", "gate"), recipe.steps, batch_size, recipe.seed),
         losses={"class": keras.losses.MeanAbsoluteError(), "gate": RoutingLoss(recipe.decided, recipe.balanced)},
         loss_weights={"class": recipe.image_weight / 255, "gate": 1.0},  # the model's output is in [0, 255]
         validation_data=(low, {"class": high, "gate": high}),

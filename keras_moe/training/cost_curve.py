@@ -52,18 +52,20 @@ def fit_cost_weight(model, low, high, budget):
     curve = cost_curve(model, low, high)
     fit = [point for point in curve if point.macs <= budget]
     if not fit:
-        raise ValueError(f"The least that the curve costs is {curve[-1].macs:,.0f} MACs. Received: budget={budget:,.0f}")
+        raise ValueError(
+            f"The least that the curve costs is {curve[-1].macs:,.0f} MACs. Received: budget={budget:,.0f}"
+        )
     model.cost_weight = fit[0].cost_weight
     return fit[0]
 
 
 def _see(model, low, high, batch_size):
     """The logits of every patch, ``(n, M)``, and the squared error of every branch on it, ``(n, M)``."""
-    logits, errors = [], []
+    logits, errors, network = [], [], model.at_size(*low.shape[1:3])
     for first in range(0, len(low), batch_size):
         patches = low[first : first + batch_size].astype("float32")
         target = high[first : first + batch_size].astype("float32")
-        logits.append(np.asarray(model.any_size.predict_on_batch(patches)["logits"]))
+        logits.append(np.asarray(network.predict_on_batch(patches)["logits"]))
         outputs = [np.clip(branch.predict_on_batch(patches / 255) * 255, 0, 255) for branch in model.bank.experts]
         errors.append(np.stack([np.mean((y - target) ** 2, axis=(1, 2, 3)) for y in outputs], axis=1))
     return np.concatenate(logits), np.concatenate(errors)

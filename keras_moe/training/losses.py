@@ -10,8 +10,8 @@ class RoutingLoss(keras.losses.Loss):
 
     With ``P`` the softmax of the logits, n rows and M experts:
 
-    - class loss ``(1/n) sum over rows of [(M - 1) - sum over i < j of |P_i - P_j|]``: M - 1 where undecided, 0 where one
-      expert has it all;
+    - class loss ``(1/n) sum over rows of [(M - 1) - sum over i < j of |P_i - P_j|]``: M - 1 where undecided, 0 where
+      one expert has it all;
     - average loss ``sum over i of |sum over rows of P_i - n/M| / (4n/M)``: 0 where each expert has its share, and
       ``(M - 1) / 2`` where one has everything. It counts soft shares, so that it has a gradient.
 

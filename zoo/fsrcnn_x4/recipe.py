@@ -1,6 +1,6 @@
 """fsrcnn_x4: the dense baseline of classsr_fsrcnn_x4, its hard branch trained on all patches by the branches' recipe.
 
-    KERAS_MOE_DATA=FOLDER python zoo/fsrcnn_x4/recipe.py [--publish]
+KERAS_MOE_DATA=FOLDER python zoo/fsrcnn_x4/recipe.py [--publish]
 """
 
 import pathlib

@@ -1,0 +1,95 @@
+"""From TensorFlow functions to LiteRT bytes. Runs on the TensorFlow backend only."""
+
+import contextlib
+import re
+import tempfile
+import warnings
+
+import keras
+
+from keras_moe.graph import open_graph
+
+QUANTIZATIONS = (None, "float16", "dynamic", "int8")
+
+
+def convert(function, shapes, track, quantize=None, samples=None, integer_io=False, keep_float=None):
+    """A LiteRT model, bytes, of one static graph with one signature, ``serving_default``.
+
+    Args:
+        function: takes tensors, returns a dict of tensors.
+        shapes: dict, name of each argument -> its shape; all are float32.
+        track: the Keras model whose variables the function reads.
+        quantize: one of ``QUANTIZATIONS``.
+        samples: ``() -> iterator`` of dicts of arrays, to calibrate int8.
+        integer_io: bool, int8: inputs and outputs are int8 too.
+        keep_float: None, or ``names -> names``: of the tensors of the main graph, those that stay float.
+
+    Raises:
+        ValueError: an operation that has no LiteRT builtin; it names the operation and its layer.
+    """
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the interpreter that calibrates, deprecated in favour of ours
+        specs = [tf.TensorSpec(shape, "float32", name=name) for name, shape in shapes.items()]
+        archive = keras.export.ExportArchive()
+        archive.track(track)
+        archive.add_endpoint("serving_default", function, input_signature=specs)
+        archive.write_out(folder, verbose=False)
+
+        def converter(quantize):
+            made = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+            _quantized(made, quantize, samples, integer_io)
+            return made
+
+        with _explained(track):
+            if keep_float is None:
+                return converter(quantize).convert()
+            names = keep_float(_main_tensors(converter(None).convert()))
+            options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=names)
+            made = tf.lite.experimental.QuantizationDebugger(
+                converter=converter(quantize), debug_dataset=samples, debug_options=options
+            )
+            return made.get_nondebug_quantized_model()
+
+
+def _quantized(converter, quantize, samples, integer_io):
+    import tensorflow as tf
+
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if quantize is None:
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if quantize == "int8":
+        converter.representative_dataset = samples
+        builtins = [] if integer_io else [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *builtins]
+        if integer_io:
+            converter.inference_input_type = converter.inference_output_type = tf.int8
+
+
+def _main_tensors(model):
+    """Names of the tensors of the main graph, which is all but the branches."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return [tensor["name"] for tensor in Interpreter(model_content=model).get_tensor_details()]
+
+
+@contextlib.contextmanager
+def _explained(model):
+    """Names the operation and the layer where the converter has no builtin for one."""
+    from tensorflow.lite.python.convert import ConverterError
+
+    try:
+        yield
+    except ConverterError as error:
+        text = str(error)
+        missing = sorted(set(re.findall(r"\btf\.(\w+)", text.partition("flex op")[2] or text)))
+        names = {call.name for call in open_graph(model).calls}
+        layers = sorted(name for name in names if f"/{name}" in text)
+        raise ValueError(
+            f"LiteRT has no builtin operation for {missing or 'a part'} of {model.name!r}, in layer(s) "
+            f"{layers or 'unknown'}. Use another operation there: only builtins run on phones without extra libraries."
+        ) from error

@@ -1,0 +1,127 @@
+"""Which LiteRT graphs a form is made of, and what calibrates each. Runs on the TensorFlow backend only."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_moe.export.convert import convert
+from keras_moe.export.pieces import Piece, Pieces, cut, whole
+
+IMAGES = 300  # calibrate; more changed nothing
+PER_EXPERT = 20  # images at least, where there are as many
+
+
+@dataclasses.dataclass(frozen=True)
+class Graphs:
+    """LiteRT models.
+
+    Args:
+        graphs: dict, name -> bytes; ``"model"`` alone where one graph is all.
+        calibration: images that calibrated each expert, list of int; None without int8 or without experts.
+    """
+
+    graphs: dict
+    calibration: list | None = None
+
+
+def build(model, form, quantize, representative, gate):
+    """The ``Graphs`` of ``model``; the arguments are ``litert``'s, checked."""
+    if model.bank is None:
+        piece, samples = whole(model), None
+        if quantize == "int8":
+            samples = [{"images": image[None]} for image in representative[:IMAGES]]
+        name = "whole" if form == "parts" else "model"
+        return Graphs({name: _convert(piece, piece, model, quantize, samples, form == "parts")})
+    pieces = cut(model)
+    samples, counts = (None, None) if quantize != "int8" else _samples(pieces, representative, form)
+    if form == "parts":
+        return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
+    run = _routed(pieces) if form == "routed" else _dense(pieces)
+    keep_float = (lambda names: _outside(pieces.head, names)) if gate == "float" else None
+    samples = samples and samples["trunk"]
+    return Graphs({"model": _convert(pieces.trunk, run, model, quantize, samples, False, keep_float)}, counts)
+
+
+def _part(piece, model, quantize, samples):
+    if piece.name == "router":  # comparisons of near-equal numbers: float, and nothing to be gained
+        return _convert(piece, piece, model, None)
+    return _convert(piece, piece, model, quantize, samples and samples[piece.name], True)
+
+
+def _convert(source, run, model, quantize, samples=None, integer_io=False, keep_float=None):
+    """LiteRT bytes of ``run``, which takes the inputs of the piece ``source``, by name."""
+    shapes = dict(zip(source.inputs, (tuple(t.shape) for t in source.model.inputs), strict=True))
+
+    def function(*tensors):
+        return run(dict(zip(shapes, tensors, strict=True)))
+
+    integer_io = integer_io and quantize == "int8"
+    return convert(function, shapes, model, quantize, samples and (lambda: iter(samples)), integer_io, keep_float)
+
+
+def _outside(head, names):
+    """Those of the main graph's tensors that do not belong to the head (the quantizer wants some left to quantize)."""
+    layers = [layer.name for layer in head.model.layers]
+    return [name for name in names if not any(f"/{layer}" in name for layer in layers)]
+
+
+def _routed(pieces: Pieces):
+    def run(tensors):
+        found = _route(pieces, tensors)
+        found["combined"] = pieces.bank(found["features"], found["route"])
+        return {**pieces.head(found), "route": found["route"]}
+
+    return run
+
+
+def _dense(pieces: Pieces):
+    def run(tensors):
+        found = _route(pieces, tensors)
+        outputs = [_weighed(expert, k, found) for k, expert in enumerate(pieces.experts)]
+        found["combined"] = sum(outputs[1:], outputs[0])
+        return {**pieces.head(found), "route": found["route"]}
+
+    return run
+
+
+def _route(pieces, tensors):
+    found = pieces.trunk(tensors)
+    return {**found, **pieces.router(found)}
+
+
+def _weighed(expert: Piece, k, found):
+    (output,) = expert(found).values()
+    return output * found["route"][0, k]
+
+
+def _samples(pieces, representative, form):
+    """``(samples, counts)``: dict, piece -> list of dicts of arrays; images that calibrate each expert, list of int.
+
+    The images are chosen so that each expert gets its share of those routed to it. In parts, an expert that too few
+    were routed to also gets those that its gate logit puts nearest to it.
+    """
+    import tensorflow as tf
+
+    run = tf.function(lambda images: _route(pieces, {"images": images}))
+    found = [{n: t.numpy() for n, t in run(tf.constant(image[None])).items()} for image in representative]
+    route = np.concatenate([f["route"] for f in found])
+    chosen = _balanced(route != 0)
+    served = [[i for i in chosen if route[i, k]] for k in range(route.shape[1])]
+    if form != "parts":
+        return {"trunk": [{"images": representative[i][None]} for i in chosen]}, [len(own) for own in served]
+    logits = np.concatenate([f["logits"] for f in found])
+    combine = tf.function(lambda features, route: pieces.bank(features, route))
+    samples = {"trunk": [{"images": representative[i][None]} for i in chosen]}
+    for f in (found[i] for i in chosen):
+        f["combined"] = combine(f["features"], f["route"]).numpy()
+    samples["head"] = [{name: found[i][name] for name in pieces.head.inputs} for i in chosen]
+    for k, own in enumerate(served):
+        nearest = [i for i in np.argsort(-logits[:, k]) if i not in own][: max(0, PER_EXPERT - len(own))]
+        samples[f"expert_{k}"] = [{"features": found[i]["features"]} for i in (*own, *nearest)]
+    return samples, [len(own) for own in served]
+
+
+def _balanced(ran):
+    """Indices of about ``IMAGES`` rows of ``ran``, bool ``(n, experts)``: of each expert's the first, then the rest."""
+    first = [i for k in range(ran.shape[1]) for i in np.flatnonzero(ran[:, k])[:PER_EXPERT]]
+    return list(dict.fromkeys([*first, *range(len(ran))]))[: max(IMAGES, len(set(first)))]

@@ -1,0 +1,73 @@
+"""Sealed files: a LiteRT file with its labels and description appended, and a checksum over all of it at its end.
+
+LiteRT keeps associated files (class labels, …) as a ZIP archive behind the model, which runtimes that do not know of it
+ignore. The archive's comment, the file's last bytes, holds the sha256 of everything before it, so that a truncated or
+altered file is refused before a runtime, which might crash on it, sees it.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+
+_PREFIX = b"sha256:"
+_LENGTH = len(_PREFIX) + 64
+_OLDEST = (1980, 1, 1, 0, 0, 0)  # ZIP's first day: equal content gives equal bytes
+
+
+class IntegrityError(ValueError):
+    """A file that is not what was exported: truncated, altered, or not one of this package's at all."""
+
+
+def seal(model, files):
+    """``model``, the bytes of a LiteRT model, with ``files`` (name -> bytes) and a checksum behind it."""
+    buffer = io.BytesIO(model)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        for name, data in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _OLDEST), data)
+        archive.comment = bytes(_LENGTH)
+    content = buffer.getvalue()[:-_LENGTH]
+    return content + _PREFIX + hashlib.sha256(content).hexdigest().encode()
+
+
+def unseal(data, label):
+    """The files (name -> bytes) behind a sealed model, once all of ``data`` is known to be as it was sealed.
+
+    Args:
+        data: bytes.
+        label: what errors call it.
+
+    Raises:
+        IntegrityError: it is not as it was sealed.
+    """
+    if data[4:8] != b"TFL3":
+        raise IntegrityError(f"{label} is not a LiteRT model: expected 'TFL3' at byte 4. Received: {data[4:8]!r}")
+    content, checksum = data[:-_LENGTH], data[-_LENGTH:]
+    if checksum != _PREFIX + hashlib.sha256(content).hexdigest().encode():
+        raise IntegrityError(
+            f"{label} is truncated, altered, or was not written by keras_moe.export: the checksum at its end is "
+            f"missing or does not match its {len(data)} bytes. Fetch or export it again."
+        )
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def manifest(values):
+    """JSON bytes of ``values``, dict, with their checksum."""
+    return (json.dumps({**values, "sha256": _digest(values)}, indent=1) + "\n").encode()
+
+
+def read_manifest(data, label):
+    """The dict that ``manifest`` wrote. Raises IntegrityError where it is not as it was written."""
+    try:
+        values = json.loads(data)
+        claimed = values.pop("sha256")
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise IntegrityError(f"{label} is not a manifest that keras_moe.export wrote.") from error
+    if claimed != _digest(values):
+        raise IntegrityError(f"{label} was altered: its checksum does not match. Export it again.")
+    return values
+
+
+def _digest(values):
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

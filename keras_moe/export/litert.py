@@ -1,0 +1,180 @@
+"""``litert``: a Keras model as LiteRT files, checked against it."""
+
+import collections
+import hashlib
+import json
+import pathlib
+import tempfile
+
+import keras
+import numpy as np
+
+from keras_moe.checks import check
+from keras_moe.export import elsewhere, graphs, integrity, metadata, parity
+from keras_moe.export.convert import QUANTIZATIONS
+from keras_moe.export.runtime import LiteRTModel
+from keras_moe.export.structure import operations, tensors
+from keras_moe.models import MoEModel
+from keras_moe.weights import write_bytes
+
+FORMS = ("routed", "parts", "dense")
+_CHECKED = 1000  # images are enough to see whether a file agrees with its model
+
+
+def litert(
+    model,
+    path,
+    form="routed",
+    quantize=None,
+    representative=None,
+    images=None,
+    gate=None,
+    labels=(),
+    card=None,
+    check_parity=True,
+):
+    """Writes ``model`` as LiteRT (TFLite) of builtin operations only, with a batch of one.
+
+    Args:
+        model: an ``MoEModel`` in float32, of any backend (TensorFlow must be installed).
+        path: a ``.tflite`` file; for ``form="parts"`` the ``.json`` manifest, with the parts beside it.
+        form: ``"routed"``: one file; each expert lies under an ``IF`` guarded by its own weight and runs only if
+            chosen, whatever k, dynamic k or early exit say. ``"parts"``: plain static graphs (trunk, router, each
+            expert, head) for accelerators without control flow. ``"dense"``: every expert runs, for comparison.
+        quantize: None, ``"float16"`` (weights), ``"dynamic"`` (int8 weights, float activations) or ``"int8"`` (both;
+            parts but the router have int8 inputs and outputs too).
+        representative: images ``(n, height, width, channels)`` in the model's range, at least one: calibrate int8. All
+            experts should be reached; the report says how many images each got.
+        images: images to compare file and model on; None: ``representative``, or else noise.
+        gate: ``"int8"`` or ``"float"``, with int8 and ``"routed"``: the precision of all that is outside the experts;
+            None: int8, unless that routes more than 2 % of the images differently.
+        labels: names of the classes, in order.
+        card: the zoo's ``Card``: labels and licence are taken from it.
+        check_parity: bool, refuse a file that agrees too little with the model (``parity.BOUNDS``).
+
+    Returns:
+        dict, also written beside the file as ``<name>.report.json``: the files with sizes and sha256, their operations,
+        how many ``IF``, parity with Keras, images that calibrated each expert.
+
+    Raises:
+        ValueError: an argument out of range, or an operation without a LiteRT builtin.
+        ParityError: see ``check_parity``.
+        ImportError: no TensorFlow, or no ``ai_edge_litert``.
+    """
+    path = pathlib.Path(path)
+    _check_arguments(model, path, form, quantize, representative, gate)
+    shape = model.input_shape[1:]
+    seen = representative if images is None else images
+    seen = _noise(shape) if seen is None else _images("images", seen, shape)[:_CHECKED]
+    expected, route = model.predict_routed(seen)
+    arrays = {"images": seen, "expected": np.asarray(expected, "float32"), "route": route, "representative": None}
+    if representative is not None:
+        arrays["representative"] = _images("representative", representative, shape)
+    described = {
+        "name": card.name if card else model.name,
+        "summary": card.summary if card else "",
+        "licence": card.licence if card else "",
+        "paper": card.paper_url if card else "",
+        "input_shape": list(shape),
+        "form": form,
+        "quantize": quantize,
+        "experts": 0 if model.bank is None else len(model.bank.experts),
+        "thresholds": {n: float(getattr(model, n)) for n in ("threshold", "drop_below") if hasattr(model, n)},
+    }
+    labels = list(card.classes if card else labels)
+    options = {"path": str(path.absolute()), "described": described, "labels": labels, "gate": gate}
+    options["check_parity"] = check_parity
+    if keras.backend.backend() == "tensorflow":
+        return export(model, arrays, **options)
+    return elsewhere.run(model, arrays, options)
+
+
+def export(model, arrays, path, described, labels, gate, check_parity):
+    """``litert`` on the TensorFlow backend, with checked arguments."""
+    quantize, form = described["quantize"], described["form"]
+    gates = (gate,) if gate or quantize != "int8" or form != "routed" else ("int8", "float")
+    scores = getattr(model, "answers", "classes") == "classes"
+    target = pathlib.Path(path)
+    for tried in gates:
+        made = graphs.build(model, form, quantize, arrays.get("representative"), tried)
+        files = _files(target, made, {**described, "gate": tried}, labels)
+        found = _parity(files, target.name, arrays, scores)
+        if found.get("routing_agreement", 1.0) >= 0.98:
+            break
+    if check_parity:
+        parity.check(found, quantize, scores)
+    counts = sum((collections.Counter(operations(data)) for data in made.graphs.values()), collections.Counter())
+    report = {
+        **described,
+        "gate": tried,
+        "files": {n: {"bytes": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in files.items()},
+        "bytes": sum(len(data) for data in files.values()),
+        "operations": dict(sorted(counts.items())),
+        "conditions": counts["IF"],
+        "calibration": made.calibration,
+        "parity": found,
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for name, data in sorted(files.items(), key=lambda item: item[0] == target.name):  # the manifest last
+        write_bytes(target.parent / name, data)
+    text = json.dumps(report, indent=1) + "\n"
+    write_bytes(target.with_suffix(".report.json"), text.encode())
+    return report
+
+
+def _files(path, made, described, labels):
+    """File name -> bytes, sealed, of the graphs that were made, and their manifest where there are several."""
+    attached = {metadata.DESCRIPTION: json.dumps(described, indent=1).encode()}
+    if labels:
+        attached[metadata.LABELS] = "\n".join(labels).encode()
+    if list(made.graphs) == ["model"]:
+        data = made.graphs["model"]
+        if described["experts"]:
+            attached[metadata.EXPERTS] = "\n".join(f"expert {k}" for k in range(described["experts"])).encode()
+        return {path.name: integrity.seal(metadata.describe(data, described, attached), attached)}
+    names = {name: f"{path.stem}.{name}.tflite" for name in made.graphs}
+    files = {names[n]: integrity.seal(d, attached if n == "head" else {}) for n, d in made.graphs.items()}
+    parts = [
+        {"name": name, "file": file, "sha256": hashlib.sha256(files[file]).hexdigest(), **tensors(made.graphs[name])}
+        for name, file in names.items()
+    ]
+    return {**files, path.name: integrity.manifest({**described, "parts": parts})}
+
+
+def _parity(files, name, arrays, scores):
+    with tempfile.TemporaryDirectory() as folder:
+        for file, data in files.items():
+            pathlib.Path(folder, file).write_bytes(data)
+        predictions, route = LiteRTModel(pathlib.Path(folder, name)).predict_routed(arrays["images"])
+    return parity.compare(predictions, route, arrays["expected"], arrays.get("route"), scores)
+
+
+def _check_arguments(model, path, form, quantize, representative, gate):
+    if not isinstance(model, MoEModel):
+        raise ValueError(f"litert: `model` must be a model of keras_moe.models. Received: {type(model).__name__}")
+    check("litert", "form", form, form in FORMS, f"one of {FORMS}")
+    check("litert", "quantize", quantize, quantize in QUANTIZATIONS, f"one of {QUANTIZATIONS}")
+    check("litert", "gate", gate, gate in (None, "int8", "float"), "None, 'int8' or 'float'")
+    suffix = ".json" if form == "parts" else ".tflite"
+    check("litert", "path", str(path), path.suffix == suffix, f"a {suffix} file for form={form!r}")
+    enough = quantize != "int8" or representative is not None
+    check("litert", "representative", None, enough, "images, to calibrate int8")
+    if model.compute_dtype != "float32":
+        raise ValueError(f"litert: the model must compute in float32; load it so. Received: {model.compute_dtype}")
+    if None in model.input_shape[1:]:
+        raise ValueError(f"litert: the input size must be known. Received: input shape {model.input_shape}")
+
+
+def _images(name, images, shape):
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[1:] != tuple(shape) or not len(images):
+        expected = f"images (n >= 1, {', '.join(map(str, shape))})"
+        raise ValueError(f"litert: `{name}` must be {expected}. Received: shape {images.shape}")
+    images = images.astype("float32")
+    if not np.all(np.isfinite(images)):
+        raise ValueError(f"litert: `{name}` must be finite. Received: NaN or infinity")
+    return images
+
+
+def _noise(shape):
+    return np.random.default_rng(0).uniform(0, 255, (16, *shape)).astype("float32")

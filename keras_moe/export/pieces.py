@@ -1,0 +1,118 @@
+"""A model cut around its expert bank, with a batch of one: what runs always, what runs if chosen, what concludes."""
+
+import dataclasses
+
+import keras
+from keras import tree
+
+from keras_moe.graph import open_graph, replay
+from keras_moe.layers import EarlyExit, ExpertBank, TopKGate
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """A functional model of one static graph.
+
+    Args:
+        name: ``"trunk"``, ``"router"``, ``"expert_0"``, …, ``"head"``, or ``"whole"``.
+        inputs, outputs: names of its tensors, in the model's order.
+        model: takes a list of tensors of batch 1, returns a list.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    model: keras.Model
+
+    def __call__(self, tensors):
+        """Runs it on a dict of tensors, of which it takes its own; returns a dict."""
+        found = self.model([tensors[name] for name in self.inputs], training=False)
+        return dict(zip(self.outputs, tree.flatten(found), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Pieces:
+    """A routed model: ``trunk``, ``router``, then the ``bank`` or each of ``experts``, then ``head``.
+
+    The trunk's outputs are ``"features"``, the gate's ``"logits"``, and whatever else router and head need of it. The
+    router turns logits into the ``"route"``; it is tiny, full of comparisons and a matter of exactness, so it stays
+    apart from what an accelerator computes. The head's first input is ``"combined"``, what the bank returned.
+    """
+
+    trunk: Piece
+    router: Piece
+    experts: tuple[Piece, ...]
+    head: Piece
+    bank: ExpertBank
+
+    def __iter__(self):
+        return iter((self.trunk, self.router, *self.experts, self.head))
+
+
+def whole(model):
+    """The ``Piece`` that is all of ``model``: ``images`` in, ``predictions`` out."""
+    graph = open_graph(model, [(1, *model.input_shape[1:])])
+    return Piece("whole", ("images",), ("predictions",), keras.Model(list(graph.inputs), [graph.output]))
+
+
+def cut(model):
+    """The ``Pieces`` of a model with one expert bank.
+
+    Args:
+        model: a functional model of one image input and one output, with an ``ExpertBank`` that a ``TopKGate`` routes.
+
+    Raises:
+        ValueError: no bank, several, or no gate.
+    """
+    graph = open_graph(model, [(1, *model.input_shape[1:])])
+    banks = [i for i, call in enumerate(graph.calls) if isinstance(call.layer, ExpertBank)]
+    routing = [call for call in graph.calls if isinstance(call.layer, (TopKGate, EarlyExit))]
+    if len(banks) != 1 or not routing:
+        raise ValueError(
+            f"Expected a model with one ExpertBank, routed by a TopKGate. Received: {model.name!r}, which has "
+            f"{len(banks)} banks and {len(routing)} routing layers."
+        )
+    bank = graph.calls[banks[0]]
+    concluding = _downstream(graph.calls[banks[0] + 1 :], bank.outputs)
+    features, route = bank.inputs
+    known = {"features": features, "logits": routing[0].inputs[0]}
+    inside = {"route": route, "combined": bank.outputs}
+    for_router, for_head = _taken(routing), _taken(concluding)
+    for tensor in (*for_router, *for_head):
+        if not any(tensor is t for t in (*known.values(), *inside.values())):
+            known[f"side_{len(known) - 2}"] = tensor
+
+    names = {id(t): name for name, t in (known | inside).items()}
+    trunk = Piece("trunk", ("images",), tuple(known), keras.Model(list(graph.inputs), list(known.values())))
+    router = _piece("router", routing, for_router, {"route": route}, names)
+    head = _piece("head", concluding, for_head, {"predictions": graph.output}, names)
+    experts = tuple(_expert(k, expert, features.shape) for k, expert in enumerate(bank.layer.experts))
+    return Pieces(trunk, router, experts, head, bank.layer)
+
+
+def _piece(name, calls, sources, outputs, names):
+    inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in sources]
+    known = {id(t): new for t, new in zip(sources, inputs, strict=True)}
+    replay(calls, known)
+    model = keras.Model(inputs, [known[id(t)] for t in outputs.values()])
+    return Piece(name, tuple(names[id(t)] for t in sources), tuple(outputs), model)
+
+
+def _expert(k, expert, shape):
+    features = keras.Input(batch_shape=shape)
+    return Piece(f"expert_{k}", ("features",), ("output",), keras.Model([features], [expert(features)]))
+
+
+def _downstream(calls, start):
+    reached, found = {id(start)}, []
+    for call in calls:
+        if any(id(t) in reached for t in call.inputs):
+            found.append(call)
+            reached |= {id(t) for t in tree.flatten(call.outputs)}
+    return found
+
+
+def _taken(calls):
+    """The tensors that ``calls`` take from elsewhere, in order."""
+    own = {id(t) for call in calls for t in tree.flatten(call.outputs)}
+    return list({id(t): t for call in calls for t in call.inputs if id(t) not in own}.values())

@@ -1,0 +1,57 @@
+"""The weighted sum of what every expert said, per image, per class or per pixel."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class WeightedSum(keras.layers.Layer):
+    """``sum over k of weights_k * logits_k`` on maps of logits, before any softmax (SAIAD 2020, section 3).
+
+    Args:
+        experts: int, K.
+
+    Call arguments:
+        logits: float tensor ``(n, h, w, K * c)``: the experts' maps one after another along the channels.
+        weights: float tensor, one weight per expert for each image ``(n, K)``, for each class ``(n, c, K)``, or for
+            each pixel ``(n, h, w, K)``.
+
+    Returns:
+        A float tensor ``(n, h, w, c)``.
+
+    Raises:
+        ValueError: weights or logits of another shape.
+    """
+
+    def __init__(self, experts, **kwargs):
+        super().__init__(**kwargs)
+        self.experts = experts
+
+    def build(self, logits_shape, weights_shape):
+        _, *size, channels = logits_shape
+        classes = channels // self.experts
+        fits = [(), (classes,), tuple(size)]
+        if channels % self.experts or weights_shape[-1] != self.experts or tuple(weights_shape[1:-1]) not in fits:
+            raise ValueError(
+                f"WeightedSum: expected weights (n, {self.experts}), (n, {classes}, {self.experts}) or "
+                f"(n, {', '.join(map(str, size))}, {self.experts}) for logits {tuple(logits_shape)}. "
+                f"Received: {tuple(weights_shape)}"
+            )
+
+    def call(self, logits, weights):
+        classes = logits.shape[-1] // self.experts
+        maps = [logits[..., k * classes : (k + 1) * classes] for k in range(self.experts)]
+        return sum(y * self._of_expert(weights, k) for k, y in enumerate(maps))
+
+    def _of_expert(self, weights, k):
+        """The weight of expert k, shaped to multiply a map ``(n, h, w, c)``."""
+        weight = weights[..., k : k + 1]
+        if len(weights.shape) == 4:
+            return weight
+        return ops.reshape(weight, (-1, 1, 1, 1 if len(weights.shape) == 2 else weights.shape[1]))
+
+    def compute_output_shape(self, logits_shape, weights_shape):
+        return (*logits_shape[:-1], logits_shape[-1] // self.experts)
+
+    def get_config(self):
+        return {**super().get_config(), "experts": self.experts}

@@ -1,0 +1,279 @@
+"""Mixture of domain experts for segmentation (Pavlitskaya et al., SAIAD at CVPR 2020, pp. 342-343)."""
+
+import functools
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_moe.checks import check
+from keras_moe.graph import open_graph, rebuild
+from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
+from keras_moe.models import backbones, segmenters
+from keras_moe.models.anatomy import without_softmax
+from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.segmenter import Segmenter
+from keras_moe.weights import load_weights
+
+GATES = ("image", "class", "pixel")
+ENSEMBLES = {"mean": layers.Average, "max": layers.Maximum}
+_check = functools.partial(check, "SegmentationMoE")
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class SegmentationMoE(MoEModel):
+    """Segmentation networks of one architecture, each trained on a domain of its own, and a gate that weighs them.
+
+    ``logits = sum over k of weight_k * logits_k``, before the softmax. As in the paper the gate reads the encoder
+    features of all experts, so that every expert runs for every image: this form gives insight (who knew this pixel?)
+    and accuracy, and saves no compute. The paper's gates flatten their map, which ties them to one image size; here
+    it is pooled, so that weights fit any size, and the gate per class shares its convolution among the classes. The
+    gate per pixel is not in the paper.
+
+    ``sparse=True`` is the form that saves compute: the gate reads the image itself, shrunk to a quarter, before any
+    expert has run. The best expert runs, and any other only where its weight is at least ``drop_below``: an image that
+    the gate is unsure about escalates to both.
+
+    Args:
+        input_shape: ``(height, width, channels)``, see ``Segmenter``.
+        alpha: float, width multiplier.
+        backbone: as for ``Segmenter``; or a functional segmentation network of your own, ``(n, h, w, c)`` to logits
+            ``(n, h, w, classes)`` (a softmax at its end is left off). It is copied for every expert, weights included;
+            then ``input_shape``, ``alpha`` and ``classes`` are the network's and what is given for them is not used.
+        experts: int >= 2.
+        gate: ``"image"`` (the paper's simple gate), ``"class"`` or ``"pixel"``: what a row of weights is for.
+        conv: bool: a 3x3 convolution, classes to classes without bias, on the weighted logits. It starts as identity.
+        sparse: bool, see above; with ``gate="image"`` only.
+        drop_below: float in [0, 1], used with ``sparse``; it may be set after training. 1: one expert for every image.
+        features: name of the layer of your own ``backbone`` that the gate reads; None: the last of those with the
+            smallest map.
+        include_top: True. There is no form without the head: experts meet in their logits.
+        weights: None or a path.
+        classes: int.
+        classifier_activation: ``"softmax"``, or None for logits, which is what to train with.
+        include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
+        name: str.
+        dtype: dtype policy of the layers, or None.
+
+    Call arguments:
+        images: float tensor ``(n, height, width, channels)``.
+
+    Returns:
+        float32 ``(n, height, width, classes)``. The route is ``(n, experts)``, ``(n, classes, experts)`` or, per pixel
+        of the gate's map, ``(n, h, w, experts)``.
+
+    Raises:
+        ValueError: an argument out of range, sizes that do not divide, or a network of your own that is none for
+            segmentation.
+    """
+
+    def __init__(
+        self,
+        input_shape=(120, 160, 3),
+        alpha=1.0,
+        backbone="resnet14",
+        experts=2,
+        gate="image",
+        conv=False,
+        sparse=False,
+        drop_below=0.2,
+        features=None,
+        include_top=True,
+        weights=None,
+        classes=11,
+        classifier_activation="softmax",
+        include_preprocessing=True,
+        name="segmentation_moe",
+        dtype=None,
+    ):
+        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        _check("experts", experts, isinstance(experts, int) and experts >= 2, "an int >= 2: one needs no gate")
+        _check("gate", gate, gate in GATES, f"one of {GATES}")
+        _check("sparse", sparse, not sparse or gate == "image", "False unless gate='image': an expert runs, or not")
+        _check("include_top", include_top, include_top, "True: experts meet in their logits")
+
+        with dtype_scope(dtype):
+            # === Layers ===
+            if isinstance(backbone, str):
+                build = functools.partial(
+                    segmenters.build, backbone, input_shape, alpha, classes, include_preprocessing
+                )
+                networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(experts)]
+            else:
+                networks = [cut_segmenter(backbone, features, f"expert_{k}", f"expert_{k}_") for k in range(experts)]
+                config |= {"backbone": keras.saving.serialize_keras_object(backbone)}
+            input_shape, classes = networks[0].input_shape[1:], networks[0].output_shape[1][-1]
+            config |= {"input_shape": input_shape, "classes": classes}
+            top = TopKGate(experts, drop_below=drop_below if sparse else 0.0, name="top_k")
+            activation = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
+
+            # === Functional model ===
+            images = keras.Input(input_shape, name="images")
+            if sparse:
+                gate_logits = _early_gate(input_shape, experts, include_preprocessing)(images)
+                route = top(gate_logits)
+                mixed = ExpertBank([_only_logits(n) for n in networks], name="experts")(images, route)
+            else:
+                said = [network(images) for network in networks]
+                joined = layers.Concatenate(name="features")([features for features, _ in said])
+                gate_logits = _gate(joined.shape[1:], gate, experts, classes)(joined)
+                route = weights_at = top(gate_logits)
+                if gate == "pixel":
+                    factor = tuple(a // b for a, b in zip(input_shape[:2], joined.shape[1:3], strict=True))
+                    weights_at = layers.UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
+                logits = layers.Concatenate(name="logits")([logits for _, logits in said])
+                mixed = WeightedSum(experts, name="weighted_sum")(logits, weights_at)
+            if conv:
+                mixed = _identity_conv(classes)(mixed)
+            outputs = activation(mixed)
+
+        super().__init__(
+            images,
+            outputs,
+            parts={
+                "experts": ["experts"] if sparse else [network.name for network in networks],
+                "gate": ["gate", "top_k"],
+                "ensembler": ["conv_predictions", "probabilities"] if conv else ["probabilities"],
+            },
+            gate={"logits": gate_logits, "weights": route},
+            name=name,
+        )
+
+        # === Config ===
+        self._config = config
+        if weights is not None:
+            load_weights(self, weights)
+
+    @property
+    def drop_below(self):
+        """The weight from which a further expert runs, a float in [0, 1]; it may be set after training."""
+        return self.get_layer("top_k").drop_below
+
+    @drop_below.setter
+    def drop_below(self, value):
+        _check("drop_below", value, self._config["sparse"], "left alone: without `sparse` every expert runs")
+        self.get_layer("top_k").drop_below = value
+
+    @property
+    def experts(self):
+        """The experts, models from images to ``[features, logits]``, or to logits if the model is sparse."""
+        return self.bank.experts if self.bank else self.parts["experts"]
+
+    def grow_from(self, segmenters):
+        """Copies trained networks into the experts, in order; the gate stays.
+
+        Args:
+            segmenters: list of ``Segmenter``, or of functional networks like the own ``backbone``, one per expert.
+
+        Raises:
+            ValueError: another number of them, other classes, or other layers; the model is unchanged.
+        """
+        if len(segmenters) != len(self.experts):
+            raise ValueError(f"Expected {len(self.experts)} networks, one per expert. Received: {len(segmenters)}")
+        networks = [self._as_network(segmenter) for segmenter in segmenters]
+        for k, (network, expert) in enumerate(zip(networks, self.experts, strict=True)):
+            _check_alike(network, expert, k, self.output_shape[-1])
+        for network, expert in zip(networks, self.experts, strict=True):
+            expert.set_weights(network.get_weights())
+
+    def ensemble(self, how="mean"):
+        """The experts' mean or largest logits without any gate, as a model from images to logits; it shares layers."""
+        _check("how", how, how in ENSEMBLES, f"one of {tuple(ENSEMBLES)}")
+        logits = ENSEMBLES[how](dtype="float32", name="ensemble")(self._logits())
+        return keras.Model(self.input, logits, name=f"{self.name}_{how}")
+
+    def every_opinion(self):
+        """A model from images to what gate and every expert say.
+
+        Returns:
+            A ``keras.Model`` with outputs ``"experts"`` ``(n, experts, h, w, classes)``, logits of each expert alone,
+            ``"gate"``, the gate's logits, and ``"class"``, this model's output. It shares its layers with this one.
+        """
+        stacked = layers.Concatenate(axis=1)([layers.Reshape((1, *y.shape[1:]))(y) for y in self._logits()])
+        outputs = {"experts": stacked, "gate": self.gate["logits"], "class": self.output}
+        return keras.Model(self.input, outputs, name=f"{self.name}_opinions")
+
+    def _logits(self):
+        said = [expert(self.input) for expert in self.experts]
+        return said if self.bank else [logits for _, logits in said]
+
+    def _as_network(self, segmenter):
+        if isinstance(segmenter, Segmenter):
+            return segmenter.get_layer("network")
+        return cut_segmenter(segmenter, self._config["features"], "grown", "grown_")
+
+    def get_config(self):
+        now = {"drop_below": self.drop_below} if self._config["sparse"] else {}
+        return {**super().get_config(), **now}
+
+
+def cut_segmenter(network, features, name, prefix):
+    """Copy of a functional segmentation network, from images to ``[features, logits]``.
+
+    Raises:
+        ValueError: several inputs or outputs, no map of classes at its end, unknown sizes, or an unknown layer.
+    """
+    graph = open_graph(network)
+    calls, _ = without_softmax(graph.calls, network)
+    logits = calls[-1].outputs
+    if len(graph.inputs) != 1 or len(getattr(logits, "shape", ())) != 4:
+        raise ValueError(
+            f"Expected a network from one input to logits (n, h, w, classes). Received: {len(graph.inputs)} inputs and "
+            f"output {getattr(logits, 'shape', logits)} of {network.name!r}"
+        )
+    if None in graph.inputs[0].shape[1:]:
+        raise ValueError(f"Expected a network of known input sizes. Received: {graph.inputs[0].shape}")
+    if features is None:
+        maps = [call.outputs for call in calls if len(getattr(call.outputs, "shape", ())) == 4]
+        maps = [y for y in maps if y.shape[1] > 1]  # not the image as a whole, which some networks pool
+        read = min(reversed(maps), key=lambda y: y.shape[1] * y.shape[2])
+    else:
+        read = calls[graph.index(features)].outputs
+    return rebuild(calls, graph.inputs[0], [read, logits], name, prefix)
+
+
+def _only_logits(network):
+    return keras.Model(network.input, network.outputs[1], name=network.name)
+
+
+def _gate(shape, kind, experts, classes):
+    x = inputs = keras.Input(shape)
+    x = layers.Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
+    if kind == "pixel":
+        return keras.Model(inputs, layers.Conv2D(experts, 1, name="gate_logits")(x), name="gate")
+    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+    if kind == "image":
+        return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
+    x = layers.Dense(classes * experts, name="gate_predictions")(x)
+    return keras.Model(inputs, layers.Reshape((classes, experts), name="gate_logits")(x), name="gate")
+
+
+def _early_gate(shape, experts, include_preprocessing):
+    x = inputs = keras.Input(shape)
+    x = backbones.scaling(include_preprocessing)(x)
+    x = layers.AveragePooling2D(4, padding="same", name="gate_shrink")(x)
+    x = layers.Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
+    x = layers.Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
+    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+    return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
+
+
+def _identity_conv(classes):
+    conv = layers.Conv2D(classes, 3, padding="same", use_bias=False, name="conv_predictions")
+    conv.build((None, None, None, classes))
+    kernel = np.zeros((3, 3, classes, classes), "float32")
+    kernel[1, 1] = np.eye(classes)
+    conv.set_weights([kernel])
+    return conv
+
+
+def _check_alike(network, expert, k, classes):
+    logits = network.outputs[-1]
+    if logits.shape[-1] != classes:
+        raise ValueError(f"Expected networks of {classes} classes. Received: {logits.shape[-1]} of network {k}")
+    shapes = [[tuple(w.shape) for w in model.weights] for model in (network, expert)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"Network {k} has other layers than expert {k}: {len(shapes[0])} weights against {len(shapes[1])}, or of "
+            "other shapes. Experts have one architecture: give all of them one `backbone` and `alpha`."
+        )

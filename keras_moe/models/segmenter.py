@@ -1,0 +1,71 @@
+"""The dense segmentation network: baseline on all domains, and expert of one."""
+
+import keras
+from keras import layers
+
+from keras_moe.checks import check
+from keras_moe.models import segmenters
+from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.weights import load_weights
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class Segmenter(MoEModel):
+    """A whole segmentation network: every image runs all of it.
+
+    Args:
+        input_shape: ``(height, width, channels)``, sizes that are multiples of 8 (``"resnet…"``) or 16
+            (``"litenet"``, ``"frrn_a"``). All layers are convolutional: weights fit any size.
+        alpha: float, width multiplier.
+        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, the encoder of a light DeepLabv3+; or ``"frrn_a"``. See
+            ``keras_moe.models.segmenters``.
+        include_top: True. There is no form without the head.
+        weights: None or a path.
+        classes: int.
+        classifier_activation: ``"softmax"``, or None for logits, which is what to train with.
+        include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
+        name: str.
+        dtype: dtype policy of the layers, or None.
+
+    Call arguments:
+        images: float tensor ``(n, height, width, channels)``.
+
+    Returns:
+        float32 ``(n, height, width, classes)``.
+
+    Raises:
+        ValueError: an argument out of range, or sizes that do not divide.
+    """
+
+    def __init__(
+        self,
+        input_shape=(120, 160, 3),
+        alpha=1.0,
+        backbone="resnet14",
+        include_top=True,
+        weights=None,
+        classes=11,
+        classifier_activation="softmax",
+        include_preprocessing=True,
+        name="segmenter",
+        dtype=None,
+    ):
+        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        check("Segmenter", "include_top", include_top, include_top, "True: a segmenter has no form without its head")
+
+        with dtype_scope(dtype):
+            # === Layers ===
+            network = segmenters.build(backbone, input_shape, alpha, classes, include_preprocessing, "network")
+            activation = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
+
+            # === Functional model ===
+            images = keras.Input(input_shape, name="images")
+            _, logits = network(images)
+            outputs = activation(logits)
+
+        super().__init__(images, outputs, parts={"network": ["network"], "head": ["probabilities"]}, name=name)
+
+        # === Config ===
+        self._config = config
+        if weights is not None:
+            load_weights(self, weights)

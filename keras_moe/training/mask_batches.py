@@ -1,0 +1,97 @@
+"""Batches of images with masks, flipped and zoomed together."""
+
+import numpy as np
+
+from keras_moe.metrics import IGNORE
+from keras_moe.training.batches import ImageBatches
+
+
+class MaskBatches(ImageBatches):
+    """Shuffled, augmented batches of images and their masks, by seed and epoch alone, as ``ImageBatches``.
+
+    Args:
+        images: uint8 array ``(n, h, w, c)``, c 1 or 3.
+        targets: integer or bool masks ``(n, h, w)``, or a dict of them. In a dict, arrays ``(n,)``, such as an image's
+            domain, are passed on as they are.
+        batch_size: int. The last, smaller batch is left out.
+        augment: bool: random horizontal flip, and a random window of the image resized to the whole, bilinear; masks
+            take the nearest label, so that no label is invented and the ignore label stays.
+        zoom: float >= 1: the window is 1/zoom to 1 of either side.
+        seed: int.
+
+    Yields:
+        ``(images, targets)``: float32 ``(batch_size, h, w, c)``, masks int32 ``(batch_size, h, w)``.
+
+    Raises:
+        ValueError: fewer images than a batch, or masks of another size than the images.
+    """
+
+    def __init__(self, images, targets, batch_size=8, augment=True, zoom=1.5, seed=0):
+        super().__init__(images, targets, batch_size, augment, seed=seed)
+        if zoom < 1:
+            raise ValueError(f"`zoom` must be a float >= 1. Received: zoom={zoom!r}")
+        for target in targets.values() if isinstance(targets, dict) else [targets]:
+            if target.shape not in (images.shape[:3], images.shape[:1]):
+                raise ValueError(f"Expected masks {images.shape[:3]}, as the images. Received: {target.shape}")
+        self.zoom = zoom
+
+    def __getitem__(self, i):
+        rows = self._permutation()[i * self.batch_size : (i + 1) * self.batch_size]
+        rng = np.random.default_rng((self.seed, self.epoch, i))
+        windows = [_window(self.images.shape[1:3], self.zoom, rng) for _ in rows] if self.augment else None
+        images = _cut(self.images[rows], windows, smooth=True).astype("float32")
+        if isinstance(self.targets, dict):
+            return images, {k: _cut(t[rows], windows).astype("int32") for k, t in self.targets.items()}
+        return images, _cut(self.targets[rows], windows).astype("int32")
+
+
+def check_masks(images, masks, classes, ignore=IGNORE):
+    """Raises ValueError unless ``masks`` can teach a segmenter of ``classes`` classes; says what is wrong and where.
+
+    Args:
+        images: ``(n, h, w, c)``.
+        masks: integer or bool ``(n, h, w)``, labels in 0…classes-1 or ``ignore``.
+        classes: int.
+        ignore: int, the label that no loss and no metric counts; None: there is none.
+    """
+    images, masks = np.asarray(images), np.asarray(masks)
+    if len(images) == 0 or masks.shape != images.shape[:3]:
+        raise ValueError(f"Expected one mask {images.shape[1:3]} per image. Received: {images.shape}, {masks.shape}")
+    if masks.dtype.kind not in "biu":
+        raise ValueError(f"Expected masks of integers or bool. Received: dtype {masks.dtype}")
+    labels = np.unique(masks)
+    known = labels[labels != ignore]
+    if len(known) == 0:
+        raise ValueError(f"Every pixel has the ignore label {ignore}: there is nothing to learn from.")
+    wrong = known[(known < 0) | (known >= classes)]
+    if len(wrong):
+        first = int(np.argmax(np.isin(masks, wrong).any((1, 2))))
+        raise ValueError(
+            f"Expected labels in 0…{classes - 1}, or {ignore} to ignore. Received: {wrong.tolist()}, the first in mask "
+            f"{first}"
+        )
+
+
+def _window(size, zoom, rng):
+    """``(left, top, right, bottom, flip)`` of a random part of an image of ``size`` (height, width)."""
+    height, width = (side * rng.uniform(1 / zoom, 1) for side in size)
+    top, left = rng.uniform(0, size[0] - height), rng.uniform(0, size[1] - width)
+    return left, top, left + width, top + height, rng.random() < 0.5
+
+
+def _cut(arrays, windows, smooth=False):
+    from PIL import Image
+
+    if windows is None or arrays.ndim == 1:
+        return arrays
+    method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
+    height, width = arrays.shape[1:3]
+
+    def cut(array, window):
+        image = Image.fromarray(array if smooth else array.astype("int32"))
+        new = np.asarray(image.resize((width, height), method, window[:4]))
+        return new[:, ::-1] if window[4] else new
+
+    shape = arrays.shape
+    arrays = arrays[..., 0] if smooth and shape[-1] == 1 else arrays
+    return np.stack([cut(a, w) for a, w in zip(arrays, windows, strict=True)]).reshape(shape)

@@ -1,0 +1,121 @@
+"""Training of domain experts and of the gate between them (SAIAD at CVPR 2020, pp. 342-343), in frozen stages."""
+
+import dataclasses
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_moe.metrics import IGNORE
+from keras_moe.training.mask_batches import MaskBatches, check_masks
+from keras_moe.training.stages import Stage, run_stages
+from keras_moe.training.supervised import adamw
+
+
+def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", parts=None):
+    """The ``Stage`` that trains ``parts`` of ``model`` on images with masks, by cross-entropy per pixel.
+
+    Args:
+        model: an ``MoEModel`` from images to logits ``(n, h, w, classes)`` (``classifier_activation=None``).
+        recipe: a ``Recipe``.
+        train: ``(images, masks)``: uint8 ``(n, h, w, c)`` and integers ``(n, h, w)``.
+        domains: int array ``(n,)``, the expert meant for each image, for a gate per image: it is then supervised,
+            weighted by ``recipe.gate_weight``. None: the gate learns from the masks alone, as in the paper.
+        ignore: int, the label that the loss does not count.
+        name: of the stage.
+        parts: names of the parts to train; None: all.
+
+    Raises:
+        ValueError: masks that do not fit images or classes, or domains where the gate is not one per image.
+    """
+    check_masks(train[0], train[1], model.output_shape[-1], ignore)
+    losses = {"class": keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)}
+    targets = {"class": train[1]}
+    if domains is not None:
+        if len(model.gate["logits"].shape) != 2:
+            raise ValueError("`domains` supervise a gate per image. This model's gate is per class or per pixel.")
+        losses["gate"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        targets["gate"] = _check_domains(train[0], domains, model.gate["logits"].shape[-1])
+    data = MaskBatches(train[0], targets, recipe.batch_size, recipe.augment, seed=recipe.seed)
+    return Stage(
+        name=name,
+        train=tuple(parts or model.parts),
+        epochs=recipe.epochs,
+        optimizer=lambda: adamw(recipe, len(data)),
+        data=data,
+        losses=losses,
+        loss_weights={"class": 1.0, "gate": recipe.gate_weight} if domains is not None else None,
+    )
+
+
+def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignore=IGNORE):
+    """One network per domain, each trained on its domain alone, and resumed where it was cut off.
+
+    Each takes as many steps as one network would for ``recipe.epochs`` passes over all images: a small domain is seen
+    more often.
+
+    Args:
+        build: ``() -> model``, fresh, that ends in logits: a ``Segmenter``.
+        train: ``(images, masks)`` of all domains.
+        domains: int array ``(n,)`` in 0…experts-1.
+        folder: for checkpoints; one folder, one run.
+        recipe: a ``Recipe``, that of each expert.
+        experts: int.
+        ignore: int, the label that no loss counts.
+
+    Returns:
+        ``(networks, history)``: the trained networks in the order of the domains, and a dict, ``"expert_<k>"`` -> list
+        of logs, one dict of floats per epoch.
+
+    Raises:
+        ValueError: a domain without a batch of images, or masks that do not fit; before anything is trained.
+    """
+    domains = _check_domains(train[0], domains, experts)
+    stages = []
+    for k in range(experts):
+        network, own = build(), domains == k
+        epochs = round(recipe.epochs * len(domains) / max(own.sum(), 1))
+        settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * experts + k)
+        data = (train[0][own], train[1][own])
+        stages.append((network, segment(network, settings, data, ignore=ignore, name=f"expert_{k}")))
+    history: dict[str, list] = {}
+    for network, stage in stages:
+        history |= run_stages(network, [stage], pathlib.Path(folder, stage.name))
+    return [network for network, _ in stages], history
+
+
+def train_segmentation(model, experts, train, folder, recipe, domains=None, ignore=IGNORE):
+    """Trains gate and ensembler of a ``SegmentationMoE`` around trained experts, which stay as they are.
+
+    Frozen means BatchNorm's statistics too.
+
+    Args:
+        model: a ``SegmentationMoE`` that ends in logits.
+        experts: list of trained networks, one per expert, see ``grow_from``.
+        train: ``(images, masks)`` of all domains.
+        folder: for checkpoints; one folder, one run.
+        recipe: a ``Recipe``, that of the gate.
+        domains, ignore: as for ``segment``.
+
+    Returns:
+        dict, ``"gate"`` -> list of logs.
+
+    Raises:
+        ValueError: experts or masks that do not fit the model; before anything is trained.
+    """
+    stage = segment(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
+    model.grow_from(experts)
+    return run_stages(model, [stage], folder)
+
+
+def _check_domains(images, domains, experts):
+    domains = np.asarray(domains)
+    if domains.shape != (len(images),) or domains.dtype.kind not in "iu":
+        raise ValueError(f"Expected one integer domain for each of {len(images)} images. Received: {domains.shape}")
+    counts = np.bincount(np.clip(domains, 0, experts), minlength=experts)
+    if domains.min() < 0 or len(counts) > experts or counts.min() == 0:
+        raise ValueError(
+            f"Expected every domain in 0…{experts - 1}, one per expert, and each with images. Received: "
+            f"{dict(zip(*map(np.ndarray.tolist, np.unique(domains, return_counts=True)), strict=True))}"
+        )
+    return domains

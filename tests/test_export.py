@@ -1,0 +1,215 @@
+"""LiteRT files agree with their Keras models, run only chosen experts, and are refused when they were altered."""
+
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
+pytest.importorskip("tensorflow", reason="LiteRT files are converted by TensorFlow")
+
+from keras_moe import zoo
+from keras_moe.datasets import digits
+from keras_moe.export import IntegrityError, LiteRTModel, ParityError, integrity, litert
+from keras_moe.export.parity import check, compare
+from keras_moe.models import Classifier
+
+IMAGES = digits()[1][0]
+# From another backend each export is a process of its own, which the first test goes through.
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="converted on TensorFlow")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """``(name, form, quantize) -> (path, report)``, each made once."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @functools.cache
+    def make(name, form="routed", quantize=None):
+        path = folder / f"{name}_{form}_{quantize}{'.json' if form == 'parts' else '.tflite'}"
+        given = {"representative": digits()[0][0][:300]} if quantize == "int8" else {}
+        return path, litert(zoo.load(name), path, form, quantize, images=IMAGES, card=zoo.card(name), **given)
+
+    return make
+
+
+def test_routed_file_of_any_backend(exported):
+    path, report = exported("test_hydranet")
+    assert report["conditions"] == len(zoo.load("test_hydranet").bank.experts)
+    assert report["parity"]["images"] == len(IMAGES)
+    assert report["parity"]["routing_agreement"] == report["parity"]["prediction_agreement"] == 1
+    model = LiteRTModel(path)
+    assert model.labels == zoo.card("test_hydranet").classes
+    expected, route = zoo.load("test_hydranet").predict_routed(IMAGES[:5])
+    np.testing.assert_allclose(model.predict(IMAGES[:5]), expected, atol=1e-5)
+    np.testing.assert_array_equal(model.route(IMAGES[:5]) != 0, route != 0)
+    assert json.loads(path.with_suffix(".report.json").read_text()) == report
+    assert report["bytes"] == path.stat().st_size
+
+
+@on_tensorflow
+@pytest.mark.parametrize("form", ["parts", "dense"])
+def test_other_forms(exported, form):
+    path, report = exported("test_single_gated", form)
+    assert report["conditions"] == 0
+    assert report["parity"]["routing_agreement"] == report["parity"]["prediction_agreement"] == 1
+    route = LiteRTModel(path).route(IMAGES[:50])
+    assert 0 < np.mean(~np.any(route, axis=1)) < 1, "some of these digits leave early, some do not"
+
+
+@on_tensorflow
+def test_parts_run_only_what_is_chosen(exported, monkeypatch):
+    model = LiteRTModel(exported("test_single_gated", "parts")[0])
+    ran = []
+    for k, expert in enumerate(model._run._experts):
+        monkeypatch.setattr(expert, "_run", functools.partial(_noting, ran, k, expert._run))
+    route = model.route(IMAGES[:20])
+    assert ran == [k for row in route for k in np.flatnonzero(row)]
+
+
+def _noting(ran, k, run, **tensors):
+    ran.append(k)
+    return run(**tensors)
+
+
+@on_tensorflow
+def test_int8_parts_are_integers_at_their_borders(exported):
+    path, report = exported("test_hydranet", "parts", "int8")
+    parts = {part["name"]: part for part in json.loads(path.read_text())["parts"]}
+    assert {"trunk", "router", "head", "expert_0"} <= set(parts)
+    for name, part in parts.items():
+        kinds = {tensor["dtype"] for tensor in (*part["inputs"], *part["outputs"])}
+        assert kinds == ({"float32"} if name == "router" else {"int8"})
+    assert report["parity"]["same_main_expert"] > 0.95
+    assert all(count >= 20 for count in report["calibration"])
+
+
+@on_tensorflow
+def test_int8_keeps_the_routing(exported):
+    small, large = (exported("test_hydranet", quantize=q)[1] for q in ("int8", None))
+    assert small["bytes"] < 0.75 * large["bytes"]
+    assert small["conditions"] == large["conditions"]
+    assert small["parity"]["routing_agreement"] >= 0.98
+    assert (
+        abs(_accuracy(exported("test_hydranet", quantize="int8")[0]) - _accuracy(exported("test_hydranet")[0])) < 0.02
+    )
+
+
+def _accuracy(path):
+    return np.mean(LiteRTModel(path).predict(IMAGES).argmax(-1) == digits()[1][1])
+
+
+@on_tensorflow
+def test_a_dense_network(exported, tmp_path):
+    network = Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
+    report = litert(network, tmp_path / "dense.tflite", labels="abc", images=IMAGES[:4])
+    model = LiteRTModel(tmp_path / "dense.tflite")
+    assert (model.labels, report["experts"]) == (("a", "b", "c"), 0)
+    np.testing.assert_allclose(model.predict(IMAGES[:4]), network.predict(IMAGES[:4], verbose=0), atol=1e-5)
+    with pytest.raises(ValueError, match="no gate and no route"):
+        model.route(IMAGES[:1])
+
+
+@on_tensorflow
+def test_an_operation_without_a_builtin_is_named(tmp_path):
+    class Odd(keras.layers.Layer):
+        def call(self, x):
+            import tensorflow as tf
+
+            return tf.math.betainc(tf.nn.sigmoid(x), 0.5, 0.5)
+
+    source = Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
+    network = zoo.models.MoEModel(source.inputs, Odd(name="odd_one")(source.output), parts={})
+    with pytest.raises(ValueError, match=r"no builtin operation.*Betainc.*odd_one"):
+        litert(network, tmp_path / "x.tflite", images=IMAGES[:2])
+    assert not list(tmp_path.iterdir())
+
+
+@on_tensorflow
+def test_any_altered_byte_is_refused(exported, tmp_path):
+    data = exported("test_hydranet")[0].read_bytes()
+    path = tmp_path / "altered.tflite"
+    for at in range(0, len(data), max(1, len(data) // 50)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(IntegrityError):
+            LiteRTModel(path)
+    for cut in (0, 3, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:cut])
+        with pytest.raises(IntegrityError):
+            LiteRTModel(path)
+
+
+@on_tensorflow
+def test_an_altered_part_or_manifest_is_refused(exported, tmp_path):
+    source = exported("test_single_gated", "parts")[0]
+    for file in source.parent.glob(f"{source.stem}.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    manifest, expert = tmp_path / source.name, tmp_path / f"{source.stem}.expert_1.tflite"
+    LiteRTModel(manifest)
+    whole = expert.read_bytes()
+    expert.write_bytes((tmp_path / f"{source.stem}.expert_0.tflite").read_bytes())  # sound, but another's
+    with pytest.raises(IntegrityError, match="sha256"):
+        LiteRTModel(manifest)
+    expert.write_bytes(whole)
+    manifest.write_text(manifest.read_text().replace('"expert_1"', '"expert_2"', 1))
+    with pytest.raises(IntegrityError, match="altered"):
+        LiteRTModel(manifest)
+    manifest.write_text("[1]")
+    with pytest.raises(IntegrityError, match="not a manifest"):
+        LiteRTModel(manifest)
+
+
+def test_sealing():
+    model = bytes(4) + b"TFL3" + bytes(range(100))
+    sealed = integrity.seal(model, {"labels.txt": b"a\nb"})
+    assert sealed.startswith(model)
+    assert sealed == integrity.seal(model, {"labels.txt": b"a\nb"})
+    assert integrity.unseal(sealed, "x") == {"labels.txt": b"a\nb"}
+
+
+def test_comparing():
+    expected, route = np.array([[0.5, 0.5], [0.2, 0.8]]), np.array([[0.7, 0.3], [0.0, 1.0]])
+    other, moved = np.array([[0.4, 0.6], [0.2, 0.8]]), np.array([[0.7, 0.0], [0.0, 0.9]])
+    found = compare(other, moved, expected, route, scores=True)
+    assert found["images"] == 2
+    assert found["max_error"] == pytest.approx(0.1)
+    assert found["mean_error"] == pytest.approx(0.05)
+    assert (found["prediction_agreement"], found["routing_agreement"], found["same_main_expert"]) == (0.5, 0.5, 1.0)
+    with pytest.raises(ParityError, match="Nothing was written"):
+        check(found, "int8", scores=True)
+    check({"images": 2, "prediction_agreement": 1.0}, None, scores=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"form": "sparse"}, "form"),
+        ({"quantize": "int4"}, "quantize"),
+        ({"quantize": "int8"}, "representative"),
+        ({"path": "x.bin"}, "path"),
+        ({"form": "parts"}, "path"),
+        ({"gate": "float16"}, "gate"),
+        ({"images": IMAGES[0]}, "images"),
+        ({"images": IMAGES[:0]}, "images"),
+        ({"images": np.full((1, 8, 8, 1), np.nan)}, "finite"),
+        ({"model": "hydranet"}, "model"),
+    ],
+)
+def test_bad_arguments(tmp_path, changes, message):
+    arguments = {"model": zoo.load("test_hydranet"), "path": "x.tflite", **changes}
+    arguments["path"] = tmp_path / arguments["path"]
+    with pytest.raises(ValueError, match=message):
+        litert(**arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@on_tensorflow
+def test_bad_images(exported):
+    model = LiteRTModel(exported("test_hydranet")[0])
+    for images in (IMAGES[0], IMAGES[:0], IMAGES[:1, :4]):
+        with pytest.raises(ValueError, match="Expected"):
+            model.predict(images)
+    with pytest.raises(FileNotFoundError):
+        LiteRTModel("no.tflite")

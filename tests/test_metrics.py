@@ -1,0 +1,50 @@
+"""Segmentation metrics against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from keras_moe.metrics import confusion_matrix, expected_calibration_error, iou, mean_iou, measure_segmenter
+
+MASK = np.array([[0, 0, 1], [1, 2, 255]])
+GUESS = np.array([[0, 1, 1], [1, 0, 2]])
+
+
+def test_confusion_and_iou_by_hand():
+    confusion = confusion_matrix(MASK, GUESS, 4)
+    np.testing.assert_array_equal(confusion, [[1, 1, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+    np.testing.assert_allclose(iou(confusion), [1 / 3, 2 / 3, 0, np.nan])
+    assert mean_iou(confusion) == pytest.approx(1 / 3)
+
+
+def test_nothing_to_count():
+    empty = confusion_matrix(np.full((2, 2), 255), np.zeros((2, 2), int), 3)
+    assert empty.sum() == 0
+    assert np.isnan(mean_iou(empty))
+    assert np.isnan(expected_calibration_error([], []))
+
+
+def test_calibration_by_hand():
+    # Bins of 0.1: 0.95 and 0.95 hold one right of two, off by 0.45; 0.55 is wrong, off by 0.55.
+    assert expected_calibration_error([0.95, 0.95, 0.55], [1, 0, 0], bins=10) == pytest.approx((2 * 0.45 + 0.55) / 3)
+    assert expected_calibration_error([1.0, 1.0], [True, True]) == 0
+
+
+@pytest.mark.parametrize(
+    ("mask", "guess"), [(MASK, GUESS[:1]), (MASK, GUESS + 3), (MASK - 1, GUESS), (MASK.clip(0, 7), GUESS)]
+)
+def test_bad_input(mask, guess):
+    with pytest.raises(ValueError, match=r"one shape|labels in 0…3"):
+        confusion_matrix(mask, guess, 4)
+
+
+def test_measure_segmenter_by_hand():
+    import keras
+
+    # Logits that are the image itself: three channels, three classes.
+    inputs = keras.Input((2, 3, 3))
+    network = keras.Model(inputs, keras.layers.Identity()(inputs))
+    images = np.log(np.eye(3)[GUESS] * 7 + 1)[None]  # the largest of three probabilities is 8 / 10
+    found = measure_segmenter(network, images, MASK[None], 3)
+    assert found["iou"] == pytest.approx([1 / 3, 2 / 3, 0])
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["ece"] == pytest.approx(0.2, abs=1e-6)
