@@ -118,14 +118,12 @@ class ClassSR(SuperResolution):
 
 
 def _class_module(filters, stride, branches):
-    # Section 3.2; small random weights, so that training starts with every branch equally likely.
-    he, tenth = keras.initializers.VarianceScaling, 2.0 * 0.1**2
+    # Section 3.2, but for the start: the paper's code scales each of the five kernels by 0.1, so that the logits are of
+    # the order of 1e-5 at first, and a training of minutes leaves every patch undecided.
     x = inputs = keras.Input((None, None, 3))
     for i, (width, size) in enumerate([(filters, 4), (filters, 1), (filters, 1), (filters, 1), (32, 1)]):
-        x = layers.Conv2D(
-            width, size, stride if i == 0 else 1, kernel_initializer=he(tenth, "fan_in", "untruncated_normal"),
-            name=f"class_conv{i}",
-        )(x)  # fmt: skip
+        step = stride if i == 0 else 1
+        x = layers.Conv2D(width, size, step, kernel_initializer="he_normal", name=f"class_conv{i}")(x)
         if i < 4:
             x = layers.LeakyReLU(0.1, name=f"class_relu{i}")(x)
     x = layers.GlobalAveragePooling2D(name="class_pool")(x)
