@@ -1,4 +1,8 @@
-"""Arguments checked in one way: what was expected, what was received."""
+"""What is checked in one way: arguments, and that files are what they were."""
+
+
+class IntegrityError(ValueError):
+    """A file that is not what was published or exported: truncated, altered, or another."""
 
 
 def check(owner, name, value, holds, expected):

@@ -61,6 +61,18 @@ def photographs(input_shape):
     return [to_input(image, input_shape) for image in open_photographs().values()]
 
 
+def crops(input_shape, n, seed=0):
+    """``n`` random square crops of those photographs as model inputs: float32 ``(n, height, width, channels)``."""
+    rng, sources = np.random.default_rng(seed), list(open_photographs().values())
+    found = []
+    for i in range(n):
+        image = sources[i % len(sources)]
+        side = int(rng.integers(64, min(image.size)))
+        left, top = (int(rng.integers(0, size - side + 1)) for size in image.size)
+        found.append(to_input(image.crop((left, top, left + side, top + side)), input_shape))
+    return np.stack(found)
+
+
 def open_photographs():
     """Name -> Pillow image of the two photographs that scikit-learn ships."""
     from PIL import Image

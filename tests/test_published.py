@@ -10,6 +10,7 @@ from keras_moe.weights import read_tensors
 from keras_moe.zoo.store import fetch, published_folder
 
 NAMES = zoo.list_models()
+PINNED = ("*.safetensors", "*.tflite", "parts_*.json")
 each = pytest.mark.parametrize("name", NAMES)
 
 
@@ -27,7 +28,7 @@ def test_card_is_true(name):
     assert model.input_shape[1:] == card.input.shape
     assert not card.baseline or card.baseline in NAMES
     folder = published_folder() / name
-    assert {f.name for f in card.files} == {f.name for f in folder.glob("*.safetensors")}
+    assert {f.name for f in card.files} == {f.name for p in PINNED for f in folder.glob(p)}
     assert sum(f.size for f in card.files) < (200_000 if name.startswith("test_") else 8e6)
     assert (folder / card.recipe).is_file()
     assert (folder / "log.json").is_file()

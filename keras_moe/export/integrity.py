@@ -10,13 +10,11 @@ import io
 import json
 import zipfile
 
+from keras_moe.checks import IntegrityError
+
 _PREFIX = b"sha256:"
 _LENGTH = len(_PREFIX) + 64
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # ZIP's first day: equal content gives equal bytes
-
-
-class IntegrityError(ValueError):
-    """A file that is not what was exported: truncated, altered, or not one of this package's at all."""
 
 
 def seal(model, files):

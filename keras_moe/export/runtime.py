@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from keras_moe.checks import IntegrityError
 from keras_moe.export import integrity
 from keras_moe.export.metadata import DESCRIPTION, LABELS
 
@@ -131,7 +132,7 @@ class _Parts:
 def _read(path, sha256):
     data = path.read_bytes()
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
-        raise integrity.IntegrityError(f"{path} does not have the sha256 {sha256}. Fetch or export it again.")
+        raise IntegrityError(f"{path} does not have the sha256 {sha256}. Fetch or export it again.")
     return data
 
 

@@ -94,6 +94,34 @@ class MoEModel(keras.Model):
         outputs = {"predictions": self.output, "route": self._gate["weights"]}
         return keras.Model(self.inputs, outputs, name=f"{self.name}_routed")
 
+    def predict_under(self, x, route, batch_size=256):
+        """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".
+
+        Args:
+            x: images, as for ``route``; at least one.
+            route: float array, one row of weights >= 0 per image, shaped as ``route(x)``; a zero means that the expert
+                does not run.
+            batch_size: int.
+
+        Returns:
+            Predictions, as ``predict`` gives them.
+
+        Raises:
+            ValueError: a dense network, or a route of another shape, negative or not finite.
+        """
+        shape, route = self.router.output_shape, np.asarray(route, "float32")
+        fits = route.ndim == len(shape) and route.shape[-1] == shape[-1] and len(route) == len(x) > 0
+        if not fits or not np.all(np.isfinite(route)) or route.min() < 0:
+            raise ValueError(
+                f"predict_under: `route` must be finite weights >= 0 of shape {(len(x), *shape[1:])}, a row for each "
+                f"of one or more images. Received: shape {route.shape}"
+            )
+        return self._under_route.predict([x, route], batch_size=batch_size, verbose=0)
+
+    @functools.cached_property
+    def _under_route(self):
+        return keras.Model([self.input, self._gate["weights"]], self.output, name=f"{self.name}_under_route")
+
     @property
     def macs_total(self):
         """Multiply-accumulates of the whole network per image, every expert included. int."""

@@ -16,11 +16,11 @@ import numpy as np
 from keras import ops
 
 from keras_moe import models
-from keras_moe.weights import load_weights
+from keras_moe.checks import IntegrityError as IntegrityError
+from keras_moe.weights import load_weights, write_bytes
 from keras_moe.zoo import store
 from keras_moe.zoo.model_card import TASKS, WEIGHTS, model_arguments, read_card
 from keras_moe.zoo.model_card import Card as Card
-from keras_moe.zoo.store import IntegrityError as IntegrityError
 
 # Layers whose name ends in "predictions" are those that depend on the number of classes.
 _HEAD = "*predictions/*"
@@ -89,6 +89,32 @@ def load(name, /, weights="default", classes=None, include_top=True, **kwargs):
         skip = [f"*/{argument}" for argument in kwargs] + [_HEAD] * (new_head or not include_top)
         load_weights(model, source, skip, label)
     return model
+
+
+def download(name, folder, pattern="*"):
+    """Copies published files of a model, verified, into ``folder``: ``download(name, "app", "routed_*.tflite")``.
+
+    Args:
+        name: str, one of ``list_models()``.
+        folder: where to; made if need be.
+        pattern: str, as in ``fnmatch``, of the file names in the card.
+
+    Returns:
+        List of ``pathlib.Path``.
+
+    Raises:
+        ValueError: an unknown ``name``, or no file of the card matches.
+        IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
+    """
+    described, folder = card(name), pathlib.Path(folder)
+    files = [file for file in described.files if fnmatch.fnmatchcase(file.name, pattern)]
+    if not files:
+        raise ValueError(f"{name} has no file {pattern!r}. It has: {[file.name for file in described.files]}")
+    contents = [store.fetch(name, file) for file in files]
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, data in zip(files, contents, strict=True):
+        write_bytes(folder / file.name, data)
+    return [folder / file.name for file in files]
 
 
 def decode_predictions(preds, name, top=5):

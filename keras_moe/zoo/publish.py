@@ -132,13 +132,14 @@ def _card(model, network, folder, results, final):
         macs_total=network.macs_total,
         macs_executed=float(final["macs_executed"]),
         metrics=tuple(metrics),
-        files=tuple(_file(folder / name) for name in ("weights.safetensors", "golden.safetensors")),
+        files=tuple(pinned(folder / name) for name in ("weights.safetensors", "golden.safetensors")),
         recipe="recipe.py",
         **model.card,
     )
 
 
-def _file(path):
+def pinned(path):
+    """The ``File`` of a path."""
     data = path.read_bytes()
     return File(path.name, len(data), hashlib.sha256(data).hexdigest())
 

@@ -17,16 +17,13 @@ import urllib.request
 
 import keras
 
+from keras_moe.checks import IntegrityError
 from keras_moe.weights import write_bytes
 from keras_moe.zoo.model_card import check_name
 
 _CHUNK = 1 << 16
 _TIMEOUT = 30.0
 _DAY = 24 * 3600.0
-
-
-class IntegrityError(ValueError):
-    """The bytes of a file are not those its card names."""
 
 
 def published_folder():

@@ -1,0 +1,71 @@
+"""Latency and accuracy of exported LiteRT files, as ratios in one run.
+
+    KERAS_BACKEND=tensorflow python -m benchmarks.litert [--images 1000]
+
+Every file is timed image by image on one thread, on the same CIFAR-100 test images, the files taking turns. *routed* is
+compared with the sum of what it should cost (trunk, router, the chosen experts and head as separate plain files), with
+*dense*, in which all experts run, and with the dense baseline's file.
+"""
+
+import argparse
+import pathlib
+import tempfile
+import time
+
+import numpy as np
+
+from keras_moe import zoo
+from keras_moe.datasets import cifar100
+from keras_moe.export import LiteRTModel, litert
+
+PAIRS = (("hydranet_cifar100", "resnet20_cifar100"), ("single_gated_cifar100", "resnet20_cifar100"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000)
+    images = parser.parse_args().images
+    (learn, _), (test, labels) = cifar100()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, baseline in PAIRS:
+            for quantize in (None, "int8"):
+                files = _files(pathlib.Path(folder), name, baseline, quantize, learn[:1000], test[:1000])
+                _report(name, quantize, {k: LiteRTModel(p) for k, p in files.items()}, test[:images], labels[:images])
+
+
+def _files(folder, name, baseline, quantize, learn, test):
+    """What is compared -> path."""
+    wanted = {
+        "routed": (name, "routed", None),
+        "dense": (name, "dense", None),
+        "parts": (name, "parts", None),
+        baseline: (baseline, "routed", None),
+    }
+    if quantize == "int8":
+        wanted["routed, int8 gate"] = (name, "routed", "int8")
+    files = {}
+    for key, (model, form, gate) in wanted.items():
+        files[key] = folder / f"{model}_{form}_{quantize}_{gate}{'.json' if form == 'parts' else '.tflite'}"
+        litert(zoo.load(model), files[key], form, quantize, learn, test, gate, card=zoo.card(model), check_parity=False)
+    return files
+
+
+def _report(name, quantize, models, images, labels):
+    took = {key: [] for key in models}
+    right = {key: [] for key in models}
+    for image, label in zip(images, labels, strict=True):
+        for key, model in models.items():
+            start = time.perf_counter()
+            predictions = model.predict(image[None])
+            took[key].append(1e3 * (time.perf_counter() - start))
+            right[key].append(predictions.argmax() == label)
+    middle = {key: np.median(times) for key, times in took.items()}
+    print(f"\n{name}, {quantize or 'float32'}, {len(images)} images, one thread")
+    print(f"{'file':24} {'p50 ms':>7} {'p95 ms':>7} {'accuracy':>9} {'p50 of routed / this':>21}")
+    for key, times in took.items():
+        ratio = middle["routed"] / middle[key]
+        print(f"{key:24} {middle[key]:7.3f} {np.percentile(times, 95):7.3f} {np.mean(right[key]):9.2%} {ratio:21.2f}")
+
+
+if __name__ == "__main__":
+    main()

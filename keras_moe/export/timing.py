@@ -1,0 +1,42 @@
+"""How long an exported file takes, route by route, on real images."""
+
+import collections
+import time
+
+import numpy as np
+
+
+def by_route(model, images, rounds=3):
+    """Latency of a ``LiteRTModel``, for each route that the images take and for all of them.
+
+    Args:
+        model: a ``LiteRTModel``.
+        images: ``(n, height, width, channels)``.
+        rounds: int, each image is timed that often, after one run that does not count.
+
+    Returns:
+        List of dicts of ``route`` (str, the experts that ran; ``"all"``), ``images`` (int), ``p50_ms`` and ``p95_ms``;
+        the first is that of all images.
+    """
+    took = collections.defaultdict(list)
+    for image in images:
+        route = model.predict_routed(image[None])[1]
+        for _ in range(rounds):
+            start = time.perf_counter()
+            model.predict(image[None])
+            took[_named(route)].append(1e3 * (time.perf_counter() - start))
+    every = {"all": [t for times in took.values() for t in times]}
+    shown = every if len(took) == 1 else every | dict(sorted(took.items()))
+    return [_row(route, times, rounds) for route, times in shown.items()]
+
+
+def _named(route):
+    if route is None:
+        return "all"
+    ran = np.flatnonzero(route[0])
+    return "experts " + "+".join(map(str, ran)) if len(ran) else "early exit"
+
+
+def _row(route, times, rounds):
+    p50, p95 = np.percentile(times, (50, 95))
+    return {"route": route, "images": len(times) // rounds, "p50_ms": float(p50), "p95_ms": float(p95)}
