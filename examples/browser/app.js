@@ -13,7 +13,10 @@ start();
 
 function start() {
   at("model").addEventListener("change", () => inTurn("Loading the model …", chooseModel));
-  at("file").addEventListener("change", () => show(at("file").files));
+  at("file").addEventListener("change", () => {
+    show(at("file").files);
+    at("file").value = ""; // so that the same file can be picked again
+  });
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
     event.preventDefault();
@@ -68,7 +71,7 @@ async function look(file) {
   drawSeen(canvas, file.name);
   listAnswers(predictions);
   listExperts(route);
-  at("latency").textContent = `${latency.toFixed(2)} ms a picture: the median of several runs, once warm, without reading the picture`;
+  at("latency").textContent = `${latency.toFixed(2)} ms in the network (median of several runs, once warm)`;
   at("latency").dataset.milliseconds = latency;
   at("result").hidden = false;
 }

@@ -54,13 +54,14 @@ async function run(model, images) {
 
 async function download(file) {
   const response = await explain(fetch(file, { cache: "no-cache" }), `${file} could not be fetched`);
-  if (!response.ok) throw new Error(`${file} is missing on this server (HTTP ${response.status}). Build the page again.`);
+  if (!response.ok) throw new Error(`${file} is missing here (HTTP ${response.status}). Build the page again.`);
   return new Uint8Array(await explain(response.arrayBuffer(), `${file} could not be fetched`));
 }
 
 // The runtime trusts what it is given: a file that was cut off or altered must not reach it.
 async function verify(bytes, { file, sha256 }) {
-  if ((await digest(bytes)) !== sha256) throw new Error(`${file} is damaged: not the file that was built. Build the page again.`);
+  if ((await digest(bytes)) === sha256) return;
+  throw new Error(`${file} is damaged: it is not the file that was built. Build the page again.`);
 }
 
 async function digest(bytes) {
@@ -73,6 +74,6 @@ async function explain(promise, what) {
   try {
     return await promise;
   } catch (error) {
-    throw new Error(`${what}: ${error?.message ?? error}`);
+    throw new Error(`${what}: ${error.message ?? "a file of it could not be loaded"}`);
   }
 }

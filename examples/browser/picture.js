@@ -3,7 +3,7 @@
 // The file's centred square, width x height pixels, on a canvas; transparency over white.
 export async function openPicture(file, width, height) {
   const bitmap = await createImageBitmap(file).catch(() => {
-    throw new Error(`“${file.name}” is not an image that this browser can read (PNG, JPEG, WebP, …), or it is damaged.`);
+    throw new Error(`“${file.name}” is damaged or not an image that this browser reads (PNG, JPEG, WebP, …).`);
   });
   try {
     return shrink(bitmap, width, height);

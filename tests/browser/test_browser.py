@@ -27,7 +27,7 @@ EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "browser"
 ZOO = EXAMPLE.parents[1] / "zoo"
 CHINA = next(name for name in load_sample_images().filenames if name.endswith("china.jpg"))
 CROPS = crops((32, 32, 3), 6)
-STEP = 1 / 256 + 1e-6  # one step of an int8 score
+CLOSE = 0.02  # equal where this was written; another CPU may round int8 activations otherwise
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,8 @@ def leaving_early(tmp_path_factory):
     model = zoo.load("single_gated_cifar100")
     model.threshold = 0.5
     litert(model, path, images=CROPS, card=zoo.card("single_gated_cifar100"))
+    left = ~LiteRTModel(path).route(CROPS).any(axis=1)
+    assert 0 < left.mean() < 1, "some of these crops must leave early, some must not"
     return path
 
 
@@ -55,13 +57,17 @@ def files(leaving_early):
 
 
 @pytest.fixture(scope="module")
-def folder(chromium, files, tmp_path_factory):
-    """The built page."""
+def runtime():
     if not shutil.which("npm"):
         pytest.skip("no npm: `apt-get install npm`")
     fetched = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=EXAMPLE, capture_output=True, text=True)
     if fetched.returncode:
         pytest.skip(f"npm could not fetch LiteRT.js: {fetched.stderr[-500:]}")
+
+
+@pytest.fixture(scope="module")
+def folder(runtime, files, tmp_path_factory):
+    """The built page."""
     folder = tmp_path_factory.mktemp("page")
     subprocess.run([sys.executable, EXAMPLE / "build.py", *files, "--out", folder], check=True)
     return folder
@@ -104,7 +110,6 @@ def opened(page, address, index=0):
     settled(page)
     forget(page)
     page.select_option("#model", index=index)
-    page.locator("#model").dispatch_event("change")
     settled(page)
 
 
@@ -146,16 +151,13 @@ def test_same_pixels_same_answer_as_python(page, address, files, index, tmp_path
         settled(page)
         (predictions,), (route,) = model.predict_routed(pixels[None])
         labels, shares = bars(page, "answers")
-        np.testing.assert_allclose(shares, np.sort(predictions)[::-1][:5], atol=STEP)
-        assert predictions[model.labels.index(labels[0])] >= predictions.max() - STEP
-        np.testing.assert_allclose(bars(page, "experts")[1], route, atol=STEP)
+        np.testing.assert_allclose(shares, np.sort(predictions)[::-1][:5], atol=CLOSE)
+        assert predictions[model.labels.index(labels[0])] >= predictions.max() - CLOSE
+        weights = bars(page, "experts")[1]
+        np.testing.assert_allclose(weights, route, atol=CLOSE)
+        np.testing.assert_array_equal(weights != 0, route != 0)
         assert ("Early exit" in page.inner_text("#ran")) == (not route.any())
     print(page.locator("#model option:checked").inner_text(), page.inner_text("#latency"))
-
-
-def test_early_exits_were_seen(leaving_early):
-    """Or the test above proves nothing about them."""
-    assert 0 < np.mean(~LiteRTModel(leaving_early).route(CROPS).any(axis=1)) < 1
 
 
 def test_a_photograph(page, address, files, tmp_path):
@@ -177,8 +179,8 @@ def test_a_photograph(page, address, files, tmp_path):
 def test_what_is_not_an_image(page, address):
     opened(page, address)
     drop(page, "notes.jpg", b"these are notes")
-    complains(page, "notes.jpg", "not an image")
-    drop(page, "china.jpg", pathlib.Path(CHINA).read_bytes())
+    complains(page, "“notes.jpg” is damaged or not an image")
+    page.set_input_files("#file", CHINA)
     settled(page)
     sync_api.expect(page.locator("#error")).to_be_hidden()
 
@@ -186,7 +188,7 @@ def test_what_is_not_an_image(page, address):
 def test_model_that_is_missing_or_altered(page, address, files):
     page.route("**/hydranet*.tflite", lambda route: route.fulfill(status=404))
     page.goto(address)
-    complains(page, "hydranet_cifar100", "is missing", "404")
+    complains(page, "hydranet_cifar100", "is missing here", "404")
     page.unroute_all()
     altered = bytearray(files[0].read_bytes())
     altered[len(altered) // 2] ^= 1
@@ -199,7 +201,7 @@ def test_model_that_is_missing_or_altered(page, address, files):
 def test_runtime_that_does_not_start(page, address, missing):
     page.route(f"**/litert/wasm/{missing}", lambda route: route.fulfill(status=404))
     page.goto(address)
-    complains(page, "runtime did not start")
+    complains(page, "runtime did not start", "loaded" if missing.endswith("js") else "wasm")
 
 
 def bars(page, kind):
