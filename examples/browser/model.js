@@ -74,6 +74,7 @@ async function explain(promise, what) {
   try {
     return await promise;
   } catch (error) {
-    throw new Error(`${what}: ${error.message ?? "a file of it could not be loaded"}`);
+    const why = error instanceof Event ? "a file of it could not be loaded" : (error.message ?? error);
+    throw new Error(`${what}: ${why}`);
   }
 }
