@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint cards clean
+.PHONY: demo test browser lint cards clean
 
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=jax $(BIN)/python examples/classify_photos.py --out demo.png
@@ -19,6 +19,11 @@ test: lint
 		echo "== $$backend"; \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 || exit 1; \
 	done
+	@$(MAKE) browser
+
+# The web page in headless Chromium; skipped where Chromium or npm cannot be had.
+browser: $(VENV)/test-ready
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q tests/browser/test_browser.py
 
 lint: $(VENV)/test-ready
 	$(BIN)/ruff check .
@@ -40,7 +45,7 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
 # PyTorch is pinned: its CPU build of this version is what the suite is known to pass with.
 $(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
 	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0
-	$(BIN)/pip install --quiet --progress-bar on -e ".[tensorflow,jax,torch,litert,tfmot,dev]"
+	$(BIN)/pip install --quiet --progress-bar on -e ".[tensorflow,jax,torch,litert,tfmot,browser,dev]"
 	touch $@
 
 clean:

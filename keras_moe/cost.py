@@ -99,9 +99,26 @@ def _(layer: layers.Dense, shape):
     return math.prod(shape[1:-1]) * math.prod(layer.kernel.shape)
 
 
-@_count.register
-def _(layer: layers.Embedding, shape):
-    return 0  # a look-up
+@_count.register(layers.Embedding)  # a look-up
+@_count.register(layers.PReLU)  # element by element
+def _(layer, shape):
+    return 0
+
+
+def flops_as_classsr(layer, *input_shapes):
+    """FLOPs of one image as ClassSR (CVPR 2021) prints them: 2 x MACs, a transposed convolution counted at its output.
+
+    That is ``stride ** 2`` times what a transposed convolution really costs; for a comparison with the paper's tables
+    only. Arguments and errors are those of ``macs``.
+    """
+    transposed = [
+        (call.layer, *(t.shape for t in call.inputs))
+        for call in open_graph(layer, input_shapes).calls
+        if isinstance(call.layer, layers.Conv2DTranspose)
+    ]
+    really = sum(_count(*call) for call in transposed)
+    at_output = sum(_count(*call) * math.prod(call[0].strides) for call in transposed)
+    return 2 * (macs(layer, *input_shapes) - really + at_output)
 
 
 def _channels_last(layer):

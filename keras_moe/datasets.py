@@ -163,3 +163,29 @@ def _scenes(images, labels, seed):
         masks[i, top : top + 8, left : left + 8] = (images[i, ..., 0] > 80) * (1 + labels[i])
     scenes[domains == 1] = 255 - scenes[domains == 1]
     return scenes, masks, domains
+
+
+SUPERRES = ("t91", "bsd400", "set5", "set14", "bsd100", "kodak", "photos2k")
+
+
+def superres(name):
+    """High-resolution photographs for super-resolution, from the folder ``KERAS_MOE_DATA``.
+
+    Args:
+        name: ``"t91"`` (91) and ``"bsd400"`` (400) to learn from; ``"set5"``, ``"set14"``, ``"bsd100"`` (every second
+            one: 50), ``"kodak"`` (24) and ``"photos2k"`` (18, 2040 pixels on the long side) to measure on.
+
+    Returns:
+        List of uint8 ``(h, w, 3)``, of varying size.
+
+    Raises:
+        ValueError: another ``name``.
+        FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the set; there is no official download.
+    """
+    if name not in SUPERRES:
+        raise ValueError(f"`name` must be one of {SUPERRES}. Received: name={name!r}")
+    path = pathlib.Path(os.environ.get("KERAS_MOE_DATA", "KERAS_MOE_DATA is not set"), f"sr_{name}.npz")
+    if not path.is_file():
+        raise FileNotFoundError(f"No {path}. Set KERAS_MOE_DATA to the folder that holds it.")
+    with np.load(path, allow_pickle=False) as file:
+        return [np.asarray(_opened(file[key])) for key in sorted(file.files) if key.startswith("image_")]

@@ -12,7 +12,7 @@ class Descriptor:
     """``create()`` makes the object; ``shapes`` are its inputs without the batch; ``weights`` counts its variables.
 
     Of a model, ``learns`` are starts of names of variables that training moves, and ``headless`` says whether it can do
-    without its head.
+    without its head; None: it has none.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Descriptor:
     shapes: tuple[tuple[int, ...], ...]
     weights: int
     learns: tuple[str, ...] = ()
-    headless: bool = True
+    headless: bool | None = True
 
 
 def _bank(**kwargs):
@@ -42,6 +42,8 @@ LAYERS = [
     Descriptor("weighted_sum", lambda **kw: layers.WeightedSum(2, **kw), ((4, 4, 6), (3, 2)), 0),
     Descriptor("attention", lambda **kw: layers.EfficientAttention(2, 2, **kw), ((4, 4, 6),), 10),
     Descriptor("patchwise", _patchwise, ((8, 8, 3),), 2),
+    Descriptor("pixel_shuffle", lambda **kw: layers.PixelShuffle(2, **kw), ((3, 2, 8),), 0),
+    Descriptor("cost_bias", lambda **kw: layers.CostBias([0.5, 1.0], 0.3, **kw), ((2,),), 1),
     Descriptor("exit", lambda **kw: layers.EarlyExit(threshold=0.3, **kw), ((3,), (3,), (5,)), 1),
     Descriptor("exit_product", lambda **kw: layers.EarlyExit("product", 0.1, **kw), ((3,), (3,), (5,)), 1),
 ]
@@ -52,6 +54,7 @@ SINGLE = {**TINY, "experts": 3}
 
 _HYDRA, _SINGLE = ("stem", "gate", "branch_"), ("stem", "stage2", "expert_")
 _BOTH = ("expert_0", "expert_1", "gate", "conv_predictions")
+_CLASSSR = ("class_", "branch_0", "branch_1")
 _IMAGE = ((8, 8, 3),)
 
 
@@ -94,6 +97,10 @@ def _unet(**kwargs):
     return models.UNet(**{"input_shape": (8, 8, 3), "filters": (4, 6), "classes": 5, **kwargs})
 
 
+def _sr(model, filters, **fixed):
+    return lambda **kw: model(**{"input_shape": (8, 8, 3), "filters": filters, "scale": 2, **fixed, **kw})
+
+
 def _upcycled(**fixed):
     return lambda **kw: models.upcycle(models.Classifier(**TINY), experts=2, **{**fixed, **kw})
 
@@ -111,6 +118,8 @@ MODELS = [
     Descriptor("single_gated_top2", _single(**_ANYTIME), _IMAGE, 105, (*_SINGLE, "gate", "ensembler"), headless=False),
     Descriptor("upcycled", _upcycled(), _IMAGE, 85, _SINGLE, headless=False),
     Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 72, _HYDRA, headless=False),
+    Descriptor("sr_network", _sr(models.SRNetwork, 3), _IMAGE, 20, ("branch_",), headless=None),
+    Descriptor("classsr", _sr(models.ClassSR, (3, 4), class_filters=4), _IMAGE, 54, _CLASSSR, headless=None),
     Descriptor("segmentation", _segmentation(gate="class", conv=True), _IMAGE, 22, _BOTH, headless=False),
     Descriptor("patcher", _patcher(), _IMAGE, 77, ("block_0", "expert_0", "gate", "head"), headless=False),
     Descriptor("patcher_sum", _patcher(decoder="sum"), _IMAGE, 67, ("block_0", "expert_0", "head"), headless=False),

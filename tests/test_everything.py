@@ -111,7 +111,8 @@ def test_fits_and_every_trainable_part_moves(d):
     # One-hot: Keras' sparse loss has no gradient through probabilities per pixel on PyTorch.
     model.compile("adam", "categorical_crossentropy", jit_compile=False)
     rng = np.random.default_rng(1)
-    x, y = rng.random((64, 8, 8, 3)) * 255, np.eye(5)[rng.integers(0, 5, (64, *model.output_shape[1:-1]))]
+    *sizes, classes = model.output_shape[1:]
+    x, y = rng.random((64, 8, 8, 3)) * 255, np.eye(classes)[rng.integers(0, classes, (64, *sizes))]
     model.fit(x, y, batch_size=32, epochs=2, verbose=0)
     moved = {w.path for w, b in zip(model.weights, before, strict=True) if not np.array_equal(w, b)}
     assert d.learns
@@ -120,6 +121,8 @@ def test_fits_and_every_trainable_part_moves(d):
 
 @each_model
 def test_any_input_size_and_headless(d):
+    if d.headless is None:
+        pytest.skip("no head to leave out")
     if not d.headless:
         with pytest.raises(ValueError, match=r"head|logits"):
             d.create(include_top=False)

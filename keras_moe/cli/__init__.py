@@ -8,10 +8,10 @@ import argparse
 import os
 import sys
 
-from keras_moe.cli import cards, export, insights, predict, train
+from keras_moe.cli import cards, export, insights, predict, train, upscale
 from keras_moe.cli.shared import fail
 
-COMMANDS = (cards, predict, insights, train, export)
+COMMANDS = (cards, predict, upscale, insights, train, export)
 
 
 def main(argv=None):

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_moe.checks import check
 from keras_moe.export import elsewhere, graphs, integrity, metadata, parity
+from keras_moe.export.accelerators import left_to_the_cpu
 from keras_moe.export.convert import QUANTIZATIONS
 from keras_moe.export.runtime import LiteRTModel
 from keras_moe.export.structure import operations, tensors
@@ -54,7 +55,8 @@ def litert(
 
     Returns:
         dict, also written beside the file as ``<name>.report.json``: the files with sizes and sha256, their operations,
-        how many ``IF``, parity with Keras, images that calibrated each expert.
+        how many ``IF``, what accelerators leave to the CPU of each graph, parity with Keras, images that calibrated
+        each expert.
 
     Raises:
         ValueError: an argument out of range, or an operation without a LiteRT builtin.
@@ -103,7 +105,8 @@ def export(model, arrays, path, described, labels, gate, check_parity):
             break
     if check_parity:
         parity.check(found, quantize, scores)
-    counts = sum((collections.Counter(operations(data)) for data in made.graphs.values()), collections.Counter())
+    each = {name: collections.Counter(operations(data)) for name, data in made.graphs.items()}
+    counts = sum(each.values(), collections.Counter())
     report = {
         **described,
         "gate": tried,
@@ -111,6 +114,7 @@ def export(model, arrays, path, described, labels, gate, check_parity):
         "bytes": sum(len(data) for data in files.values()),
         "operations": dict(sorted(counts.items())),
         "conditions": counts["IF"],
+        "left_to_the_cpu": {name: left_to_the_cpu(found) for name, found in each.items()},
         "calibration": made.calibration,
         "parity": found,
     }

@@ -52,7 +52,7 @@ def plot_class_by_expert(table, names):
             axes.axhline(edge + 0.5, color="grey", linewidth=0.6)
     figure.colorbar(shown, ax=figure.axes, label="mean weight of the expert")
     owned = int((table.max(1) > table.sum(1) / 2).sum())
-    figure.suptitle(f"{owned} of {len(names)} classes give one expert more than half of their weight")
+    figure.suptitle(f"{owned} of {len(names)} classes give one expert more than half of their routed weight")
     return figure
 
 
@@ -210,7 +210,7 @@ def plot_risk_coverage(curves, coverage=0.8):
         f"(by {name}, the best of these measures)",
         fontsize=11,
     )
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -1,9 +1,11 @@
 """Layers: the gate decides, the early exit declines, the expert bank computes, the ensembler concludes."""
 
 from keras_moe.layers.attention import EfficientAttention as EfficientAttention
+from keras_moe.layers.cost_bias import CostBias as CostBias
 from keras_moe.layers.early_exit import EarlyExit as EarlyExit
 from keras_moe.layers.ensemble import Ensembler as Ensembler
 from keras_moe.layers.experts import ExpertBank as ExpertBank
 from keras_moe.layers.gate import TopKGate as TopKGate
 from keras_moe.layers.patchwise import PatchWise as PatchWise
+from keras_moe.layers.pixel_shuffle import PixelShuffle as PixelShuffle
 from keras_moe.layers.weighted_sum import WeightedSum as WeightedSum

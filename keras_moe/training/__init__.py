@@ -6,6 +6,11 @@ from keras_moe.training.batches import DrawnBatches as DrawnBatches
 from keras_moe.training.batches import ImageBatches as ImageBatches
 from keras_moe.training.budget import fit_drop_below as fit_drop_below
 from keras_moe.training.checkpoint import Checkpoint as Checkpoint
+from keras_moe.training.classsr import SRRecipe as SRRecipe
+from keras_moe.training.classsr import train_branch as train_branch
+from keras_moe.training.classsr import train_classsr as train_classsr
+from keras_moe.training.cost_curve import cost_curve as cost_curve
+from keras_moe.training.cost_curve import fit_cost_weight as fit_cost_weight
 from keras_moe.training.experts import train_experts as train_experts
 from keras_moe.training.mask_batches import MaskBatches as MaskBatches
 from keras_moe.training.mask_batches import check_masks as check_masks

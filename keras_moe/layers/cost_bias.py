@@ -1,0 +1,74 @@
+"""The knob between cost and quality: dear experts have to be wanted more."""
+
+import functools
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_moe.checks import check
+
+_check = functools.partial(check, "CostBias")
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class CostBias(keras.layers.Layer):
+    """Subtracts ``cost_weight * costs[k]`` from the logit of expert k, at inference.
+
+    For top-1 routing each row's cost never rises with ``cost_weight``: the choice maximises ``logit - weight * cost``.
+
+    Args:
+        costs: floats, one per expert, in any unit.
+        cost_weight: float. 0 leaves the logits alone, more is cheaper, less than 0 is dearer. It is a non-trainable
+            variable: set ``layer.cost_weight`` at any time, nothing needs compiling anew.
+
+    Call arguments:
+        logits: float tensor ``(..., experts)``.
+        training: bool.
+
+    Returns:
+        Tensor ``(..., experts)`` in the compute dtype.
+
+    Raises:
+        ValueError: a ``cost_weight`` that is not finite, or costs that are not one per expert.
+    """
+
+    def __init__(self, costs, cost_weight=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.costs = tuple(float(c) for c in costs)
+        self._initial = _finite(cost_weight)
+
+    def build(self, shape):
+        _check("costs", self.costs, len(self.costs) == shape[-1], f"one number for each of {shape[-1]} experts")
+        self._cost_weight = self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(self._initial), trainable=False, dtype="float32",
+            autocast=False, name="cost_weight",
+        )  # fmt: skip
+
+    @property
+    def cost_weight(self):
+        """The knob, a float."""
+        return float(ops.convert_to_numpy(self._cost_weight)) if self.built else self._initial
+
+    @cost_weight.setter
+    def cost_weight(self, value):
+        self._initial = _finite(value)
+        if self.built:
+            self._cost_weight.assign(self._initial)
+
+    def call(self, logits, training=False):
+        logits = ops.cast(logits, "float32")
+        biased = logits if training else logits - self._cost_weight * np.asarray(self.costs, "float32")
+        return ops.cast(biased, self.compute_dtype)
+
+    def compute_output_spec(self, logits, training=False):
+        return keras.KerasTensor(logits.shape, self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "costs": list(self.costs), "cost_weight": self.cost_weight}
+
+
+def _finite(value):
+    _check("cost_weight", value, isinstance(value, (int, float)) and math.isfinite(value), "a finite float")
+    return float(value)

@@ -1,0 +1,130 @@
+"""ClassSR (Kong, Zhao, Qiao, Dong; CVPR 2021)."""
+
+import functools
+
+import keras
+from keras import layers
+
+from keras_moe import cost
+from keras_moe.checks import check
+from keras_moe.layers import CostBias, ExpertBank, TopKGate
+from keras_moe.models import sr_branches
+from keras_moe.models.base import dtype_scope
+from keras_moe.models.super_resolution import SuperResolution, unscaled
+from keras_moe.weights import load_weights
+
+_check = functools.partial(check, "ClassSR")
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class ClassSR(SuperResolution):
+    """A class module looks at a patch of the image and sends it to the smallest network that suffices.
+
+    ``patch -> class module -> logits -> route -> branches -> larger patch`` (the paper's figure 2). In training every
+    branch runs and the softmax of the logits weighs their outputs; in use the largest logit's branch runs alone. A
+    whole image, cut into patches and put together again: ``model.upscale(image)``.
+
+    Args:
+        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then ``macs`` cannot be told).
+        backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``, the family of the branches.
+        filters: ints, width of each branch, cheapest first; None: the paper's three.
+        scale: 2, 3 or 4.
+        class_filters: int, width of the class module.
+        class_stride: int >= 1, of its first convolution, whose kernel is 4x4. The paper's is 4: every pixel is looked
+            at. 8 looks at every second 4x4 block in height and width, for a quarter of the cost, which is 15 % of the
+            largest FSRCNN's otherwise.
+        cost_weight: float, subtracts ``cost_weight * cost of the branch / cost of the dearest`` from each logit. It
+            may be set after training; see ``keras_moe.layers.CostBias``.
+        weights: None or the path of a ``.safetensors`` file.
+        name: str.
+        dtype: dtype policy of the layers, or None.
+
+    Call arguments:
+        images: float tensor ``(n, height, width, 3)`` in [0, 255].
+
+    Returns:
+        float32 ``(n, scale * height, scale * width, 3)``, about [0, 255], not clipped.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        input_shape=(32, 32, 3),
+        backbone="fsrcnn",
+        filters=None,
+        scale=4,
+        class_filters=128,
+        class_stride=4,
+        cost_weight=0.0,
+        weights=None,
+        name="classsr",
+        dtype=None,
+    ):
+        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        for argument, value in (("class_filters", class_filters), ("class_stride", class_stride)):
+            _check(argument, value, isinstance(value, int) and value >= 1, "an int >= 1")
+        filters = sr_branches.WIDTHS.get(backbone, (None,)) if filters is None else tuple(filters)
+        _check("filters", filters, len(filters) >= 1, "at least one width")
+        config["filters"] = list(filters)
+
+        with dtype_scope(dtype):
+            # === Layers ===
+            scaling, unscaling = layers.Rescaling(1 / 255, name="scaling"), unscaled()
+            class_module = _class_module(class_filters, class_stride, len(filters))
+            branches = [sr_branches.branch(backbone, f, scale, f"branch_{k}") for k, f in enumerate(filters)]
+            costs = [cost.macs(branch, (None, 32, 32, 3)) for branch in branches]
+            bias = CostBias([c / max(costs) for c in costs], cost_weight, name="cost_bias")
+            top = TopKGate(1, train_k=len(filters), name="top_k")
+            bank = ExpertBank(branches, name="branches")
+
+            # === Functional model ===
+            def connect(images):
+                patches = scaling(images)
+                logits = class_module(patches)
+                weights = top(bias(logits))
+                return {"image": unscaling(bank(patches, weights)), "logits": logits, "weights": weights}
+
+        parts = {
+            "class_module": ["scaling", "class_module", "cost_bias", "top_k"],
+            "branches": ["branches", "unscaling"],
+        }
+        super().__init__(input_shape, connect, parts, name)
+
+        # === Config ===
+        self._config = config
+        if weights is not None:
+            load_weights(self, weights)
+
+    @property
+    def cost_weight(self):
+        """The knob between quality (0 and less) and cost, a float; it may be set at any time."""
+        return self.get_layer("cost_bias").cost_weight
+
+    @cost_weight.setter
+    def cost_weight(self, value):
+        self.get_layer("cost_bias").cost_weight = value
+
+    def macs_of_patch(self, height, width):
+        shape = (None, height, width, 3)
+        return {
+            "class_module": cost.macs(self.get_layer("class_module"), shape),
+            "branches": [cost.macs(branch, shape) for branch in self.bank.experts],
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "cost_weight": self.cost_weight}
+
+
+def _class_module(filters, stride, branches):
+    # Section 3.2, but for the start: the paper's code scales each of the five kernels by 0.1, so that the logits are of
+    # the order of 1e-5 at first, and a training of minutes leaves every patch undecided.
+    x = inputs = keras.Input((None, None, 3))
+    for i, (width, size) in enumerate([(filters, 4), (filters, 1), (filters, 1), (filters, 1), (32, 1)]):
+        step = stride if i == 0 else 1
+        x = layers.Conv2D(width, size, step, kernel_initializer="he_normal", name=f"class_conv{i}")(x)
+        if i < 4:
+            x = layers.LeakyReLU(0.1, name=f"class_relu{i}")(x)
+    x = layers.GlobalAveragePooling2D(name="class_pool")(x)
+    return keras.Model(inputs, layers.Dense(branches, name="class_logits")(x), name="class_module")

@@ -1,0 +1,126 @@
+"""What super-resolution models share, and the dense one of them."""
+
+import functools
+
+import keras
+from keras import layers
+
+from keras_moe import cost
+from keras_moe.models import sr_branches
+from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.superres.upscale import BATCH_SIZE, OVERLAP, PATCH, upscale_routed
+from keras_moe.weights import load_weights
+
+
+class SuperResolution(MoEModel):
+    """A model from RGB patches in [0, 255] to larger ones, and its use on whole images.
+
+    Subclasses give ``connect``: ``images -> dict`` of symbolic outputs: ``"image"`` and, for a mixture, ``"logits"``
+    and ``"weights"``. It holds for patches of any size, whatever the size of the model's own input.
+    """
+
+    def __init__(self, input_shape, connect, parts, name):
+        images = keras.Input(input_shape, name="images")
+        outputs = connect(images)
+        gate = {k: outputs[k] for k in ("logits", "weights")} if "logits" in outputs else None
+        super().__init__(images, outputs["image"], parts=parts, gate=gate, name=name)
+        self._connect = connect
+
+    @property
+    def scale(self):
+        """How many times larger the output is, int."""
+        return self._config["scale"]
+
+    @functools.cached_property
+    def at_size(self):
+        """``(height, width) -> model`` from patches of that size to ``{"image", "logits", "weights"}``, same weights.
+
+        The size is fixed because a branch that no patch of a batch takes still has to tell the size of its output.
+        """
+
+        @functools.lru_cache(4)
+        def build(height, width):
+            images = keras.Input((height, width, 3))
+            return keras.Model(images, self._connect(images), name=f"{self.name}_{height}x{width}")
+
+        return build
+
+    def upscale(self, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
+        """A whole image, enlarged. Arguments and errors are those of ``upscale_routed``, of which it is the image."""
+        return self.upscale_routed(image, patch, overlap, batch_size, verbose).image
+
+    def upscale_routed(self, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
+        """A whole image enlarged, which branch each of its patches took and what that cost.
+
+        See ``keras_moe.superres.upscale_routed`` for arguments, errors and the ``Upscaled`` that it returns.
+        """
+        return upscale_routed(self, image, patch, overlap, batch_size, verbose)
+
+    def macs_of_patch(self, height, width):
+        """As ``macs()``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _macs_of_parts(self):
+        height, width = self.input_shape[1:3]
+        return self.macs_of_patch(height, width)
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class SRNetwork(SuperResolution):
+    """One super-resolution network that every patch runs: the baseline of a ``ClassSR``, and its single branch.
+
+    Args:
+        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then ``macs`` cannot be told).
+        backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``.
+        filters: int, its width; None: that of the original network, the hard branch of the paper.
+        scale: 2, 3 or 4.
+        weights: None or the path of a ``.safetensors`` file.
+        name: str.
+        dtype: dtype policy of the layers, or None.
+
+    Call arguments:
+        images: float tensor ``(n, height, width, 3)`` in [0, 255].
+
+    Returns:
+        float32 ``(n, scale * height, scale * width, 3)``, about [0, 255], not clipped.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        input_shape=(32, 32, 3),
+        backbone="fsrcnn",
+        filters=None,
+        scale=4,
+        weights=None,
+        name="sr_network",
+        dtype=None,
+    ):
+        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        with dtype_scope(dtype):
+            # === Layers ===
+            filters = sr_branches.WIDTHS.get(backbone, (None,))[-1] if filters is None else filters
+            scaling, unscaling = layers.Rescaling(1 / 255, name="scaling"), unscaled()
+            branch = sr_branches.branch(backbone, filters, scale, "branch")
+
+            # === Functional model ===
+            def connect(images):
+                return {"image": unscaling(branch(scaling(images)))}
+
+        super().__init__(input_shape, connect, {"branch": ["scaling", "branch", "unscaling"]}, name)
+
+        # === Config ===
+        self._config = config
+        if weights is not None:
+            load_weights(self, weights)
+
+    def macs_of_patch(self, height, width):
+        return {"branch": cost.macs(self.get_layer("branch"), (None, height, width, 3))}
+
+
+def unscaled():
+    """The last layer: [0, 1] to [0, 255], in float32 whatever the policy."""
+    return layers.Rescaling(255.0, dtype="float32", name="unscaling")

@@ -1,0 +1,36 @@
+"""A picture of which branch each patch of an image took."""
+
+import numpy as np
+
+# Cheapest first: green, amber, red; further branches go on through the list.
+COLOURS = ((46, 160, 67), (230, 170, 30), (210, 50, 50), (120, 70, 200), (40, 120, 220))
+
+
+def route_map(upscaled, longest=1600):
+    """The enlarged image under a veil in the colour of each patch's branch: green the cheapest, then amber, red.
+
+    Args:
+        upscaled: an ``Upscaled``.
+        longest: int, pixels of the picture's longer side at most.
+
+    Returns:
+        A Pillow image, RGB.
+    """
+    from PIL import Image
+
+    pixels = np.clip(np.rint(upscaled.image), 0, 255).astype("uint8").squeeze()
+    picture = Image.fromarray(pixels).convert("RGB")
+    picture.thumbnail((longest, longest))
+    below, beyond = _cells(upscaled.rows, upscaled.margins[0], picture.height)
+    left, right = _cells(upscaled.columns, upscaled.margins[1], picture.width)
+    veil = np.asarray(COLOURS, "uint8")[upscaled.route % len(COLOURS)]
+    colours = np.repeat(np.repeat(veil, beyond - below, axis=0), right - left, axis=1)
+    return Image.blend(picture, Image.fromarray(colours), 0.35)
+
+
+def _cells(cut, margin, pixels):
+    """First pixel of each patch and the one after its last, of ``pixels`` in all: overlaps shared half and half."""
+    starts = np.asarray(cut.starts)
+    edges = np.concatenate([[margin], (starts[:-1] + cut.size + starts[1:]) / 2, [cut.length - margin]])
+    edges = np.rint((edges - margin) * pixels / (cut.length - 2 * margin)).astype(int)
+    return edges[:-1], edges[1:]

@@ -1,0 +1,141 @@
+"""ClassSR's three stages: branches on their own patches, the class module on all, everything together."""
+
+import dataclasses
+import pathlib
+import warnings
+
+import keras
+import numpy as np
+
+from keras_moe.models import SRNetwork
+from keras_moe.models.sr_branches import start_as_interpolation
+from keras_moe.training.losses import RoutingLoss
+from keras_moe.training.patches import PatchBatches, split_by_psnr
+from keras_moe.training.stages import Stage, run_stages
+
+# Of patches; a branch that gets fewer has dropped out of the competition.
+COLLAPSED = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class SRRecipe:
+    """Settings of ClassSR's training; the rates are the paper's for FSRCNN, the lengths are a short training's.
+
+    Args:
+        branch_epochs, class_epochs, joint_epochs: ints, epochs of each stage; 0 joint epochs leave that stage out.
+        steps: int, batches an epoch.
+        batch_size: int, of branches and of the joint stage; class_batch_size: of the class module alone.
+        learning_rate: float, of the branches; gate_rate: of the other stages. Each falls by a cosine to 1e-7.
+        image_weight: float, of the L1 loss on [0, 1]; decided, balanced: of ``RoutingLoss``.
+        seed: int.
+    """
+
+    branch_epochs: int
+    class_epochs: int
+    joint_epochs: int
+    steps: int = 500
+    batch_size: int = 16
+    class_batch_size: int = 32
+    learning_rate: float = 1e-3
+    gate_rate: float = 2e-4
+    image_weight: float = 1000.0
+    decided: float = 0.5
+    balanced: float = 3.0
+    seed: int = 0
+
+
+def train_branch(network, train, validation, folder, recipe, epochs):
+    """Trains one super-resolution network with L1 and Adam, and resumes where it was cut off.
+
+    Args:
+        network: an ``SRNetwork``. An FSRCNN starts as linear interpolation.
+        train, validation: ``(low, high)`` patches, see ``cut_patches``.
+        folder: for checkpoints; one folder, one run.
+        recipe: an ``SRRecipe``.
+        epochs: int.
+
+    Returns:
+        dict, stage -> list of logs.
+    """
+    if network.get_config()["backbone"] == "fsrcnn":
+        start_as_interpolation(network.get_layer("branch"))
+    data = PatchBatches(train[0], train[1], steps=recipe.steps, batch_size=recipe.batch_size, seed=recipe.seed)
+    stage = Stage(
+        name="branch",
+        train=("branch",),
+        epochs=epochs,
+        optimizer=lambda: _adam(recipe.learning_rate, epochs * recipe.steps),
+        data=data,
+        losses={"class": keras.losses.MeanAbsoluteError()},
+        validation_data=(validation[0].astype("float32"), {"class": validation[1].astype("float32")}),
+    )
+    return run_stages(network, [stage], folder, verbose=2)
+
+
+def train_classsr(model, train, validation, folder, recipe):
+    """Trains a ``ClassSR`` in the paper's stages (section 3.4), and resumes where it was cut off.
+
+    1. *branch_k*: each branch alone on its own third of the patches, by bicubic PSNR, the cheapest on the easiest.
+    2. *class_module*: the branches frozen; L1 of the softmax-weighted image, class loss and average loss.
+    3. *joint*: the same three losses, everything learns.
+
+    Args:
+        model: a ``ClassSR``.
+        train, validation: ``(low, high)`` patches, see ``cut_patches``.
+        folder: for checkpoints; one folder, one run.
+        recipe: an ``SRRecipe``.
+
+    Returns:
+        dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``.
+
+    Warns:
+        UserWarning: a branch gets less than 1 % of the validation patches: collapse.
+    """
+    folder, history, config = pathlib.Path(folder), {}, model.get_config()
+    group = split_by_psnr(train[0], train[1], len(model.bank.experts))
+    held = split_by_psnr(validation[0], validation[1], len(model.bank.experts))
+    for k, expert in enumerate(model.bank.experts):
+        network = SRNetwork(config["input_shape"], config["backbone"], config["filters"][k], config["scale"])
+        mine, theirs = ([x[groups == k] for x in pair] for groups, pair in ((group, train), (held, validation)))
+        logs = train_branch(network, mine, theirs, folder / f"branch_{k}", recipe, recipe.branch_epochs)
+        history[f"branch_{k}"] = logs["branch"]
+        expert.set_weights(network.get_layer("branch").get_weights())
+    arguments = (recipe, train, validation)
+    stages = [
+        _routed("class_module", ("class_module",), *arguments, recipe.class_epochs, recipe.class_batch_size),
+        _routed("joint", ("class_module", "branches"), *arguments, recipe.joint_epochs, recipe.batch_size),
+    ]
+    history |= run_stages(model, [s for s in stages if s.epochs], folder / "routed", verbose=2)
+    check_collapse(model.route(validation[0].astype("float32")))
+    return history
+
+
+def check_collapse(route):
+    """Warns where a branch gets less than 1 % of the patches. ``route``: ``(n, branches)`` weights."""
+    usage = np.mean(route != 0, axis=0)
+    if usage.min() < COLLAPSED:
+        shares = ", ".join(f"{u:.1%}" for u in usage)
+        warnings.warn(
+            f"The class module has collapsed: the branches get {shares} of the patches. Raise `balanced`, lower "
+            "`gate_rate`, or train the branches for longer before it.",
+            stacklevel=2,
+        )
+
+
+def _routed(name, parts, recipe, train, validation, epochs, batch_size):
+    low, high = (x.astype("float32") for x in validation)
+    return Stage(
+        name=name,
+        train=parts,
+        epochs=epochs,
+        optimizer=lambda: _adam(recipe.gate_rate, epochs * recipe.steps),
+        data=PatchBatches(train[0], train[1], ("class", "gate"), recipe.steps, batch_size, recipe.seed),
+        losses={"class": keras.losses.MeanAbsoluteError(), "gate": RoutingLoss(recipe.decided, recipe.balanced)},
+        loss_weights={"class": recipe.image_weight / 255, "gate": 1.0},  # the model's output is in [0, 255]
+        validation_data=(low, {"class": high, "gate": high}),
+    )
+
+
+def _adam(rate, steps):
+    schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=1e-7 / rate)
+    return keras.optimizers.Adam(schedule, beta_1=0.9, beta_2=0.99)

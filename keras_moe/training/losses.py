@@ -1,0 +1,48 @@
+"""Losses of routing: on what the gate says, whatever the target."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_moe")
+class RoutingLoss(keras.losses.Loss):
+    """Makes a gate decided on each row and balanced over the batch (ClassSR, CVPR 2021, section 3.3).
+
+    With ``P`` the softmax of the logits, n rows and M experts:
+
+    - class loss ``(1/n) sum over rows of [(M - 1) - sum over i < j of |P_i - P_j|]``: M - 1 where undecided, 0 where
+      one expert has it all;
+    - average loss ``sum over i of |sum over rows of P_i - n/M| / (4n/M)``: 0 where each expert has its share, and
+      ``(M - 1) / 2`` where one has everything. It counts soft shares, so that it has a gradient.
+
+    The constants are those of the paper's code. The targets given to the loss are not looked at.
+
+    Args:
+        decided: float, weight of the class loss.
+        balanced: float, weight of the average loss.
+    """
+
+    def __init__(self, decided=0.5, balanced=3.0, name="routing_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.decided, self.balanced = decided, balanced
+
+    def call(self, y_true, logits):
+        probabilities = ops.softmax(ops.cast(logits, "float32"))
+        return self.decided * class_loss(probabilities) + self.balanced * average_loss(probabilities)
+
+    def get_config(self):
+        return {**super().get_config(), "decided": self.decided, "balanced": self.balanced}
+
+
+def class_loss(probabilities):
+    """The class loss above, of ``(n, M)`` probabilities: a scalar tensor."""
+    experts = probabilities.shape[-1]
+    gaps = ops.abs(ops.expand_dims(probabilities, -1) - ops.expand_dims(probabilities, -2))  # every pair twice
+    return experts - 1 - ops.mean(ops.sum(gaps, axis=(-2, -1))) / 2
+
+
+def average_loss(probabilities):
+    """The average loss above, of ``(n, M)`` probabilities: a scalar tensor."""
+    experts = probabilities.shape[-1]
+    # Divided by n in both places: the shares are means.
+    return ops.sum(ops.abs(ops.mean(probabilities, axis=0) - 1 / experts)) * experts / 4

@@ -1,0 +1,111 @@
+"""Pairs of low- and high-resolution patches for super-resolution."""
+
+import keras
+import numpy as np
+
+
+def shrink(image, scale):
+    """The low-resolution image of a high-resolution one: Pillow's antialiased bicubic on uint8.
+
+    Args:
+        image: uint8 ``(h, w, 3)``.
+        scale: int; rows and columns beyond a multiple of it are cut off first.
+
+    Returns:
+        ``(low, high)``: uint8 ``(h // scale, w // scale, 3)`` and the cut image.
+    """
+    from PIL import Image
+
+    height, width = image.shape[0] // scale, image.shape[1] // scale
+    high = image[: height * scale, : width * scale]
+    low = Image.fromarray(high).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(low), high
+
+
+def bicubic(image, scale):
+    """uint8 ``(h, w, 3)`` enlarged by Pillow's bicubic: the baseline of every table."""
+    from PIL import Image
+
+    size = (image.shape[1] * scale, image.shape[0] * scale)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
+def cut_patches(images, scale, patch=32, stride=16, zooms=(1.0,)):
+    """Dense patches of photographs and of smaller versions of them (the paper's data, with fewer versions).
+
+    Args:
+        images: list of uint8 ``(h, w, 3)``; those smaller than a patch give none.
+        scale: int.
+        patch, stride: ints, in low-resolution pixels.
+        zooms: floats in (0, 1], each shrinks the photographs before anything else.
+
+    Returns:
+        ``(low, high)``: uint8 ``(n, patch, patch, 3)`` and ``(n, scale * patch, scale * patch, 3)``.
+
+    Raises:
+        ValueError: no image is large enough for one patch.
+    """
+    from PIL import Image
+
+    lows, highs = [], []
+    for zoom in zooms:
+        for image in images:
+            size = (round(image.shape[1] * zoom), round(image.shape[0] * zoom))
+            zoomed = image if zoom == 1 else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+            low, high = shrink(zoomed, scale)
+            for y in range(0, low.shape[0] - patch + 1, stride):
+                for x in range(0, low.shape[1] - patch + 1, stride):
+                    lows.append(low[y : y + patch, x : x + patch])
+                    highs.append(high[y * scale : (y + patch) * scale, x * scale : (x + patch) * scale])
+    if not lows:
+        raise ValueError(f"Expected images of at least {patch * scale} x {patch * scale} pixels. Received: none")
+    return np.stack(lows), np.stack(highs)
+
+
+def split_by_psnr(low, high, groups=3):
+    """Which of ``groups`` equal parts each patch belongs to by its bicubic PSNR, 0 the easiest: int ``(n,)``.
+
+    The paper splits at terciles of the PSNR of a network it does not name; bicubic needs none.
+    """
+    scale = high.shape[1] // low.shape[1]
+    errors = [np.mean((bicubic(a, scale).astype("float32") - b) ** 2) for a, b in zip(low, high, strict=True)]
+    rank = np.argsort(np.argsort(errors, kind="stable"), kind="stable")
+    return rank * groups // len(rank)
+
+
+class PatchBatches(keras.utils.PyDataset):
+    """Batches drawn at random, flipped and turned; they depend on seed, epoch and position alone.
+
+    Args:
+        low, high: as ``cut_patches`` returns them.
+        outputs: names of the outputs that get ``high`` as their target (see ``Stage.losses``).
+        steps: int, batches an epoch.
+        batch_size: int.
+        seed: int.
+
+    Attributes:
+        epoch: int, from 0; advanced by Keras at the end of each epoch.
+    """
+
+    def __init__(self, low, high, outputs=("class",), steps=500, batch_size=16, seed=0):
+        super().__init__()
+        self.low, self.high, self.outputs = low, high, outputs
+        self.steps, self.batch_size, self.seed, self.epoch = steps, batch_size, seed, 0
+
+    def __len__(self):
+        return self.steps
+
+    def __getitem__(self, i):
+        rng = np.random.default_rng((self.seed, self.epoch, i))
+        rows = rng.integers(len(self.low), size=self.batch_size)
+        turns, flip = rng.integers(4), rng.random() < 0.5
+        low, high = (_turned(patches[rows], turns, flip) for patches in (self.low, self.high))
+        return low, dict.fromkeys(self.outputs, high)
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
+def _turned(patches, turns, flip):
+    patches = np.rot90(patches, turns, axes=(1, 2))
+    return np.ascontiguousarray(patches[:, :, ::-1] if flip else patches, "float32")

@@ -1,0 +1,187 @@
+"""What published super-resolution models have in common: photographs to learn from and to measure on."""
+
+import numpy as np
+
+from keras_moe.datasets import superres
+from keras_moe.images import open_photographs, photographs
+from keras_moe.models import ClassSR, SRNetwork
+from keras_moe.superres import luma, psnr
+from keras_moe.training import SRRecipe, fit_cost_weight, train_branch, train_classsr
+from keras_moe.training.patches import bicubic, cut_patches, shrink
+from keras_moe.zoo.model_card import Data, Input
+from keras_moe.zoo.publish import Published
+
+PATCH, HELD_OUT = 32, 40
+
+# Mean MACs per patch that the knob is set to on held-out patches, class module included, of the largest branch's.
+SHARE = 0.6
+
+_CLASSSR = {
+    "system": "classsr",
+    "paper": "Kong, Zhao, Qiao, Dong: ClassSR, CVPR 2021, pp. 12016-12025",
+    "paper_url": "https://arxiv.org/abs/2103.04039",
+    "model": "ClassSR",
+}
+_DENSE = {
+    "system": "dense",
+    "paper": "Dong, Loy, Tang: Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016",
+    "paper_url": "https://arxiv.org/abs/1608.00367",
+    "model": "SRNetwork",
+}
+_BSD400 = Data(
+    "BSD400 + T91",
+    "BSD400: non-commercial research and education; T91: research use",
+    "360 of the 400 photographs of BSDS500 train + test, as WebP of quality 92, and 91 photographs of Yang et al. 2010",
+    "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/bsds/",
+)
+
+
+def classsr_fsrcnn(scale, epochs=6):
+    """The ``Published`` of a ClassSR of three FSRCNNs on photographs."""
+    config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 8}
+
+    def train(model, seed, folder, epochs):
+        learn, held = photograph_patches(scale)
+        history = train_classsr(model, learn, held, folder, recipe(epochs, seed))
+        budget = SHARE * max(model.macs()["branches"])
+        history["knob"] = [vars(fit_cost_weight(model, held[0], held[1], budget))]
+        return history
+
+    card = {
+        **_CLASSSR,
+        "summary": f"Three FSRCNNs that enlarge photographs x{scale}, and a class module that sends each patch to one.",
+        "recipe_note": f"Branches on terciles for {epochs} x 500 steps of 16 patches, class module for 1,000 of 32, "
+        "jointly for 1,000 of 16; Adam; two CPU cores, TensorFlow. A training of minutes: the paper's took 700,000 "
+        "steps.",
+        "config": config,
+        "baseline": f"fsrcnn_x{scale}",
+    }
+    return _on_photographs(f"classsr_fsrcnn_x{scale}", card, lambda: ClassSR(**config), train, epochs, scale)
+
+
+def fsrcnn(scale, epochs=8):
+    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches by the recipe of the branches."""
+    config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
+
+    def train(model, seed, folder, epochs):
+        learn, held = photograph_patches(scale)
+        return train_branch(model, learn, held, folder, recipe(epochs, seed), epochs)
+
+    card = {
+        **_DENSE,
+        "summary": f"FSRCNN (56 filters) that enlarges photographs x{scale}: every pixel runs all of it.",
+        "recipe_note": f"{epochs} x 500 steps of 16 patches of 32x32 pixels; L1, Adam, "
+        "a cosine from 1e-3; two CPU cores, TensorFlow. A short training: papers give it a hundred times more.",
+        "config": config,
+    }
+    return _on_photographs(f"fsrcnn_x{scale}", card, lambda: SRNetwork(**config), train, epochs, scale)
+
+
+def classsr_on_two_photographs(epochs=3):
+    """The ``Published`` of a tiny ClassSR of two FSRCNNs x2, for tests: what it needs comes with scikit-learn."""
+    config = {"input_shape": (16, 16, 3), "filters": (4, 12), "scale": 2, "class_filters": 8}
+
+    def halves(lower):
+        photos = (photo.resize((320, 214)) for photo in open_photographs().values())
+        return [np.asarray(photo)[107:] if lower else np.asarray(photo)[:107] for photo in photos]
+
+    def train(model, seed, folder, epochs):
+        learn, held = (cut_patches(halves(lower), 2, 16, 8) for lower in (False, True))
+        settings = SRRecipe(epochs, 2, 1, steps=200, learning_rate=3e-3, gate_rate=1e-3, seed=seed)
+        return train_classsr(model, learn, held, folder, settings)
+
+    card = {
+        **_CLASSSR,
+        "task": "super-resolution",
+        "licence": "Apache-2.0",
+        "data": Data(
+            "two photographs (scikit-learn)",
+            "CC BY 2.0",
+            "sklearn.datasets.load_sample_images at half their size: upper halves to learn from, lower ones to test",
+            "https://scikit-learn.org/stable/datasets/loading_other_datasets.html",
+        ),
+        "input": Input((16, 16, 3), "[0, 255]", "RGB"),
+        "classes": (),
+        "summary": "Tiny ClassSR of two FSRCNNs that enlarges x2, for tests without a network.",
+        "recipe_note": f"Branches for {epochs} x 200 steps of 16 patches, class module for 400, jointly for 200; Adam.",
+        "config": config,
+    }
+    return Published(
+        name="test_classsr",
+        card=card,
+        build=lambda: ClassSR(**config),
+        train=train,
+        measure=lambda network: measure_upscaling(network, {"halves": halves(lower=True)}),
+        epochs=epochs,
+        seeds=(0,),
+        golden=lambda: cut_patches(halves(lower=True), 2, 16, 40)[0].astype("float32"),
+        metrics={"psnr_y_halves": "dB"},
+    )
+
+
+def recipe(epochs, seed):
+    """The ``SRRecipe``: branches for ``epochs`` of 500 steps, class module for two, everything for two."""
+    return SRRecipe(branch_epochs=epochs, class_epochs=2, joint_epochs=2, seed=seed)
+
+
+def photograph_patches(scale):
+    """``(low, high)`` patches to learn from and held-out ones, of 40 photographs of BSD400."""
+    photos = superres("bsd400")
+    learn = photos[:-HELD_OUT] + superres("t91")
+    stride = PATCH // 2 if scale == 4 else PATCH
+    return (
+        cut_patches(learn, scale, PATCH, stride, zooms=(1.0, 0.75)),
+        cut_patches(photos[-HELD_OUT:], scale, PATCH, PATCH),
+    )
+
+
+def measure_upscaling(network, sets):
+    """PSNR of the luma on whole images (uint8, ``scale`` pixels of border left out) and the mean MACs of a patch.
+
+    Args:
+        network: a ``ClassSR`` or ``SRNetwork``.
+        sets: dict, name -> list of photographs, uint8 ``(h, w, 3)``; the last set's patches tell the MACs.
+
+    Returns:
+        dict: ``"psnr_y_<set>"`` and ``"bicubic_psnr_y_<set>"`` in dB, ``"gmacs_<set>"``, billions of MACs that an image
+        really costs, overlap and class module included, all three means over images; ``"macs_executed"`` per patch of
+        the model's input shape and, for a mixture, ``"usage"``, the share of patches of each branch.
+    """
+    found, routes = {}, list[np.ndarray]()
+    for name, photos in sets.items():
+        ours, plain, gmacs = [], [], []
+        routes = []
+        for photo in photos:
+            low, high = shrink(photo, network.scale)
+            done = network.upscale_routed(low, verbose=False)
+            ours.append(psnr(luma(done.image), luma(high), network.scale))
+            plain.append(psnr(luma(bicubic(low, network.scale)), luma(high), network.scale))
+            gmacs.append(done.macs / 1e9)
+            routes.append(done.route.ravel())
+        for of, values in (("psnr_y", ours), ("bicubic_psnr_y", plain), ("gmacs", gmacs)):
+            found[f"{of}_{name}"] = float(np.mean(values))
+    if network.bank is None:
+        return {**found, "macs_executed": float(network.macs_total)}
+    route = np.eye(len(network.bank.experts))[np.concatenate(routes)]
+    return {**found, "macs_executed": network.macs(route), "usage": route.mean(0).tolist()}
+
+
+def _on_photographs(name, card, build, train, epochs, scale):
+    common = {
+        "task": "super-resolution",
+        "licence": "CC BY-NC 4.0",
+        "data": _BSD400,
+        "input": Input((PATCH, PATCH, 3), "[0, 255]", "RGB"),
+        "classes": (),
+    }
+    return Published(
+        name=name,
+        card={**common, **card},
+        build=build,
+        train=train,
+        measure=lambda network: measure_upscaling(network, {s: superres(s) for s in ("set14", "photos2k")}),
+        epochs=epochs,
+        seeds=(0,),
+        golden=lambda: np.stack(photographs((PATCH, PATCH, 3))),
+        metrics={"psnr_y_set14": "dB", "psnr_y_photos2k": "dB"},
+    )
