@@ -46,7 +46,8 @@ class EfficientAttention(keras.layers.Layer):
         self.query = dense(channels, name="query")
         self.key_value = dense(2 * channels, name="key_value")
         self.projection = dense(channels, name="projection")
-        self.reducer = self.norm = None
+        self.reducer: layers.Layer | None = None
+        self.norm: layers.Layer | None = None
         if self.reduction > 1:
             self.reducer = layers.Conv2D(
                 channels, self.reduction, self.reduction, kernel_initializer=fan_out(), dtype=self.dtype_policy,
@@ -59,7 +60,7 @@ class EfficientAttention(keras.layers.Layer):
 
     def call(self, x):
         _, height, width, channels = x.shape
-        small = x if self.reducer is None else self.norm(self.reducer(x))
+        small = self.norm(self.reducer(x)) if self.reducer and self.norm else x
         query = self._by_head(self.query(x) * (channels // self.heads) ** -0.5)
         key, value = ops.split(self.key_value(small), 2, axis=-1)
         scores = ops.matmul(query, ops.transpose(self._by_head(key), (0, 1, 3, 2)))

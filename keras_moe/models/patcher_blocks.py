@@ -1,6 +1,7 @@
 """The encoder of Patcher: what its blocks are made of, and how many of what in each size."""
 
 import dataclasses
+import typing
 
 import keras
 from keras import layers
@@ -80,7 +81,7 @@ def resolve(size):
             f"Patcher: `size` must be one of {sorted(SIZES)} or a dict with keys among {sorted(fields)}. "
             f"Received: size={size!r}"
         )
-    given = {key: value if isinstance(value, int) else tuple(value) for key, value in size.items()}
+    given: dict[str, typing.Any] = {k: v if isinstance(v, int) else tuple(v) for k, v in size.items()}
     return dataclasses.replace(SIZES["tiny"], **given)
 
 
