@@ -122,7 +122,6 @@ MODELS = [
     Descriptor("classsr", _sr(models.ClassSR, (3, 4), class_filters=4), _IMAGE, 54, _CLASSSR, headless=None),
     Descriptor("segmentation", _segmentation(gate="class", conv=True), _IMAGE, 22, _BOTH, headless=False),
     Descriptor("patcher", _patcher(), _IMAGE, 77, ("block_0", "expert_0", "gate", "head"), headless=False),
-    Descriptor("patcher_sum", _patcher(decoder="sum"), _IMAGE, 67, ("block_0", "expert_0", "head"), headless=False),
     Descriptor("unet", _unet, _IMAGE, 32, ("encode_0", "decode_0", "predictions"), headless=False),
     Descriptor("segmentation_sparse", _segmentation(sparse=True), _IMAGE, 23, ("expert_", "gate"), headless=False),
 ]
