@@ -15,6 +15,7 @@ from keras_moe.datasets import digits
 from keras_moe.export import IntegrityError, LiteRTModel, ParityError, integrity, litert
 from keras_moe.export.parity import check, compare
 from keras_moe.models import Classifier
+from keras_moe.weights import read_tensors
 
 IMAGES = digits()[1][0]
 # From another backend each export is a process of its own, which the first test goes through.
@@ -57,6 +58,17 @@ def test_other_forms(exported, form):
     assert report["parity"]["routing_agreement"] == report["parity"]["prediction_agreement"] == 1
     route = LiteRTModel(path).route(IMAGES[:50])
     assert 0 < np.mean(~np.any(route, axis=1)) < 1, "some of these digits leave early, some do not"
+
+
+@on_tensorflow
+@pytest.mark.parametrize("name", ["test_segmentation", "test_classsr"])
+def test_other_systems(name, tmp_path):
+    model = zoo.load(name)
+    images = read_tensors(zoo.store.published_folder() / name / "golden.safetensors")["images"]
+    report = litert(model, tmp_path / "x.tflite", images=images, card=zoo.card(name))
+    assert report["conditions"] == len(model.bank.experts)
+    assert report["parity"]["routing_agreement"] == 1
+    assert report["parity"]["max_error"] < 0.01
 
 
 @on_tensorflow

@@ -12,7 +12,7 @@ from keras_moe.graph import open_graph
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 
-def convert(function, shapes, track, quantize=None, samples=None, integer_io=False, keep_float=None):
+def convert(function, shapes, track, quantize=None, samples=None, integer_io=False, float_outside_branches=False):
     """A LiteRT model, bytes, of one static graph with one signature, ``serving_default``.
 
     Args:
@@ -22,12 +22,13 @@ def convert(function, shapes, track, quantize=None, samples=None, integer_io=Fal
         quantize: one of ``QUANTIZATIONS``.
         samples: ``() -> iterator`` of dicts of arrays, to calibrate int8.
         integer_io: bool, int8: inputs and outputs are int8 too.
-        keep_float: None, or ``names -> names``: of the tensors of the main graph, those that stay float.
+        float_outside_branches: bool, int8: only the branches of ``IF`` are quantized.
 
     Raises:
         ValueError: an operation that has no LiteRT builtin; it names the operation and its layer.
     """
     import tensorflow as tf
+    from tensorflow.lite.python.convert import mlir_quantize
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the interpreter that calibrates, deprecated in favour of ours
@@ -43,14 +44,13 @@ def convert(function, shapes, track, quantize=None, samples=None, integer_io=Fal
             return made
 
         with _explained(track):
-            if keep_float is None:
+            if not float_outside_branches:
                 return converter(quantize).convert()
-            names = keep_float(_main_tensors(converter(None).convert()))
-            options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=names)
-            made = tf.lite.experimental.QuantizationDebugger(
-                converter=converter(quantize), debug_dataset=samples, debug_options=options
-            )
-            return made.get_nondebug_quantized_model()
+            calibrating = converter(quantize)
+            # What tf.lite.experimental.QuantizationDebugger does; it refuses where only the branches are quantized.
+            calibrating._experimental_calibrate_only = True
+            names = _main_tensors(converter(None).convert())
+            return mlir_quantize(calibrating.convert(), denylisted_nodes=names)
 
 
 def _quantized(converter, quantize, samples, integer_io):

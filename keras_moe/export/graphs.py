@@ -37,9 +37,8 @@ def build(model, form, quantize, representative, gate):
     if form == "parts":
         return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
     run = _routed(pieces) if form == "routed" else _dense(pieces)
-    keep_float = (lambda names: _outside(pieces.head, names)) if gate == "float" else None
     samples = samples and samples["trunk"]
-    return Graphs({"model": _convert(pieces.trunk, run, model, quantize, samples, False, keep_float)}, counts)
+    return Graphs({"model": _convert(pieces.trunk, run, model, quantize, samples, False, gate == "float")}, counts)
 
 
 def _part(piece, model, quantize, samples):
@@ -48,7 +47,7 @@ def _part(piece, model, quantize, samples):
     return _convert(piece, piece, model, quantize, samples and samples[piece.name], True)
 
 
-def _convert(source, run, model, quantize, samples=None, integer_io=False, keep_float=None):
+def _convert(source, run, model, quantize, samples=None, integer_io=False, float_gate=False):
     """LiteRT bytes of ``run``, which takes the inputs of the piece ``source``, by name."""
     shapes = dict(zip(source.inputs, (tuple(t.shape) for t in source.model.inputs), strict=True))
 
@@ -56,13 +55,7 @@ def _convert(source, run, model, quantize, samples=None, integer_io=False, keep_
         return run(dict(zip(shapes, tensors, strict=True)))
 
     integer_io = integer_io and quantize == "int8"
-    return convert(function, shapes, model, quantize, samples and (lambda: iter(samples)), integer_io, keep_float)
-
-
-def _outside(head, names):
-    """Those of the main graph's tensors that do not belong to the head (the quantizer wants some left to quantize)."""
-    layers = [layer.name for layer in head.model.layers]
-    return [name for name in names if not any(f"/{layer}" in name for layer in layers)]
+    return convert(function, shapes, model, quantize, samples and (lambda: iter(samples)), integer_io, float_gate)
 
 
 def _routed(pieces: Pieces):

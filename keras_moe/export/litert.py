@@ -95,7 +95,7 @@ def export(model, arrays, path, described, labels, gate, check_parity):
     """``litert`` on the TensorFlow backend, with checked arguments."""
     quantize, form = described["quantize"], described["form"]
     gates = (gate,) if gate or quantize != "int8" or form != "routed" else ("int8", "float")
-    scores = getattr(model, "answers", "classes") == "classes"
+    scores = model.answers == "classes"
     target = pathlib.Path(path)
     for tried in gates:
         made = graphs.build(model, form, quantize, arrays.get("representative"), tried)

@@ -23,6 +23,8 @@ class MoEModel(keras.Model):
             ``(n, …, experts)`` of a gate that weighs classes or pixels; None for a network without a gate.
     """
 
+    answers = "classes"  # what the output holds: scores of "classes" along its last axis, or an "image"
+
     def __init__(self, inputs, outputs, parts, gate=None, **kwargs):
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self._part_names = {part: tuple(names) for part, names in parts.items()}

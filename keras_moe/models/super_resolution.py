@@ -19,6 +19,8 @@ class SuperResolution(MoEModel):
     and ``"weights"``. It holds for patches of any size, whatever the size of the model's own input.
     """
 
+    answers = "image"
+
     def __init__(self, input_shape, connect, parts, name):
         images = keras.Input(input_shape, name="images")
         outputs = connect(images)
