@@ -70,7 +70,7 @@ def expected_calibration_error(confidence, correct, bins=15):
     confidence, correct = np.ravel(confidence).astype("float64"), np.ravel(correct).astype("float64")
     if len(confidence) == 0:
         return float("nan")
-    which = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     off = np.bincount(which, confidence - correct, minlength=bins)
     return float(np.abs(off).sum() / len(confidence))
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_moe.insights import arrays
 from keras_moe.insights.routing import normalised_entropy
+from keras_moe.metrics import expected_calibration_error
 
 
 def predictive_entropy(probabilities):
@@ -97,9 +98,8 @@ def reliability(probabilities, labels, bins=15):
     where = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(where, minlength=bins)
     confident, hits = (np.bincount(where, values, minlength=bins) for values in (confidence, right))
-    ece = np.abs(confident - hits).sum() / count.sum()
     rows = np.where(count > 0, count, np.nan)
-    return Reliability(count, confident / rows, hits / rows, float(ece))
+    return Reliability(count, confident / rows, hits / rows, expected_calibration_error(confidence, right, bins))
 
 
 @dataclasses.dataclass(frozen=True)
