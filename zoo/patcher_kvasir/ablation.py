@@ -33,7 +33,8 @@ def main():
         for name, (macs, m) in rows.items()
     ]
     head = "# patcher_kvasir: what it was compared with\n\nWritten by `ablation.py`. Kvasir-SEG, 100 test images"
-    text = f"{head} of 256x256, one seed, {model.epochs} epochs each.\n\n" + "\n".join(lines) + "\n"
+    head += f" of 256x256, one seed, {model.epochs} epochs each; the sum was trained on {keras.backend.backend()}."
+    text = f"{head}\n\n" + "\n".join(lines) + "\n"
     write_bytes(HERE / "report.md", text.encode())
     print(text)
 
