@@ -15,7 +15,7 @@ from PIL import Image
 from keras_moe import insights, zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
-from keras_moe.insights.data import Samples
+from keras_moe.insights import Samples
 
 NAME = "test_single_gated"
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "insights.py"
