@@ -127,7 +127,8 @@ def where_they_disagree(f):
     right = _accuracy(f, perfect)
     yield f"All experts and the model give the same answer on {perfect.mean():.1%} of the {f.unit}{right}."
     if critical.any():
-        yield f"On {critical.mean():.1%} no expert alone would give the model's answer{_accuracy(f, critical)}."
+        share = f"{critical.mean():.1%}" if critical.mean() >= 5e-4 else "less than 0.1%"
+        yield f"On {share} no expert alone would give the model's answer{_accuracy(f, critical)}."
     else:
         yield "Every answer is one that at least one expert alone would give."
     yield (

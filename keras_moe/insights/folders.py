@@ -57,7 +57,8 @@ def read_masked(folder, card):
     for path, mask in own.items():
         try:
             image = read_image(path, card.input.shape)
-            found.append(_read_mask(mask, path, card.input.shape) if masks.is_dir() else None)
+            if masks.is_dir():
+                found.append(_read_mask(mask, path, card.input.shape))
             images.append(image)
             groups.append(path.parent.relative_to(source).as_posix())
         except (OSError, ValueError) as error:

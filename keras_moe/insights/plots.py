@@ -39,7 +39,7 @@ def plot_class_by_expert(table, names):
     table, names = table[order], names[order]
     columns = 1 if len(names) <= 50 else 2
     rows = -(-len(names) // columns)
-    figure = canvas.figure(9.5, 1.3 + 0.17 * rows) if columns > 1 else canvas.figure(6.5, 1.3 + 0.24 * rows)
+    figure = canvas.figure(9.5, 1.3 + 0.17 * rows) if columns > 1 else canvas.figure(6.5, 1.3 + max(0.24 * rows, 1.2))
     for i, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
         part = table[i * rows : (i + 1) * rows]
         shown = axes.imshow(part, vmin=0, vmax=1, cmap="Blues", aspect="auto")
@@ -49,9 +49,13 @@ def plot_class_by_expert(table, names):
         axes.tick_params(length=0)
         for edge in np.flatnonzero(np.diff(part.argmax(1))):
             axes.axhline(edge + 0.5, color="grey", linewidth=0.6)
+        for (row, k), weight in np.ndenumerate(part if table.size <= 60 else part[:0]):
+            axes.text(k, row, f"{weight:.2f}", color="white" if weight > 0.6 else "black", ha="center", va="center")
     figure.colorbar(shown, ax=figure.axes, label="mean weight of the expert")
     owned = int((table.max(1) > table.sum(1) / 2).sum())
-    figure.suptitle(f"{owned} of {len(names)} classes give one expert more than half of their routed weight")
+    first = np.bincount(table.argmax(1)).argmax()
+    title = f"Expert {first} has the largest weight for {(table.argmax(1) == first).sum()} of {len(names)} classes"
+    figure.suptitle(title + (f"; {owned} give one expert more than half" if table.shape[1] > 2 else ""))
     return figure
 
 

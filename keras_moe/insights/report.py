@@ -18,8 +18,8 @@ WORDS = {
     "gate entropy": "entropy of the softmax of the gate's logits, divided by log of the number of experts",
     "ECE": "expected calibration error: the gap between confidence and accuracy in 15 equal bins of confidence, "
     "weighted by the predictions in each",
-    "area": "mean error over all shares of images answered, the surest first; the smaller, the better the measure "
-    "tells right from wrong",
+    "area": "mean error over all shares of images (or pixels) answered, the surest first; the smaller, the better the "
+    "measure tells right from wrong",
 }
 
 

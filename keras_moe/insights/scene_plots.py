@@ -15,19 +15,13 @@ def plot_gate_maps(image, weights):
     weights = np.asarray(weights)
     count = weights.shape[-1]
     leads = np.bincount(weights.argmax(-1).reshape(-1), minlength=count) / weights[..., 0].size
-    columns = min(count + 1, 4)
-    lines = -(-(count + 1) // columns)
-    height = 2.8 * image.shape[0] / image.shape[1] + 0.25
-    figure = canvas.figure(2.8 * columns + 0.8, height * lines + 0.4)
-    grid = figure.subplots(lines, columns, squeeze=False).reshape(-1)
-    for axes in grid:
-        axes.axis("off")
+    figure, grid = _grid(image, count + 1, 0.25)
     for k, axes in enumerate(grid[: count + 1], start=-1):
         if k < 0:
             canvas.show(axes, image)
             axes.set_title("image", fontsize=9)
             continue
-        canvas.show(axes, np.asarray(image).mean(-1, keepdims=True))  # in grey, for the colours to be the weights'
+        canvas.show_grey(axes, image)
         shown = axes.imshow(weights[..., k], cmap="viridis", vmin=0, vmax=1, alpha=0.65, extent=canvas.extent(image))
         axes.set_title(f"expert {k}: mean weight {weights[..., k].mean():.2f}", fontsize=9)
     figure.colorbar(shown, ax=grid.tolist(), label="weight", pad=0.01)
@@ -116,7 +110,7 @@ def plot_weights(weights, groups=None):
     shades = ["#08519c", "#fd8d3c", "#74c476", "#9e9ac8", "#636363"]
     for k, axes in enumerate(grid):
         axes.hist(
-            [part[:, k] for part in parts], bins=np.linspace(0, 1, 41), stacked=True,
+            [part[:, k] for part in parts], bins=np.linspace(0, weights.max(), 41), stacked=True,
             color=[shades[i % len(shades)] for i in range(len(parts))], label=names or None,
         )  # fmt: skip
         axes.set_ylabel(f"expert {k}", rotation=0, ha="right", va="center")
@@ -130,38 +124,44 @@ def plot_weights(weights, groups=None):
     return figure
 
 
-def plot_uncertainty_maps(image, measures, wrong=None):
+def plot_uncertainty_maps(image, measures, answer=None, mask=None):
     """One image, where the answer is wrong, and how unsure it is by each measure.
 
     Args:
         image: ``(h, w, c)`` in [0, 255].
         measures: dict, name -> float ``(h, w)`` in [0, 1].
-        wrong: bool ``(h, w)``, or None.
+        answer, mask: int ``(h, w)``, the latter 255 where there is no label; or None.
     """
-    maps = measures if wrong is None else {"wrong": wrong, **measures}
-    columns = min(len(maps) + 1, 4)
-    lines = -(-(len(maps) + 1) // columns)
-    height = 2.8 * image.shape[0] / image.shape[1] + 0.4
-    figure = canvas.figure(2.8 * columns + 0.8, height * lines + 0.4)
-    grid = figure.subplots(lines, columns, squeeze=False).reshape(-1)
+    known = np.zeros(image.shape[:2], bool) if mask is None else mask != 255
+    wrong, right = known & (mask != answer), known & (mask == answer)
+    maps = measures if mask is None else {"wrong": wrong, **measures}
+    figure, grid = _grid(image, len(maps) + 1, 0.4)
     canvas.show(grid[0], image)
     grid[0].set_title("image", fontsize=9)
+    found = {"wrong": "" if mask is None else f"{_share_wrong(mask, answer):.1%} of the pixels"}
+    for name, values in measures.items():
+        found[name] = f"{values.mean():.2f} on average"
+        if wrong.any() and right.any():
+            found[name] = f"{values[wrong].mean():.2f} where wrong, {values[right].mean():.2f} where right"
     for axes, (name, values) in zip(grid[1:], maps.items(), strict=False):
         shown = axes.imshow(values, cmap="magma", vmin=0, vmax=1)
-        title = f"{name}: {values.mean():.2f}"
-        if wrong is not None and name != "wrong" and 0 < wrong.mean() < 1:
-            title = f"{name}: {values[wrong].mean():.2f} where wrong, {values[~wrong].mean():.2f} elsewhere"
-        axes.set_title(title if name != "wrong" else f"wrong: {wrong.mean():.1%} of the pixels", fontsize=7)
+        axes.set_title(f"{name}\n{found[name]}", fontsize=9)
+    figure.colorbar(shown, ax=grid.tolist(), label="0 sure, 1 unsure", pad=0.01)
+    name = next(iter(measures))
+    figure.suptitle(f"{name.capitalize()} is {found[name]}")
+    return figure
+
+
+def _grid(image, panels, titles):
+    """``(figure, axes)``: room for ``panels`` pictures of the image's shape, titles of some inches above each."""
+    lines = -(-panels // 5)
+    columns = -(-panels // lines)
+    height = 2.8 * image.shape[0] / image.shape[1] + titles
+    figure = canvas.figure(2.8 * columns + 0.8, height * lines + 0.4)
+    grid = figure.subplots(lines, columns, squeeze=False).reshape(-1)
     for axes in grid:
         axes.axis("off")
-    figure.colorbar(shown, ax=grid.tolist(), label="0 sure, 1 unsure", pad=0.01)
-    if wrong is None or not 0 < wrong.mean() < 1:
-        figure.suptitle("How unsure the model is, pixel by pixel")
-        return figure
-    ratios = {name: values[wrong].mean() / max(values[~wrong].mean(), 1e-9) for name, values in measures.items()}
-    best = max(ratios, key=lambda name: ratios[name])
-    figure.suptitle(f"By {best} it is {ratios[best]:.1f} times as unsure where it is wrong as elsewhere")
-    return figure
+    return figure, grid
 
 
 def _share_wrong(mask, answer):
@@ -180,5 +180,5 @@ def _painted(labels, colours):
 def _class_colours(count):
     from matplotlib import colormaps
 
-    palette = colormaps["tab20"].colors
-    return np.array([(*palette[(2 * c + c // 10) % 20], 1.0) for c in range(count)])
+    # The strong colours first, then their pale twins.
+    return np.array([colormaps["tab20"]((2 * c + c // 10 % 2) % 20) for c in range(count)])

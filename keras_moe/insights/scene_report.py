@@ -7,8 +7,8 @@ from keras_moe.insights.agreement import agreement
 from keras_moe.insights.opinions import Opinions
 from keras_moe.insights.page import heading, page, paragraphs, percent, picture, table, tiles, what_it_is
 from keras_moe.insights.report import WORDS, how_sure
+from keras_moe.insights.routing import class_by_expert
 from keras_moe.insights.scenes import ask, look, per_pixel
-from keras_moe.metrics import IGNORE
 
 _EXPERTS = {
     "segmentation_moe": "Its experts are whole networks, each trained on a domain of its own and then frozen.",
@@ -20,9 +20,10 @@ _GATES = {
     3: "The gate gives an image one weight per expert and class; the weight at a pixel is that of the class answered.",
     4: "The gate gives every cell of its map one weight per expert; a pixel has the weight of its cell.",
 }
-_OWN_WORDS = {
-    "mIoU": "mean over the classes of the intersection of answer and label over their union, in pixels of all images",
-    "leads": "the expert has the largest weight at the pixel",
+_DENSE_WORDS = ("predictive entropy", "ECE", "area")
+_LEADS = {"leads": "the expert has the largest weight at the pixel"}
+_MIOU = {
+    "mIoU": "mean over the classes of the intersection of answer and label over their union, in all images together"
 }
 
 
@@ -51,12 +52,12 @@ def create_scene_report(model, card, samples, track=iter):
             _what_each_likes(samples, scenes),
             _where_they_disagree(samples, scenes, chosen, opinions),
         ]
-    words = WORDS | _OWN_WORDS if model.gate is not None else _OWN_WORDS
+    words = WORDS | _LEADS if model.gate is not None else {name: WORDS[name] for name in _DENSE_WORDS}
     sections += [
         _class_by_class(card, scenes) if scenes.right is not None else "",
         how_sure(scenes.pixels),
         _unsure(samples, chosen, opinions),
-        heading("Words") + table(("", ""), words.items()),
+        heading("Words") + table(("", ""), (words | _MIOU).items()),
     ]
     return page(f"Insights into {card.name}", sections)
 
@@ -88,7 +89,7 @@ def _head(model, card, samples, scenes):
     text = [card.summary, f"This page asks it about {samples.source}."]
     if scenes.step > 1:
         text.append(
-            f"Intersections over unions count every pixel; all other figures every {scenes.step}th in both directions, "
+            f"Intersections over unions count every pixel; all other figures one in {scenes.step**2}, on a grid: "
             f"{len(f.shown):,} pixels."
         )
     text.append(
@@ -96,17 +97,23 @@ def _head(model, card, samples, scenes):
         if scenes.right is not None
         else "Nobody knows the labels: classes below are the model's own answers, which may be wrong."
     )
-    title = heading(f"{card.name}: who knows which pixel, and how sure it is", 1)
+    title = heading(f"{card.name}: {'who knows which pixel' if experts > 1 else 'what it sees'}, and how sure it is", 1)
     return title + paragraphs(text) + tiles(shown) + what_it_is(card, total, executed)
 
 
 def _answers(card, samples, chosen, opinions):
-    rows = list(chosen.values())
-    masks = None if samples.labels is None else samples.labels[rows]
-    figure = scene_plots.plot_scenes(samples.images[rows], opinions.labels, card.classes, masks, list(chosen))
+    masks = samples.labels
+    names: dict[int, list] = {}
+    for name, row in chosen.items():
+        names.setdefault(row, []).append(name)
+    rows, at = list(names), [list(chosen).index(found[0]) for found in names.values()]
+    figure = scene_plots.plot_scenes(
+        samples.images[rows], opinions.labels[at], card.classes, None if masks is None else masks[rows],
+        ["\n".join(found) for found in names.values()],
+    )  # fmt: skip
     how = "the share of pixels that are right" if masks is not None else "the mean entropy of the answer"
-    disputed = "; in the last one experts disagree most" if "most disputed" in chosen else ""
-    text = f"The rows are the images that {how} makes the first, the middle and the last{disputed}."
+    disputed = ", and the one on which experts disagree most" if "most disputed" in chosen else ""
+    text = f"Of all images those that are first, in the middle and last by {how}{disputed}."
     return heading("What it sees") + paragraphs([text]) + picture(figure, "images, labels and answers")
 
 
@@ -146,8 +153,24 @@ def _who_does_what(model, card, samples, scenes, chosen, opinions):
         + table(header, rows)
         + groups
         + picture(scene_plots.plot_weights(scenes.weights, samples.groups), "weights of the experts in each image")
-        + picture(plots.plot_class_by_expert(f.table, card.classes), "mean weight of each expert for each class")
+        + _class_by_expert(card, scenes)
         + maps
+    )
+
+
+def _class_by_expert(card, scenes):
+    f = scenes.pixels
+    tables = {"": f.table}
+    if 1 < len(scenes.groups) <= 3 and scenes.route.ndim > 2:
+        # Groups show classes differently often, which would look like the gate's doing.
+        group = scenes.group[scenes.image]
+        for g, name in enumerate(scenes.groups):
+            own = group == g
+            tables[name] = class_by_expert(scenes.pixel_route[own], f.shown[own], len(card.classes))
+    return "".join(
+        heading(f"Class by expert{name and ': '}{name}", 3)
+        + picture(plots.plot_class_by_expert(table, card.classes), "mean weight of each expert for each class")
+        for name, table in tables.items()
     )
 
 
@@ -210,9 +233,7 @@ def _unsure(samples, chosen, opinions):
     i, row = list(chosen).index(name), chosen[name]
     gate = per_pixel(opinions.gate[i : i + 1], opinions.labels[i : i + 1])
     own = Opinions(opinions.answer[i : i + 1], opinions.experts[:, i : i + 1], gate, gate)
-    measures = {name: values[0] for name, values in findings.measure(own).items()}
-    wrong = None
-    if samples.labels is not None:
-        wrong = (samples.labels[row] != IGNORE) & (samples.labels[row] != opinions.labels[i])
-    figure = scene_plots.plot_uncertainty_maps(samples.images[row], measures, wrong)
+    measures = {measure: values[0] for measure, values in findings.measure(own).items()}
+    mask = None if samples.labels is None else samples.labels[row]
+    figure = scene_plots.plot_uncertainty_maps(samples.images[row], measures, opinions.labels[i], mask)
     return heading(f"The {name} image", 3) + picture(figure, "maps of uncertainty")

@@ -22,9 +22,11 @@ class Scenes:
         step: int.
         image: int ``(pixels,)``, the image of each of these pixels.
         route: the gate's weights, ``(n, experts)``, ``(n, classes, experts)`` or ``(n, h, w, experts)``.
+        pixel_route: float ``(pixels, experts)``, the weights at each of these pixels, see ``per_pixel``.
         weights: float ``(n, experts)``, the mean weight over an image's pixels.
         groups: list of str, the groups of images; ``group`` int ``(n,)``, that of each image.
-        confusion: int ``(1 + experts, groups, classes, classes)`` of all pixels: the answer, then each expert alone.
+        confusion: int ``(1 + experts, groups, classes, classes)`` of all labelled pixels: the answer, then each expert
+            alone.
         right: float ``(n,)``, the share of an image's pixels that are right; NaN for one without a label.
     """
 
@@ -32,10 +34,11 @@ class Scenes:
     step: int
     image: np.ndarray
     route: np.ndarray
+    pixel_route: np.ndarray
     weights: np.ndarray
     groups: list
     group: np.ndarray
-    confusion: np.ndarray | None = None
+    confusion: np.ndarray
     right: np.ndarray | None = None
 
     @property
@@ -80,22 +83,20 @@ def look(model, samples, track=iter):
     names = ["all"] if samples.groups is None else sorted(set(samples.groups))
     group = np.zeros(len(images), int) if samples.groups is None else np.searchsorted(names, samples.groups)
     step = int(np.ceil(np.sqrt(np.prod(images.shape[:3]) / MOST)))
-    parts, confusion = [], 0
+    parts, confusions = [], []
     for i in track(range(0, len(images), _CHUNK)):
         own = slice(i, i + _CHUNK)
         opinions = ask(model, images[own])
+        known = opinions.labels * 0 + IGNORE if masks is None else masks[own]
+        confusions.append(_confusion(opinions, known, group[own], len(names)))
         parts.append(_rows(opinions, None if masks is None else masks[own], step, i))
-        if masks is not None:
-            confusion = confusion + _confusion(opinions, masks[own], group[own], len(names))
     answer, experts, route, gate, labels, image, weights, asked = (
         np.concatenate(part, axis=1 if k == 1 else 0) for k, part in enumerate(zip(*parts, strict=True))
     )
     rows = Opinions(answer, experts, route, gate)
     found = findings.find(rows, None if masks is None else labels, "pixels")
-    scenes = Scenes(found, step, image, asked, weights, names, group)
-    if masks is None:
-        return scenes
-    return dataclasses.replace(scenes, confusion=confusion, right=scenes.mean(found.right))
+    scenes = Scenes(found, step, image, asked, route, weights, names, group, np.sum(confusions, axis=0))
+    return scenes if masks is None else dataclasses.replace(scenes, right=scenes.mean(found.right))
 
 
 def ask(model, images):
