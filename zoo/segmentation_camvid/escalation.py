@@ -207,8 +207,8 @@ def _verdict(found):
         p["miou"] > g["miou"] for name in heads for p, g in zip(curves[name][1:-1], curves["gate"][1:-1], strict=True)
     )
     return (
-        f"At its best share the gate gives {_best(best['gate'])}, {shallow} gives {_best(best[shallow])}, nobody escalating "
-        f"{_best(none)}. At equal shares the shallow signals are ahead of the gate in {wins} of "
+        f"At its best share the gate gives {_best(best['gate'])}, {shallow} gives {_best(best[shallow])}, nobody "
+        f"escalating {_best(none)}. At equal shares the shallow signals are ahead of the gate in {wins} of "
         f"{len(heads) * (len(SHARES) - 2)} cases, at more MACs in all of them. Pixels right go from "
         f"{none['accuracy']:.2%} to at best {pixels['gate']:.2%} by the gate, {pixels[shallow]:.2%} by {shallow} and "
         f"{pixels['oracle']:.2%} by the oracle: there is little to win by running both. The gate's doubt orders the "
