@@ -55,7 +55,7 @@ def plot_class_by_expert(table, names):
     owned = int((table.max(1) > table.sum(1) / 2).sum())
     first = np.bincount(table.argmax(1)).argmax()
     title = f"Expert {first} has the largest weight for {(table.argmax(1) == first).sum()} of {len(names)} classes"
-    figure.suptitle(title + (f"; {owned} give one expert more than half" if table.shape[1] > 2 else ""))
+    figure.suptitle(title + (f";\n{owned} give one expert more than half" if table.shape[1] > 2 else ""))
     return figure
 
 

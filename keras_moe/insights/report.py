@@ -13,8 +13,8 @@ WORDS = {
     "predictive entropy": "entropy of the model's probabilities, divided by log of the number of classes",
     "mutual information": "entropy of the experts' mean probabilities less the mean of their entropies, divided by log "
     "of the number of classes",
-    "expert variance": "standard deviation over experts of the answer's probability, divided by the largest on this "
-    "page",
+    "expert variance": "standard deviation over experts of the answer's probability, divided by the largest of those "
+    "compared",
     "gate entropy": "entropy of the softmax of the gate's logits, divided by log of the number of experts",
     "ECE": "expected calibration error: the gap between confidence and accuracy in 15 equal bins of confidence, "
     "weighted by the predictions in each",
