@@ -2,7 +2,8 @@
 
     python examples/insights.py [--out HTML]
 
-The same for any published classifier with a gate and for your own images: ``keras-moe insights NAME FOLDER``.
+The same for any published classifier with a gate, or segmentation model, and for your own images: ``keras-moe insights
+NAME FOLDER``.
 """
 
 import argparse

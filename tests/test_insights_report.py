@@ -15,7 +15,7 @@ from PIL import Image
 from keras_moe import insights, zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
-from keras_moe.insights.data import Samples
+from keras_moe.insights import Samples
 
 NAME = "test_single_gated"
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "insights.py"
@@ -40,7 +40,7 @@ def test_class_picture_groups_classes_by_their_main_expert():
     figure = insights.plot_class_by_expert(table, ["owl", "fox", "elk", "emu", "$a$" + "x" * 30])
     shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert shown == [r"\$a\$" + "x" * 20 + "…", "emu", "fox", "owl"]
-    assert title(figure) == "3 of 4 classes give one expert more than half of their routed weight"
+    assert title(figure) == "Expert 0 has the largest weight for 3 of 4 classes"
     figure.savefig(io.BytesIO())
 
 

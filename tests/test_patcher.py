@@ -97,6 +97,8 @@ def test_structure_loss_by_hand():
     assert float(loss(ignored, even[:, :1])) == pytest.approx(float(loss(half, even[:, :1])))
     sure = np.array([[[[0, 50.0], [50.0, 0]]]], "float32")
     assert float(loss(half, sure)) == pytest.approx(0, abs=1e-5)
+    with pytest.raises(ValueError, match=r"2 classes\. Received: 3"):
+        loss(half, np.zeros((1, 1, 2, 3), "float32"))
     both = loss(np.concatenate([half, half]), np.concatenate([even[:, :1], sure]))
     assert float(both) == pytest.approx(float(loss(half, even[:, :1])) / 2, abs=1e-5)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from descriptors import tiny_segmenter
 
+from keras_moe import cost
 from keras_moe.datasets import camvid
 from keras_moe.layers import WeightedSum
 from keras_moe.models import MoEModel, SegmentationMoE, Segmenter, segmenters
@@ -130,6 +131,33 @@ def test_own_network():
     any_size = keras.Input((None, None, 3))
     with pytest.raises(ValueError, match="known input sizes"):
         SegmentationMoE(backbone=keras.Model(any_size, keras.layers.Conv2D(6, 1)(any_size)))
+    with pytest.raises(ValueError, match=r"images \(8, 12\). Received: \(2, 3\)"):
+        SegmentationMoE(backbone=keras.Model(inputs, keras.layers.Conv2D(6, 4, 4)(inputs)))
+    x = keras.layers.Conv2D(4, 3, (3, 4), "same")(inputs)  # 3x3: the height does not divide
+    uneven = keras.Model(inputs, keras.layers.Conv2D(6, 1)(keras.layers.Resizing(8, 12)(x)))
+    with pytest.raises(ValueError, match=r"features, \(3, 3\). Received: \(8, 12\)"):
+        SegmentationMoE(backbone=uneven, gate="pixel")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="building it is slow, and the same on every backend")
+def test_a_backbone_of_keras_applications():
+    body = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
+    low, deep = (body.get_layer(name).output for name in ("block_1_expand_relu", "block_3_expand_relu"))
+    x = keras.layers.Concatenate()([keras.layers.UpSampling2D(2)(deep), low])
+    x = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(5, 1)(x))
+    network = keras.Model(body.input, x)
+    model = SegmentationMoE(backbone=network, gate="class", conv=True, classifier_activation=None)
+    model.grow_from([network, network])
+    images = X[:2].repeat(4, 1).repeat(4, 2) / 127.5 - 1
+    np.testing.assert_allclose(run(model, images), run(network, images), atol=1e-4)
+    assert model.get_layer("features").output.shape == (None, 8, 8, 2 * deep.shape[-1])
+    assert model.macs()["experts"] == 2 * cost.macs(network, (None, 32, 32, 3))
+
+
+def _other_scaling():
+    network = tiny_segmenter()
+    network.get_layer("scaling").scale = 1.0
+    return network
 
 
 @pytest.mark.parametrize(
@@ -138,6 +166,7 @@ def test_own_network():
         (lambda: [tiny_segmenter()], "2 networks"),
         (lambda: [tiny_segmenter(), tiny_segmenter(classes=6)], "5 classes. Received: 6 of network 1"),
         (lambda: [tiny_segmenter(), tiny_segmenter(filters=8)], "Network 1 has other layers"),
+        (lambda: [_other_scaling(), tiny_segmenter()], "used in another way"),
     ],
 )
 def test_experts_that_do_not_go_together(others, match):
@@ -193,6 +222,26 @@ def test_bad_masks_stop_before_training(masks, match):
         check_masks(X, masks, 5)
     with pytest.raises(ValueError, match=match):
         segment(build(), RECIPE, (X, masks))
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "match"),
+    [
+        (X.repeat(2, 1), MASKS.repeat(2, 1), r"images of shape \(8, 8, 3\).* Received: \(16, 8, 3\)"),
+        (X[..., :1], MASKS, r"Received: \(8, 8, 1\)"),
+        (X / 255, MASKS, "uint8 images"),
+    ],
+)
+def test_bad_images_stop_before_training(images, masks, match):
+    with pytest.raises(ValueError, match=match):
+        segment(build(), RECIPE, (images, masks))
+
+
+def test_a_domain_without_labels_is_named(tmp_path):
+    masks = np.where(DOMAINS[:, None, None] == 1, 255, MASKS).astype("uint8")
+    with pytest.raises(ValueError, match="Domain 1: Every pixel has the ignore label"):
+        train_domain_experts(build, (X, masks), DOMAINS, tmp_path, RECIPE)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("domains", [DOMAINS[:5], DOMAINS * 0, DOMAINS + 1, DOMAINS * 1.0])

@@ -13,8 +13,9 @@ def register(command):
     insights = command("insights", _insights, "Write a page: which expert does what, where they disagree, how sure.")
     insights.add_argument("name", type=model_name)
     insights.add_argument(
-        "data", help="'digits' or 'cifar100' (their test images), a folder of images (its sub-folders are labels if "
-        "named like classes), or an .npz with images and perhaps labels",
+        "data", help="for classifiers 'digits' or 'cifar100' (their test images), a folder of images (its sub-folders "
+        "are labels if named like classes), or an .npz with images and perhaps labels; for segmentation 'camvid', "
+        "'kvasir', 'digit_scenes', a folder with images/ and perhaps masks/, or an .npz",
     )  # fmt: skip
     insights.add_argument("--out", type=pathlib.Path, default="report.html", help="the page (default: report.html)")
 
@@ -24,12 +25,12 @@ def _insights(arguments):
     from rich.progress import track
 
     from keras_moe import zoo
-    from keras_moe.insights import collect_opinions, create_report, read_samples
+    from keras_moe.insights import collect_opinions, create_report, create_scene_report, read_samples
     from keras_moe.weights import write_bytes
 
     card, out = zoo.card(arguments.name), arguments.out
-    if card.task != "classification":
-        return fail(f"{card.name} is a model for {card.task}; insights writes about classifiers.", 2)
+    if card.task not in ("classification", "segmentation"):
+        return fail(f"{card.name} is for {card.task}; insights writes about classification and segmentation.", 2)
     if out.is_dir() or not out.parent.is_dir():
         return fail(f"--out must be a file in a folder that exists. Received: {out}", 2)
     if importlib.util.find_spec("matplotlib") is None:
@@ -38,7 +39,10 @@ def _insights(arguments):
     with contextlib.redirect_stdout(sys.stderr):  # a download shows its progress
         model = zoo.load(card.name)
     progress = functools.partial(track, description="asking the experts", console=Console(stderr=True), transient=True)
-    opinions = collect_opinions(model, samples.images, track=progress)
-    write_bytes(out, create_report(model, card, samples, opinions).encode())
+    if card.task == "segmentation":
+        page = create_scene_report(model, card, samples, progress)
+    else:
+        page = create_report(model, card, samples, collect_opinions(model, samples.images, track=progress))
+    write_bytes(out, page.encode())
     print(f"{out}: {card.name} on {samples.source}")
     return max((fail(problem, 1) for problem in samples.problems), default=0)

@@ -8,82 +8,67 @@ import zlib
 import numpy as np
 
 from keras_moe import datasets
-from keras_moe.images import read_image
+from keras_moe.insights.folders import read_labelled, read_masked
+from keras_moe.insights.samples import Samples
+from keras_moe.training import check_masks
 
-DATASETS = {"digits": datasets.digits, "cifar100": datasets.cifar100}
-
-
-@dataclasses.dataclass(frozen=True)
-class Samples:
-    """Images in [0, 255], ``(n, h, w, c)``, and what they show.
-
-    ``labels`` are int ``(n,)`` in the order of the card's classes, or None where nobody knows; ``source`` says in words
-    what they are; ``problems`` lists the files that could not be read.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    source: str
-    problems: tuple[str, ...] = ()
+CLASSIFICATION = {"digits": datasets.digits, "cifar100": datasets.cifar100}
+SEGMENTATION = {
+    "camvid": lambda size: datasets.camvid("test", size),
+    "kvasir": lambda size: datasets.kvasir("test"),
+    "digit_scenes": lambda size: datasets.digit_scenes()[1],
+}
+GROUPS = {"camvid": datasets.CAMVID_DOMAINS, "digit_scenes": ("dark", "bright")}
 
 
 def read_samples(data, card):
-    """Reads what ``data`` names, for the classifier of ``card``.
+    """Reads what ``data`` names, for the model of ``card``.
 
     Args:
-        data: ``"digits"`` or ``"cifar100"``: the test split of that set. A folder: its images, also those in
-            sub-folders; these are labels if they are named like classes of the card. An ``.npz`` file: ``images``
-            ``(n, h, w, c)`` in [0, 255] and, if it has any, ``labels`` ``(n,)``; pickled objects are not read.
+        data: for a classifier ``"digits"`` or ``"cifar100"``: the test split of that set. A folder: its images, also
+            those in sub-folders; these are labels if they are named like classes of the card. An ``.npz`` file:
+            ``images`` ``(n, h, w, c)`` in [0, 255] and, if it has any, ``labels`` ``(n,)``; pickled objects are not
+            read. For a segmentation model ``"camvid"``, ``"kvasir"`` or ``"digit_scenes"``: the test split. A folder
+            ``images`` and, if there are any, a folder ``masks`` in a folder, see ``read_masked``. An ``.npz`` file:
+            ``images`` and perhaps ``labels`` ``(n, h, w)``.
         card: a ``Card``.
 
     Returns:
         ``Samples`` with at least one image.
 
     Raises:
-        ValueError: data of another kind, images of another shape or range, labels that the card has no class for.
+        ValueError: data of another kind, images of another shape or range, labels that the card has no class for, or
+            masks without any label.
         FileNotFoundError: no such folder or file.
     """
-    path = pathlib.Path(data)
-    if str(data) in DATASETS:
-        images, labels = DATASETS[str(data)]()[1]
-        samples = Samples(images, labels, f"{len(images):,} test images of {data}")
+    path, pixels = pathlib.Path(data), card.task == "segmentation"
+    named = SEGMENTATION if pixels else CLASSIFICATION
+    if str(data) in named:
+        samples = _named(str(data), card)
     elif path.is_dir():
-        samples = _folder(path, card)
+        samples = read_masked(path, card) if pixels else read_labelled(path, card)
     elif path.suffix == ".npz" and path.is_file():
         samples = _npz(path)
     else:
-        kinds = f"one of {sorted(DATASETS)}, a folder of images or an .npz file"
+        kinds = f"one of {sorted(named)}, a folder of images or an .npz file"
         error = ValueError if path.exists() else FileNotFoundError
         raise error(f"Expected DATA to be {kinds}. Received: {str(data)!r}")
-    _check(samples, card, data)
+    _check_images(samples, card, data)
+    if samples.labels is not None and pixels:
+        check_masks(samples.images, samples.labels, len(card.classes))
+    elif samples.labels is not None:
+        _check_labels(samples, card, data)
     return dataclasses.replace(samples, images=samples.images.astype("float32"))
 
 
-def _folder(folder, card):
-    from PIL import Image
-
-    suffixes = Image.registered_extensions()
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
-    names = {p.parent.relative_to(folder).as_posix() for p in paths}
-    known = names & set(card.classes)
-    if known and known != names:
-        raise ValueError(
-            f"Expected every folder of images in {folder} to be named like a class of {card.name}, or none. Received "
-            f"{len(known)} that are, and {sorted(names - known)[:5]}"
-        )
-    images, labels, problems = [], [], []
-    for path in paths:
-        try:
-            images.append(read_image(path, card.input.shape))
-            labels.append(path.parent.name)
-        except (OSError, ValueError) as error:
-            problems.append(str(error))
-    if not images:
-        raise ValueError(
-            f"Expected images in {folder}. Received: none that can be read. {' '.join(problems[:3])}".rstrip()
-        )
-    found = np.array([card.classes.index(label) for label in labels]) if known else None
-    return Samples(np.stack(images), found, f"{len(images):,} images in the folder {folder.name}", tuple(problems))
+def _named(data, card):
+    groups = None
+    if card.task == "segmentation":
+        images, labels, *domains = SEGMENTATION[data](card.input.shape[:2])
+        groups = np.array(GROUPS[data])[domains[0]] if domains else None
+    else:
+        images, labels = CLASSIFICATION[data]()[1]
+    return Samples(images, labels, f"{len(images):,} test images of {data}", groups=groups)
 
 
 def _npz(path):
@@ -97,8 +82,8 @@ def _npz(path):
     return Samples(images, labels, f"{len(images):,} images in {path.name}" if images.ndim else "")
 
 
-def _check(samples, card, data):
-    images, labels, shape = samples.images, samples.labels, tuple(card.input.shape)
+def _check_images(samples, card, data):
+    images, shape = samples.images, tuple(card.input.shape)
     if images.shape[1:] != shape or len(images) == 0 or images.dtype.kind not in "iuf":
         raise ValueError(
             f"Expected one image or more of shape {shape}, what {card.name} takes. Received in {data}: "
@@ -107,8 +92,10 @@ def _check(samples, card, data):
     low, high = images.min(), images.max()
     if not (low >= 0 and high <= 255):
         raise ValueError(f"Expected pixels in [0, 255]. Received in {data}: from {low} to {high}")
-    if labels is None:
-        return
+
+
+def _check_labels(samples, card, data):
+    images, labels = samples.images, samples.labels
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"Expected one integer label per image. Received in {data}: {len(images)} images and {labels.dtype} labels "

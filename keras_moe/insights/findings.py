@@ -18,9 +18,10 @@ MEASURES = {
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """Numbers on n images; what needs labels is None where there are none.
+    """Numbers on n rows, images or pixels; what needs labels is None where there are none.
 
     Attributes:
+        unit: what a row is: ``"images"`` or ``"pixels"``.
         usage: a ``Usage``.
         table: ``(classes, experts)`` of ``class_by_expert``, by label or, without labels, by answer.
         shown: int ``(n,)``, the labels or answers that ``table`` counts.
@@ -35,6 +36,7 @@ class Findings:
         curves: dict, name of the measure -> its ``RiskCoverage``.
     """
 
+    unit: str
     usage: routing.Usage
     table: np.ndarray
     shown: np.ndarray
@@ -49,22 +51,19 @@ class Findings:
     curves: dict | None = None
 
 
-def find(opinions, labels=None):
-    """The ``Findings`` of ``Opinions`` on images, with their true labels ``(n,)`` where known."""
+def find(opinions, labels=None, unit="images"):
+    """The ``Findings`` of ``Opinions`` on n images, or n pixels, with their true labels ``(n,)`` where known.
+
+    Of a single expert, a dense network, predictive entropy is the only measure.
+    """
     answer, shown = opinions.labels, opinions.labels if labels is None else np.asarray(labels)
-    measures = {
-        "predictive entropy": uncertainty.predictive_entropy(opinions.answer),
-        "disagreement": disagreement(opinions.expert_labels, answer),
-        "mutual information": uncertainty.mutual_information(opinions.experts),
-        "expert variance": uncertainty.expert_variance(opinions.experts, answer),
-        "gate entropy": routing.gate_entropy(opinions.gate),
-    }
     findings = Findings(
+        unit=unit,
         usage=routing.expert_usage(opinions.route),
         table=routing.class_by_expert(opinions.route, shown, opinions.answer.shape[-1]),
         shown=shown,
         agreement=agreement(opinions.expert_labels, answer, opinions.route),
-        measures=measures,
+        measures=measure(opinions),
         leading=routing.leading_expert(opinions.route),
         confidence=float(opinions.answer.max(-1).mean()),
     )
@@ -77,12 +76,25 @@ def find(opinions, labels=None):
         alone=opinions.expert_labels == shown,
         routed=routing.accuracy_where_routed(opinions.expert_labels, shown, opinions.route),
         reliability=uncertainty.reliability(opinions.answer, shown),
-        curves={name: uncertainty.risk_coverage(values, ~right) for name, values in measures.items()},
+        curves={name: uncertainty.risk_coverage(values, ~right) for name, values in findings.measures.items()},
     )
 
 
+def measure(opinions):
+    """The ``MEASURES`` of ``Opinions``: dict, name -> float ``(n, ...)``."""
+    found = {"predictive entropy": uncertainty.predictive_entropy(opinions.answer)}
+    if len(opinions.experts) == 1:
+        return found
+    return found | {
+        "disagreement": disagreement(opinions.expert_labels, opinions.labels),
+        "mutual information": uncertainty.mutual_information(opinions.experts),
+        "expert variance": uncertainty.expert_variance(opinions.experts, opinions.labels),
+        "gate entropy": routing.gate_entropy(opinions.gate),
+    }
+
+
 def who_does_what(f):
-    """Sentences on usage and on whether the gate chooses well."""
+    """Sentences on usage, of images, and on whether the gate chooses well."""
     experts = len(f.usage.ran)
     left = f" For {f.usage.none:.1%} of the images none runs: they leave early." if f.usage.none else ""
     yield f"An image runs {f.usage.ran.sum():.2f} of {experts} experts on average.{left}"
@@ -90,14 +102,19 @@ def who_does_what(f):
         f"The gate's entropy is {f.measures['gate entropy'].mean():.2f} on average, where 0 is all weight on one "
         "expert and 1 no preference at all."
     )
-    routed = f.leading >= 0
+    yield from who_is_right(f)
+
+
+def who_is_right(f):
+    """Sentences on whether the gate chooses well."""
+    experts, routed = len(f.usage.ran), f.leading >= 0
     if f.right is None or experts == 1 or not routed.any():
         return
     alone, rows = f.alone[:, routed], np.arange(routed.sum())
     chosen = alone[f.leading[routed], rows]
     others = (alone.sum(0) - chosen) / (experts - 1)
     yield (
-        f"On the images that run an expert, the one with the largest weight would alone be right on "
+        f"Of the {f.unit} for which an expert runs, the one with the largest weight would alone be right on "
         f"{chosen.mean():.1%}, the others on {others.mean():.1%} on average: the gate's choice is worth "
         f"{100 * (chosen.mean() - others.mean()):.1f} points. On {alone.any(0).mean():.1%} at least one expert is "
         "right, which bounds what a better choice of one expert could give."
@@ -108,14 +125,15 @@ def where_they_disagree(f):
     """Sentences on the cases of agreement."""
     perfect, critical = f.agreement.perfect, f.agreement.critical
     right = _accuracy(f, perfect)
-    yield f"All experts and the model give the same answer on {perfect.mean():.1%} of the images{right}."
+    yield f"All experts and the model give the same answer on {perfect.mean():.1%} of the {f.unit}{right}."
     if critical.any():
-        yield f"On {critical.mean():.1%} no expert alone would give the model's answer{_accuracy(f, critical)}."
+        share = f"{critical.mean():.1%}" if critical.mean() >= 5e-4 else "less than 0.1%"
+        yield f"On {share} no expert alone would give the model's answer{_accuracy(f, critical)}."
     else:
         yield "Every answer is one that at least one expert alone would give."
     yield (
-        "Each expert was asked about all images here, also about those that the gate never sends it; where experts are "
-        "specialised they are bound to differ."
+        f"Each expert was asked about all {f.unit} here, also about those that the gate never gives it; where experts "
+        "are specialised they are bound to differ."
     )
 
 
@@ -130,12 +148,15 @@ def how_sure(f):
         f"{abs(excess):.1f} points. Bin by bin the gap is {100 * f.reliability.ece:.1f} points (ECE, 15 bins)."
     )
     name, best = min(f.curves.items(), key=lambda item: item[1].area)
+    of = f", the best of {len(f.curves)} measures here," if len(f.curves) > 1 else ""
     yield (
-        f"Left to answer only the images that it is surest of by {name}, the best of {len(f.curves)} measures here, it "
-        f"errs on {best.at(0.8):.1%} of the surest 80% and on {best.at(0.5):.1%} of the surest half, instead of "
-        f"{1 - f.right.mean():.1%} of all. By disagreement of the experts alone it errs on "
-        f"{f.curves['disagreement'].at(0.8):.1%} of the surest 80%."
+        f"Left to answer only the {f.unit} that it is surest of by {name}{of} it errs on {best.at(0.8):.1%} of the "
+        f"surest 80% and on {best.at(0.5):.1%} of the surest half, instead of {1 - f.right.mean():.1%} of all."
     )
+    if "disagreement" in f.curves:
+        yield (
+            f"By disagreement of the experts alone it errs on {f.curves['disagreement'].at(0.8):.1%} of the surest 80%."
+        )
     worse = [name for name, curve in f.curves.items() if curve.area > curve.risk[-1]]
     if worse:
         yield f"Worse than answering at random would be the order by {' or '.join(worse)}."

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -58,12 +57,10 @@ def collect_opinions(model, images, batch_size=256, track=iter):
         raise ValueError(f"{model.name!r} is a dense network: it has no experts to give insight into.")
     if len(images) == 0:
         raise ValueError("collect_opinions: expected at least one image. Received: none")
-    outputs = {"answer": model.output, "route": model.gate["weights"], "gate": model.gate["logits"]}
-    whole = keras.Model(model.inputs, outputs, name=f"{model.name}_whole")
     experts = []
     for k in track(range(-1, model.router.output_shape[-1])):
         if k < 0:
-            seen = whole.predict(images, batch_size=batch_size, verbose=0)
+            seen = model.observed.predict(images, batch_size=batch_size, verbose=0)
             _check(seen["answer"])
         else:
             alone = np.zeros_like(seen["route"])

@@ -2,19 +2,18 @@
 
 import numpy as np
 
+from keras_moe.insights import canvas
 from keras_moe.insights.routing import favourites
-
-CRITICAL, PERFECT = "#d62728", "#d9d9d9"
 
 
 def plot_usage(usage):
     """Bars: the share of images that each expert runs for. ``usage`` is a ``Usage``."""
-    figure, axes = _axes(8, 3.2)
+    figure, axes = canvas.axes(8, 3.2)
     most, least = usage.ran.argmax(), usage.ran.argmin()
     shares, names = [*usage.ran], [f"expert {k}" for k in range(len(usage.ran))]
-    colours = _colours(len(shares))
+    colours = canvas.colours(len(shares))
     if usage.none:
-        shares, names, colours = [*shares, usage.none], [*names, "no expert"], [*colours, PERFECT]
+        shares, names, colours = [*shares, usage.none], [*names, "no expert"], [*colours, canvas.PERFECT]
     bars = axes.bar(names, shares, color=colours)
     axes.bar_label(bars, [f"{s:.1%}" for s in shares], padding=2)
     axes.set(ylim=(0, 1.12 * max(shares)), yticks=(), ylabel="share of images")
@@ -35,12 +34,12 @@ def plot_class_by_expert(table, names):
         names: list of str, of the classes.
     """
     seen = ~np.isnan(table).any(1)
-    table, names = table[seen], np.array([_plain(name) for name in names])[seen]
+    table, names = table[seen], np.array([canvas.plain(name) for name in names])[seen]
     order = np.lexsort((-table.max(1), table.argmax(1)))
     table, names = table[order], names[order]
     columns = 1 if len(names) <= 50 else 2
     rows = -(-len(names) // columns)
-    figure = _figure(9.5, 1.3 + 0.17 * rows) if columns > 1 else _figure(6.5, 1.3 + 0.24 * rows)
+    figure = canvas.figure(9.5, 1.3 + 0.17 * rows) if columns > 1 else canvas.figure(6.5, 1.3 + max(0.24 * rows, 1.2))
     for i, axes in enumerate(figure.subplots(1, columns, squeeze=False)[0]):
         part = table[i * rows : (i + 1) * rows]
         shown = axes.imshow(part, vmin=0, vmax=1, cmap="Blues", aspect="auto")
@@ -50,13 +49,17 @@ def plot_class_by_expert(table, names):
         axes.tick_params(length=0)
         for edge in np.flatnonzero(np.diff(part.argmax(1))):
             axes.axhline(edge + 0.5, color="grey", linewidth=0.6)
+        for (row, k), weight in np.ndenumerate(part if table.size <= 60 else part[:0]):
+            axes.text(k, row, f"{weight:.2f}", color="white" if weight > 0.6 else "black", ha="center", va="center")
     figure.colorbar(shown, ax=figure.axes, label="mean weight of the expert")
     owned = int((table.max(1) > table.sum(1) / 2).sum())
-    figure.suptitle(f"{owned} of {len(names)} classes give one expert more than half of their routed weight")
+    first = np.bincount(table.argmax(1)).argmax()
+    title = f"Expert {first} has the largest weight for {(table.argmax(1) == first).sum()} of {len(names)} classes"
+    figure.suptitle(title + (f";\n{owned} give one expert more than half" if table.shape[1] > 2 else ""))
     return figure
 
 
-def plot_favourites(images, weights, count=8, captions=None):
+def plot_favourites(images, weights, count=8, captions=None, kinds="classes"):
     """A row per expert: the images that it has the largest weight for.
 
     Args:
@@ -64,93 +67,41 @@ def plot_favourites(images, weights, count=8, captions=None):
         weights: float ``(n, experts)``, see ``favourites``.
         count: int, images per expert.
         captions: list of n labels, or None.
+        kinds: str, what the captions are, for the title.
     """
     found = favourites(weights, count)
-    figure = _figure(1.15 * count + 1, 1.4 * len(found) + 0.5)
+    figure = canvas.figure(1.15 * count + 1, 1.4 * len(found) + 0.5)
     grid = figure.subplots(len(found), count, squeeze=False)
     for k, (line, rows) in enumerate(zip(grid, found, strict=True)):
         for axes in line:
             axes.set(xticks=(), yticks=())
             axes.spines[:].set_visible(False)
         for axes, row in zip(line, rows, strict=False):
-            _show(axes, images[row])
-            caption = f"{_plain(captions[row])}\n" if captions is not None else ""
+            canvas.show(axes, images[row])
+            caption = f"{canvas.plain(captions[row])}\n" if captions is not None else ""
             axes.set_xlabel(f"{caption}{weights[row][k]:.2f}", fontsize=7, labelpad=2)
         name = f"expert {k}" if len(rows) else f"expert {k}\nnever ran"
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     title = f"The {count} images on which each expert's weight is largest, and the weight"
     if captions is not None:
         distinct = np.mean([len({captions[row] for row in rows}) for rows in found if len(rows)])
-        title = f"An expert's {count} favourites show {distinct:.1f} of {len(set(captions))} classes on average"
+        title = f"An expert's {count} favourites show {distinct:.1f} of {len(set(captions))} {kinds} on average"
     figure.suptitle(title)
     return figure
 
 
-def plot_gate_maps(image, weights):
-    """One image under the weight of each expert, pixel by pixel.
-
-    Args:
-        image: ``(h, w, c)`` in [0, 255].
-        weights: float ``(h', w', experts)``, of any resolution.
-    """
-    weights = np.asarray(weights)
-    count = weights.shape[-1]
-    leads = np.bincount(weights.argmax(-1).reshape(-1), minlength=count) / weights[..., 0].size
-    columns = min(count + 1, 4)
-    lines = -(-(count + 1) // columns)
-    height = 2.8 * image.shape[0] / image.shape[1] + 0.25
-    figure = _figure(2.8 * columns + 0.8, height * lines + 0.4)
-    grid = figure.subplots(lines, columns, squeeze=False).reshape(-1)
-    for axes in grid:
-        axes.axis("off")
-    for k, axes in enumerate(grid[: count + 1], start=-1):
-        if k < 0:
-            _show(axes, image)
-            axes.set_title("image", fontsize=9)
-            continue
-        _show(axes, np.asarray(image).mean(-1, keepdims=True))  # in grey, for the colours to be the weights'
-        shown = axes.imshow(weights[..., k], cmap="viridis", vmin=0, vmax=1, alpha=0.65, extent=_extent(image))
-        axes.set_title(f"expert {k}: mean weight {weights[..., k].mean():.2f}", fontsize=9)
-    figure.colorbar(shown, ax=grid.tolist(), label="weight", pad=0.01)
-    figure.suptitle(f"Expert {leads.argmax()} has the largest weight in {leads.max():.1%} of the pixels")
-    return figure
-
-
-def plot_agreement_map(image, agreement):
-    """One image and its cases of agreement, pixel by pixel. ``agreement``: an ``Agreement`` of masks ``(h', w')``."""
-    from matplotlib.colors import ListedColormap
-    from matplotlib.patches import Patch
-
-    colours, shares = _case_colours(agreement), agreement.shares
-    figure = _figure(9.5, 4.2 * image.shape[0] / image.shape[1] + 1.1)
-    left, right = figure.subplots(1, 2)
-    _show(left, image)
-    right.imshow(
-        agreement.case, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(colours) - 0.5, extent=_extent(image)
-    )
-    for axes in (left, right):
-        axes.axis("off")
-    names = [f"{name}, {share:.1%}" for name, share in shares.items()]
-    handles = [Patch(color=c, label=name) for c, name in zip(colours, names, strict=True)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False)
-    figure.suptitle(
-        f"All experts agree in {shares['perfect']:.1%} of the pixels; no expert gives the answer in "
-        f"{shares['critical']:.1%}"
-    )
-    return figure
-
-
-def plot_agreement(agreement, right=None):
+def plot_agreement(agreement, right=None, unit="images"):
     """Bars: the share of each case and, where known, how often the answer is right in it.
 
     Args:
-        agreement: an ``Agreement`` of images.
+        agreement: an ``Agreement``.
         right: bool ``(...)``, whether the answer is right; or None.
+        unit: str, what the rows are: ``"images"`` or ``"pixels"``.
     """
     names, shares = list(agreement.shares), np.array(list(agreement.shares.values()))
-    figure, axes = _axes(8, 0.32 * len(names) + 1.3)
-    bars = axes.barh(names, shares, color=_case_colours(agreement))
-    texts = [f"{share:.1%} of the images" for share in shares]
+    figure, axes = canvas.axes(8, 0.32 * len(names) + 1.3)
+    bars = axes.barh(names, shares, color=canvas.case_colours(agreement))
+    texts = [f"{share:.1%} of the {unit}" for share in shares]
     if right is not None:
         hit = [np.asarray(right)[agreement.case == i] for i in range(len(names))]
         texts = [f"{t}, {h.mean():.1%} of them right" if h.size else t for t, h in zip(texts, hit, strict=True)]
@@ -158,7 +109,7 @@ def plot_agreement(agreement, right=None):
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.7 * shares.max()), xticks=())
     axes.set_title(
-        f"All experts agree on {shares[0]:.1%} of the images; no expert gives the answer on {shares[-1]:.1%}"
+        f"All experts agree on {shares[0]:.1%} of the {unit}; no expert gives the answer on {shares[-1]:.1%}"
     )
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     return figure
@@ -167,7 +118,7 @@ def plot_agreement(agreement, right=None):
 def plot_reliability(reliability):
     """Confidence against accuracy, and how many predictions there are of each confidence."""
     count, gap = reliability.count, 100 * reliability.ece
-    figure = _figure(6, 5.2)
+    figure = canvas.figure(6, 5.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     edges = np.linspace(0, 1, len(count) + 1)
     above.bar(edges[:-1], reliability.accuracy, 1 / len(count), align="edge", color="#9ecae1", edgecolor="white")
@@ -185,14 +136,15 @@ def plot_reliability(reliability):
     return figure
 
 
-def plot_risk_coverage(curves, coverage=0.8):
+def plot_risk_coverage(curves, coverage=0.8, unit="images"):
     """The error among the surest answers, for several measures of uncertainty.
 
     Args:
         curves: dict, name of the measure -> its ``RiskCoverage``.
         coverage: float, the share of answers that the title speaks of.
+        unit: str, what is answered: ``"images"`` or ``"pixels"``.
     """
-    figure, axes = _axes(7, 4.6)
+    figure, axes = canvas.axes(7, 4.6)
     name, best = min(curves.items(), key=lambda item: item[1].area)
     error = best.risk[-1]
     points = np.unique(np.linspace(0, len(best.risk) - 1, 1000).astype(int))
@@ -203,50 +155,13 @@ def plot_risk_coverage(curves, coverage=0.8):
     axes.plot(
         best.coverage[points], ideal[points], "--", color="grey", label=f"wrong ones last, area {ideal.mean():.3f}"
     )
-    axes.set(xlabel="share of images answered, the surest first", ylabel="error among them", xlim=(0, 1))
+    axes.set(xlabel=f"share of {unit} answered, the surest first", ylabel="error among them", xlim=(0, 1))
     axes.set_ylim(0, 1.02 * max(curve.risk[len(curve.risk) // 50 :].max() for curve in curves.values()) + 1e-3)
     axes.set_title(
         f"Without its {1 - coverage:.0%} least sure answers it errs on {best.at(coverage):.1%} instead of {error:.1%}\n"
-        f"(by {name}, the best of these measures)",
+        f"(by {name}{', the best of these measures' if len(curves) > 1 else ''})",
         fontsize=11,
     )
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
-
-
-def _figure(width, height):
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _axes(width, height):
-    figure = _figure(width, height)
-    return figure, figure.subplots()
-
-
-def _plain(text, longest=24):
-    """``text`` cut to what fits, its dollars no mathematics."""
-    return (text if len(text) <= longest else text[: longest - 1] + "…").replace("$", r"\$")
-
-
-def _colours(count):
-    from matplotlib import colormaps
-
-    # Red is left for critical cases, grey for perfect ones.
-    palette = [colormaps["tab10"](i) for i in (0, 1, 2, 4, 5, 6, 8, 9)]
-    return [palette[k % len(palette)] for k in range(count)]
-
-
-def _case_colours(agreement):
-    return [PERFECT, *_colours(len(agreement.normal)), CRITICAL]
-
-
-def _show(axes, image):
-    image = np.clip(np.asarray(image), 0, 255).astype("uint8")
-    axes.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
-
-
-def _extent(image):
-    return (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)

@@ -88,13 +88,14 @@ class MoEModel(keras.Model):
         """
         if self._gate is None:
             return self.predict(x, batch_size=batch_size, verbose=0), None
-        both = self._routed.predict(x, batch_size=batch_size, verbose=0)
-        return both["predictions"], np.asarray(both["route"], "float32")
+        both = self.observed.predict(x, batch_size=batch_size, verbose=0)
+        return both["answer"], np.asarray(both["route"], "float32")
 
     @functools.cached_property
-    def _routed(self):
-        outputs = {"predictions": self.output, "route": self._gate["weights"]}
-        return keras.Model(self.inputs, outputs, name=f"{self.name}_routed")
+    def observed(self):
+        """The model from images to ``"answer"``, its output, ``"route"`` and ``"gate"``, the gate's logits."""
+        outputs = {"answer": self.output, "route": self._gate["weights"], "gate": self._gate["logits"]}
+        return keras.Model(self.inputs, outputs, name=f"{self.name}_observed")
 
     def predict_under(self, x, route, batch_size=256):
         """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".

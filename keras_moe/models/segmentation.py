@@ -119,6 +119,7 @@ class SegmentationMoE(MoEModel):
                 gate_logits = _gate(joined.shape[1:], gate, experts, classes)(joined)
                 route = weights_at = top(gate_logits)
                 if gate == "pixel":
+                    _check_divides(input_shape, joined.shape)
                     factor = tuple(a // b for a, b in zip(input_shape[:2], joined.shape[1:3], strict=True))
                     weights_at = layers.UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
                 logits = layers.Concatenate(name="logits")([logits for _, logits in said])
@@ -223,6 +224,11 @@ def cut_segmenter(network, features, name, prefix):
         )
     if None in graph.inputs[0].shape[1:]:
         raise ValueError(f"Expected a network of known input sizes. Received: {graph.inputs[0].shape}")
+    if logits.shape[1:3] != graph.inputs[0].shape[1:3]:
+        raise ValueError(
+            f"Expected logits for every pixel of images {graph.inputs[0].shape[1:3]}. Received: {logits.shape[1:3]} of "
+            f"{network.name!r}; end it in an UpSampling2D"
+        )
     if features is None:
         maps = [call.outputs for call in calls if len(getattr(call.outputs, "shape", ())) == 4]
         maps = [y for y in maps if y.shape[1] > 1]  # not the image as a whole, which some networks pool
@@ -267,13 +273,29 @@ def _identity_conv(classes):
     return conv
 
 
+def _check_divides(input_shape, shape):
+    if any(a % b for a, b in zip(input_shape[:2], shape[1:3], strict=True)):
+        raise ValueError(
+            f"A gate per pixel needs image sizes that are multiples of those of the features, {shape[1:3]}. Received: "
+            f"{input_shape[:2]}; name other `features`"
+        )
+
+
 def _check_alike(network, expert, k, classes):
     logits = network.outputs[-1]
     if logits.shape[-1] != classes:
         raise ValueError(f"Expected networks of {classes} classes. Received: {logits.shape[-1]} of network {k}")
+    mine, other = ([_function(layer) for layer in model.layers[1:]] for model in (network, expert))
     shapes = [[tuple(w.shape) for w in model.weights] for model in (network, expert)]
-    if shapes[0] != shapes[1]:
+    if shapes[0] != shapes[1] or mine != other:
         raise ValueError(
             f"Network {k} has other layers than expert {k}: {len(shapes[0])} weights against {len(shapes[1])}, or of "
-            "other shapes. Experts have one architecture: give all of them one `backbone` and `alpha`."
+            "other shapes, or used in another way. Experts have one architecture: give all of them one `backbone`, "
+            "`alpha` and `include_preprocessing`."
         )
+
+
+def _function(layer):
+    """What tells whether two layers compute the same from the same weights."""
+    aside = ("name", "trainable", "dtype", "seed", "initializer", "regularizer", "constraint")
+    return type(layer).__name__, str({k: v for k, v in layer.get_config().items() if not k.endswith(aside)})

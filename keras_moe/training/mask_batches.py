@@ -23,13 +23,16 @@ class MaskBatches(ImageBatches):
         ``(images, targets)``: float32 ``(batch_size, h, w, c)``, masks int32 ``(batch_size, h, w)``.
 
     Raises:
-        ValueError: fewer images than a batch, or masks of another size than the images.
+        ValueError: fewer images than a batch, masks of another size than the images, or colour images to augment that
+            are not uint8.
     """
 
     def __init__(self, images, targets, batch_size=8, augment=True, zoom=1.5, seed=0):
         super().__init__(images, targets, batch_size, augment, seed=seed)
         if zoom < 1:
             raise ValueError(f"`zoom` must be a float >= 1. Received: zoom={zoom!r}")
+        if augment and images.dtype != np.uint8 and images.shape[-1] != 1:
+            raise ValueError(f"Expected uint8 images in 0…255 to augment. Received: dtype {images.dtype}")
         for target in targets.values() if isinstance(targets, dict) else [targets]:
             if target.shape not in (images.shape[:3], images.shape[:1]):
                 raise ValueError(f"Expected masks {images.shape[:3]}, as the images. Received: {target.shape}")

@@ -27,9 +27,11 @@ def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", p
         loss: a Keras loss of masks and logits, such as ``StructureLoss``; None: cross-entropy.
 
     Raises:
-        ValueError: masks that do not fit images or classes, or domains where the gate is not one per image.
+        ValueError: masks that do not fit images or classes, images or masks of another size than the model's, or
+            domains where the gate is not one per image.
     """
     check_masks(train[0], train[1], model.output_shape[-1], ignore)
+    _check_sizes(model, *train)
     loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)
     losses = {"class": loss}
     targets = {"class": train[1]}
@@ -79,7 +81,10 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
         epochs = round(recipe.epochs * len(domains) / max(own.sum(), 1))
         settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * experts + k)
         data = (train[0][own], train[1][own])
-        stages.append((network, segment(network, settings, data, ignore=ignore, name=f"expert_{k}")))
+        try:
+            stages.append((network, segment(network, settings, data, ignore=ignore, name=f"expert_{k}")))
+        except ValueError as error:
+            raise ValueError(f"Domain {k}: {error}") from error
     history: dict[str, list] = {}
     for network, stage in stages:
         history |= run_stages(network, [stage], pathlib.Path(folder, stage.name))
@@ -108,6 +113,13 @@ def train_segmentation(model, experts, train, folder, recipe, domains=None, igno
     stage = segment(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
     model.grow_from(experts)
     return run_stages(model, [stage], folder)
+
+
+def _check_sizes(model, images, masks):
+    takes, answers = model.input_shape[1:], model.output_shape[1:3]
+    for what, needed, received in (("images", takes, images.shape[1:]), ("masks", answers, masks.shape[1:])):
+        if any(a not in (None, b) for a, b in zip(needed, received, strict=True)):
+            raise ValueError(f"Expected {what} of shape {needed}, those of {model.name!r}. Received: {received}")
 
 
 def _check_domains(images, domains, experts):

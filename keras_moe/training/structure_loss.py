@@ -18,9 +18,14 @@ class StructureLoss(keras.losses.Loss):
     Call arguments:
         y_true: integer masks ``(n, h, w)``: 1 is foreground, everything else, an ignore label too, is background.
         y_pred: logits ``(n, h, w, 2)``.
+
+    Raises:
+        ValueError: logits of another number of classes.
     """
 
     def call(self, y_true, y_pred):
+        if y_pred.shape[-1] != 2:
+            raise ValueError(f"StructureLoss: expected logits of 2 classes. Received: {y_pred.shape[-1]} classes")
         mask = ops.cast(ops.equal(y_true, 1), "float32")
         logits = ops.cast(y_pred, "float32")
         around = ops.average_pool(ops.expand_dims(mask, -1), _WINDOW, 1, "same")

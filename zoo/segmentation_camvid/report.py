@@ -193,7 +193,11 @@ def _sparse_table(curves):
             ),
             "",
         ]
-    return "\n".join([*rows, "![mIoU against MACs](sparse.png)"])
+    more = (
+        "[escalation.md](escalation.md) asks whether disagreement of shallow predictions would be a better reason to "
+        "run both experts than the gate's doubt: it is not."
+    )
+    return "\n".join([*rows, "![mIoU against MACs](sparse.png)", "", more])
 
 
 def _classes(found):
