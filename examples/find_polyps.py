@@ -9,6 +9,7 @@ an illustration, nothing to diagnose with. Needs the extra ``viz``.
 import argparse
 
 import numpy as np
+from PIL import Image
 
 from keras_moe import insights, zoo
 from keras_moe.datasets import kvasir
@@ -25,18 +26,16 @@ def main():
 
     model, card = zoo.load(NAME), zoo.card(NAME)
     height, width = model.input_shape[1:3]
-    if arguments.image:
-        image = np.asarray(open_image(arguments.image).resize((width, height)))
-    else:
-        image = kvasir("test")[0][0]
-    probabilities, route = model.predict_routed(image[None].astype("float32"))
+    image = open_image(arguments.image) if arguments.image else Image.fromarray(kvasir("test")[0][0])
+    pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), "float32")
+    probabilities, route = model.predict_routed(pixels[None])
 
     mask = probabilities[0].argmax(-1)
     for k, name in enumerate(card.classes):
         print(f"  {np.mean(mask == k):6.1%}  {name}")
     for k, weight in enumerate(route[0].mean((0, 1))):
         print(f"  scale {k}, the finest is 0: {weight:.1%} of the weight, averaged over the pixels")
-    insights.plot_gate_maps(image, route[0]).savefig(arguments.out)
+    insights.plot_gate_maps(pixels, route[0]).savefig(arguments.out)
     print(f"picture: {arguments.out}")
 
 
