@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from keras_moe.export.ranges import best_range
 from keras_moe.export.rounding import round_kernel, rounded
 
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports run on TensorFlow")
@@ -49,3 +50,11 @@ def test_weights_come_back_whatever_happens():
         raise KeyError
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_ranges_clip_what_is_rare():
+    even = np.linspace(-1, 1, 1001)
+    assert best_range(even) == (-1, 1)
+    assert best_range(np.append(even[500:], 1.5))[0] == 0
+    assert 1 < best_range(np.append(np.tile(even, 50), [2.0, -2.0]))[1] < 1.2  # steps of half the size, for two values
+    assert best_range(np.zeros(3)) == (0, 0)

@@ -7,6 +7,7 @@ import warnings
 
 import keras
 
+from keras_moe.export.ranges import refined
 from keras_moe.graph import open_graph
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
@@ -44,12 +45,18 @@ def convert(function, shapes, track, quantize=None, samples=None, integer_io=Fal
             return made
 
         with _explained(track):
-            if quantize != "int8" or kept is None:
+            if quantize != "int8":
                 return converter(quantize).convert()
-            calibrating = converter(quantize)
+            plain, calibrating = converter(None).convert(), converter(quantize)
             # What tf.lite.experimental.QuantizationDebugger does; it refuses where only the branches are quantized.
             calibrating._experimental_calibrate_only = True
-            return mlir_quantize(calibrating.convert(), denylisted_nodes=kept(converter(None).convert()))
+            return mlir_quantize(
+                refined(calibrating.convert(), plain, samples()),
+                fully_quantize=integer_io,
+                input_data_type=tf.int8 if integer_io else tf.float32,
+                output_data_type=tf.int8 if integer_io else tf.float32,
+                denylisted_nodes=kept(plain) if kept else None,
+            )
 
 
 def _quantized(converter, quantize, samples, integer_io):

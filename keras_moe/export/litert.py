@@ -19,7 +19,7 @@ from keras_moe.models import MoEModel
 from keras_moe.weights import write_bytes
 
 FORMS = ("routed", "parts", "dense")
-_CHECKED = 1000  # images are enough to see whether a file agrees with its model
+_CHECKED = 10000  # images at most are compared; of 1,000, a share near 98 % is off by half a point
 _SAME_ROUTES = 0.98  # of them at least, or the trunk stays in float
 
 
