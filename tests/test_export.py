@@ -1,5 +1,6 @@
 """LiteRT files agree with their Keras models, run only chosen experts, and are refused when they were altered."""
 
+import dataclasses
 import functools
 import json
 
@@ -11,9 +12,11 @@ pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 pytest.importorskip("tensorflow", reason="LiteRT files are converted by TensorFlow")
 
 from keras_moe import zoo
+from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.export import IntegrityError, LiteRTModel, ParityError, integrity, litert
 from keras_moe.export.parity import check, compare
+from keras_moe.export.structure import operations
 from keras_moe.models import Classifier
 from keras_moe.weights import read_tensors
 
@@ -96,7 +99,9 @@ def test_int8_parts_are_integers_at_their_borders(exported):
         assert kinds == ({"float32"} if name == "router" else {"int8"})
     for name in parts.keys() - {"router"}:  # accelerators take all of it, by their lists
         assert not any(report["left_to_the_cpu"][name].values())
-    assert report["parity"]["same_main_expert"] > 0.95
+    router = (path.parent / parts["router"]["file"]).read_bytes()
+    assert {"MEAN", "FULLY_CONNECTED"} <= set(operations(router)), "what decides the route is in float"
+    assert report["parity"]["routing_agreement"] >= 0.98
     assert all(count >= 20 for count in report["calibration"])
 
 
@@ -106,6 +111,7 @@ def test_int8_keeps_the_routing(exported):
     assert small["bytes"] < 0.75 * large["bytes"]
     assert small["conditions"] == large["conditions"]
     assert small["parity"]["routing_agreement"] >= 0.98
+    assert small["gate"] == "int8", "the trunk need not stay in float"
     assert (
         abs(_accuracy(exported("test_hydranet", quantize="int8")[0]) - _accuracy(exported("test_hydranet")[0])) < 0.02
     )
@@ -139,6 +145,25 @@ def test_an_operation_without_a_builtin_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"no builtin operation.*Betainc.*odd_one"):
         litert(network, tmp_path / "x.tflite", images=IMAGES[:2])
     assert not list(tmp_path.iterdir())
+
+
+@on_tensorflow
+def test_bench_times_a_model_its_dense_form_and_its_baseline(exported, capsys, monkeypatch, tmp_path):
+    def copied(model, path, *args, **kwargs):
+        path.write_bytes(exported("test_hydranet")[0].read_bytes())
+
+    monkeypatch.setattr("keras_moe.export.litert", copied)
+    card = dataclasses.replace(zoo.card("test_hydranet"), baseline="test_hydranet")
+    monkeypatch.setattr(zoo, "card", lambda name: card)
+    assert main(["bench", "test_hydranet", "--threads", "1", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["file"] for row in rows} == {"test_hydranet routed", "test_hydranet dense"}
+    assert all(0 < row["p50_ms"] <= row["p95_ms"] for row in rows)
+    assert sum(row["images"] for row in rows if row["route"] != "all") == sum(
+        row["images"] for row in rows if row["route"] == "all"
+    )
+    (tmp_path / "x.tflite").write_bytes(b"TFL3")
+    assert main(["bench", str(tmp_path / "x.tflite")]) == 1
 
 
 @on_tensorflow

@@ -1,9 +1,11 @@
 // The page: one model and one picture at a time.
 
 import { classify, listModels, openModel } from "./model.js";
-import { openPicture, toPixels } from "./picture.js";
+import { openPicture, openWhole, toPixels } from "./picture.js";
+import { upscale } from "./upscale.js";
 
 const TOP = 5;
+const LARGEST = 256; // pixels of a side, of what is enlarged
 const at = (id) => document.getElementById(id);
 
 let entries, entry, model, picture;
@@ -65,21 +67,41 @@ function show([file]) {
 }
 
 async function look(file) {
-  const [height, width] = entry.input_shape;
-  const canvas = await openPicture(file, width, height);
-  const { predictions, route, latency } = await classify(model, toPixels(canvas), entry.input_shape);
-  drawSeen(canvas, file.name);
-  listAnswers(predictions);
-  listExperts(route);
-  at("latency").textContent = `${latency.toFixed(2)} ms in the network (median of several runs, once warm)`;
-  at("latency").dataset.milliseconds = latency;
+  const enlarges = entry.output_shape.length === 3;
+  await (enlarges ? enlarge(file) : name(file));
+  at("map-figure").hidden = !enlarges;
+  at("answers-box").hidden = enlarges;
   at("result").hidden = false;
 }
 
-function drawSeen(canvas, name) {
-  Object.assign(at("seen"), { width: canvas.width, height: canvas.height });
-  at("seen").getContext("2d").drawImage(canvas, 0, 0);
-  at("caption").textContent = `What the network sees: ${canvas.width}×${canvas.height} pixels of ${name}`;
+async function name(file) {
+  const [height, width] = entry.input_shape;
+  const canvas = await openPicture(file, width, height);
+  const { predictions, route, latency } = await classify(model, toPixels(canvas), entry.input_shape);
+  draw("seen", canvas, `What the network sees: ${width}×${height} pixels of ${file.name}`);
+  listAnswers(predictions);
+  listExperts(route, describe(route));
+  showLatency(latency, "in the network (median of several runs, once warm)");
+}
+
+async function enlarge(file) {
+  const canvas = await openWhole(file, Math.max(...entry.input_shape.slice(0, 2)), LARGEST);
+  const { enlarged, map, shares, milliseconds } = await upscale(model, entry, canvas);
+  draw("seen", enlarged, `${canvas.width}×${canvas.height} pixels of ${file.name}, enlarged to ${enlarged.width}×${enlarged.height}`);
+  draw("map", map, shares ? "Which branch each patch took: green the cheapest, red the dearest" : "One network for all");
+  listExperts(shares, shares ? "Each patch ran one branch; the share of the patches that each took:" : describe());
+  showLatency(milliseconds, "per patch (mean)");
+}
+
+function showLatency(milliseconds, what) {
+  at("latency").textContent = `${milliseconds.toFixed(2)} ms ${what}`;
+  at("latency").dataset.milliseconds = milliseconds;
+}
+
+function draw(id, canvas, caption) {
+  Object.assign(at(id), { width: canvas.width, height: canvas.height });
+  at(id).getContext("2d").drawImage(canvas, 0, 0);
+  at(`${id}-caption`).textContent = caption;
 }
 
 function listAnswers(predictions) {
@@ -87,9 +109,9 @@ function listAnswers(predictions) {
   at("answers").replaceChildren(...best.map((i) => bar(entry.labels[i], predictions[i])));
 }
 
-function listExperts(route) {
-  at("ran").textContent = describe(route);
-  at("experts").replaceChildren(...Array.from(route ?? [], (weight, k) => bar(`expert ${k}`, weight)));
+function listExperts(shares, description) {
+  at("ran").textContent = description;
+  at("experts").replaceChildren(...Array.from(shares ?? [], (share, k) => bar(`expert ${k}`, share)));
 }
 
 function describe(route) {

@@ -3,7 +3,8 @@
     npm ci
     python build.py [FILE.tflite …] [--out dist]
 
-A FILE is what `keras_moe.export.litert` wrote of a classifier of RGB images; without any, two published models.
+A FILE is what `keras_moe.export.litert` wrote of a model that classifies or enlarges RGB images; without any, three
+published models.
 """
 
 import argparse
@@ -15,8 +16,10 @@ import zipfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 ZOO = HERE.parents[1] / "zoo"
-PUBLISHED = [ZOO / name / "routed_int8.tflite" for name in ("hydranet_cifar100", "single_gated_cifar100")]
-PAGE = ("index.html", "style.css", "app.js", "model.js", "picture.js")
+CLASSIFIERS = ("hydranet_cifar100", "single_gated_cifar100")
+PUBLISHED = [ZOO / name / "routed_int8.tflite" for name in CLASSIFIERS]
+PUBLISHED += [ZOO / "classsr_fsrcnn_x4" / "routed_float16.tflite"]
+PAGE = ("index.html", "style.css", "app.js", "model.js", "picture.js", "upscale.js")
 PACKAGES = HERE / "node_modules" / "@litertjs"
 
 
@@ -53,18 +56,21 @@ def add_model(file, folder):
     try:
         with zipfile.ZipFile(file) as attached:
             described = json.loads(attached.read("keras_moe.json"))
-            labels = attached.read("labels.txt").decode().splitlines()
+            named = "labels.txt" in attached.namelist()
+            labels = attached.read("labels.txt").decode().splitlines() if named else []
+            shapes = {key: described[key] for key in ("input_shape", "output_shape")}
     except (OSError, zipfile.BadZipFile, KeyError) as error:
-        raise SystemExit(f"{file} is not a classifier that keras_moe exported: {error}") from error
-    if described["input_shape"][2] != 3:
-        raise SystemExit(f"Expected a model of RGB images. {file} takes {described['input_shape']}.")
+        raise SystemExit(f"{file} is not a model that keras_moe exported: {error}") from error
+    kind = len(shapes["output_shape"]), bool(labels)
+    if shapes["input_shape"][2] != 3 or kind not in ((1, True), (3, False)):
+        raise SystemExit(f"Expected a model that classifies, with labels, or enlarges RGB images. {file}: {shapes}.")
     data = file.read_bytes()
     target = f"{described['name']}.{file.name}"
     (folder / target).write_bytes(data)
     return {
         "title": f"{described['name']}, {file.stem}",
         "summary": described["summary"],
-        "input_shape": described["input_shape"],
+        **shapes,
         "file": target,
         "sha256": hashlib.sha256(data).hexdigest(),
         "labels": labels,

@@ -20,7 +20,17 @@ export async function openModel(entry) {
   return explain(loadAndCompile(bytes, { accelerator: "wasm" }), `LiteRT cannot run ${entry.file}`);
 }
 
-// {predictions, route, latency}: no route for a dense network; latency is the median of several, in milliseconds.
+// {predictions, route}: no route for a dense network.
+export async function runOnce(model, pixels, shape) {
+  const images = new Tensor(pixels, [1, ...shape]);
+  try {
+    return await explain(run(model, images), "The model failed on this picture");
+  } finally {
+    images.delete();
+  }
+}
+
+// The same and latency: the median of several runs, in milliseconds.
 export async function classify(model, pixels, shape) {
   const images = new Tensor(pixels, [1, ...shape]);
   try {

@@ -1,21 +1,33 @@
 // From an image file to the numbers a network takes.
 
 // The file's centred square, width x height pixels, on a canvas; transparency over white.
-export async function openPicture(file, width, height) {
+export function openPicture(file, width, height) {
+  return opened(file, (bitmap) => shrink(bitmap, width, height));
+}
+
+// The whole file on a canvas, shrunk if need be so that its sides lie within least … most pixels where they can.
+export function openWhole(file, least, most) {
+  return opened(file, (bitmap) => {
+    const { width, height } = bitmap;
+    const scale = Math.max(Math.min(1, most / Math.max(width, height)), least / Math.min(width, height));
+    return shrink(bitmap, Math.round(scale * width), Math.round(scale * height));
+  });
+}
+
+async function opened(file, use) {
   const bitmap = await createImageBitmap(file).catch(() => {
     throw new Error(`“${file.name}” is damaged or not an image that this browser reads (PNG, JPEG, WebP, …).`);
   });
   try {
-    return shrink(bitmap, width, height);
+    return use(bitmap);
   } finally {
     bitmap.close();
   }
 }
 
-// RGB floats in [0, 255], row by row.
-export function toPixels(canvas) {
-  const { width, height } = canvas;
-  const rgba = context(canvas).getImageData(0, 0, width, height).data;
+// RGB floats in [0, 255] of a part of a canvas, row by row.
+export function toPixels(canvas, x = 0, y = 0, width = canvas.width, height = canvas.height) {
+  const rgba = context(canvas).getImageData(x, y, width, height).data;
   return Float32Array.from({ length: 3 * width * height }, (_, i) => rgba[4 * Math.floor(i / 3) + (i % 3)]);
 }
 
@@ -32,8 +44,12 @@ function shrink(bitmap, width, height) {
   return source;
 }
 
+export function blank(width, height) {
+  return Object.assign(document.createElement("canvas"), { width, height });
+}
+
 function draw(source, box, width, height) {
-  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const canvas = blank(width, height);
   const target = context(canvas);
   target.imageSmoothingQuality = "high";
   target.fillStyle = "white";

@@ -6,6 +6,8 @@ import sys
 
 from keras_moe.cli.shared import fail, model_name, positive, print_json
 
+QUANTIZED = ("float16", "dynamic", "int8")
+
 
 def register(command):
     export = command("export", _export, "Write a published model as LiteRT (TFLite) files for phones.")
@@ -14,12 +16,16 @@ def register(command):
         "out", type=pathlib.Path, metavar="OUT", help="a .tflite file; a .json manifest for --form parts"
     )
     export.add_argument("--form", choices=("routed", "parts", "dense"), default="routed")
-    export.add_argument("--quantize", choices=("float16", "dynamic", "int8"))
+    export.add_argument("--quantize", choices=QUANTIZED)
     export.add_argument(
         "--images", type=pathlib.Path, metavar="FOLDER", help="images that calibrate int8 and are compared"
     )
-    bench = command("bench", _bench, "Time exported files with LiteRT on real images.")
-    bench.add_argument("files", nargs="+", metavar="FILE", help="what `keras-moe export` wrote")
+    bench = command("bench", _bench, "Time published models or exported files with LiteRT on real images.")
+    bench.add_argument(
+        "targets", nargs="+", type=_target, metavar="NAME|FILE",
+        help="a published model, which is timed beside its dense form and its baseline; or what `export` wrote",
+    )  # fmt: skip
+    bench.add_argument("--quantize", choices=QUANTIZED, help="of published models")
     bench.add_argument("--images", type=pathlib.Path, metavar="FOLDER", help="default: crops of two photographs")
     bench.add_argument("--threads", type=positive, nargs="+", default=[1, 2])
     for printing in (export, bench):
@@ -51,31 +57,61 @@ def _export(arguments):
 
 
 def _bench(arguments):
+    import tempfile
+
     from rich.progress import track
 
-    from keras_moe.export import LiteRTModel
-    from keras_moe.export.timing import by_route
-
-    rows, failures = [], 0
-    jobs = [(file, threads) for file in arguments.files for threads in arguments.threads]
-    for file, threads in track(jobs, "timing", console=_to_stderr(), transient=True):
-        try:
-            model = LiteRTModel(file, num_threads=threads)
-        except (OSError, ValueError) as error:
-            failures = fail(str(error), 1)
-            continue
-        images = _images(arguments.images, tuple(model.description["input_shape"]))
-        rows += [{"file": str(file), "threads": threads, **row} for row in by_route(model, images)]
+    with tempfile.TemporaryDirectory() as folder:
+        with contextlib.redirect_stdout(sys.stderr):
+            files = {k: v for target in arguments.targets for k, v in _files(target, folder, arguments).items()}
+        jobs = [(label, path, threads) for label, path in files.items() for threads in arguments.threads]
+        found = [_timed(*job, arguments) for job in track(jobs, "timing", console=_to_stderr(), transient=True)]
+    rows = [row for rows in found for row in rows]
     if arguments.json:
         print_json(rows)
     else:
-        for row in rows:
-            print(
-                "{file}  threads {threads}  {route}  images {images}  p50 {p50_ms:.3f} ms  p95 {p95_ms:.3f} ms".format(
-                    **row
-                )
-            )
-    return failures
+        line = "{file}  threads {threads}  {route}  images {images}  p50 {p50_ms:.3f} ms  p95 {p95_ms:.3f} ms"
+        print("\n".join(line.format(**row) for row in rows))
+    return 0 if all(found) else 1
+
+
+def _timed(label, path, threads, arguments):
+    """Rows of one file; none, and a complaint, where it cannot be run."""
+    from keras_moe.export import LiteRTModel
+    from keras_moe.export.timing import by_route
+
+    try:
+        model = LiteRTModel(path, num_threads=threads)
+    except (OSError, ValueError) as error:
+        fail(str(error), 1)
+        return []
+    images = _images(arguments.images, tuple(model.description["input_shape"]))
+    return [{"file": label, "threads": threads, **row} for row in by_route(model, images)]
+
+
+def _files(target, folder, arguments):
+    """What is timed for a target: label -> path. A published model is exported, and what it is compared with."""
+    from keras_moe import zoo
+    from keras_moe.export import litert
+
+    if isinstance(target, pathlib.Path):
+        return {str(target): target}
+    card = zoo.card(target)
+    wanted = [(card, "routed")] + [(card, "dense")] * (zoo.load(target).bank is not None)
+    wanted += [(zoo.card(card.baseline), "routed")] if card.baseline else []
+    images, files = _images(arguments.images, card.input.shape), {}
+    for described, form in wanted:
+        path = pathlib.Path(folder, f"{described.name}_{form}.tflite")
+        model = zoo.load(described.name)
+        litert(model, path, form, arguments.quantize, images, card=described, check_parity=False)
+        files[f"{described.name} {form}" if model.bank else described.name] = path
+    return files
+
+
+def _target(text):
+    """Argument type: a LiteRT file or manifest, or the name of a published model."""
+    path = pathlib.Path(text)
+    return path if path.suffix in (".tflite", ".json") else model_name(text)
 
 
 def _images(folder, shape):

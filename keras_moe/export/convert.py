@@ -7,12 +7,13 @@ import warnings
 
 import keras
 
+from keras_moe.export.ranges import refined
 from keras_moe.graph import open_graph
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 
-def convert(function, shapes, track, quantize=None, samples=None, integer_io=False, float_outside_branches=False):
+def convert(function, shapes, track, quantize=None, samples=None, integer_io=False, kept=None):
     """A LiteRT model, bytes, of one static graph with one signature, ``serving_default``.
 
     Args:
@@ -22,7 +23,7 @@ def convert(function, shapes, track, quantize=None, samples=None, integer_io=Fal
         quantize: one of ``QUANTIZATIONS``.
         samples: ``() -> iterator`` of dicts of arrays, to calibrate int8.
         integer_io: bool, int8: inputs and outputs are int8 too.
-        float_outside_branches: bool, int8: only the branches of ``IF`` are quantized.
+        kept: int8: LiteRT model, bytes, in float -> names of its tensors whose operations stay in float.
 
     Raises:
         ValueError: an operation that has no LiteRT builtin; it names the operation and its layer.
@@ -44,13 +45,18 @@ def convert(function, shapes, track, quantize=None, samples=None, integer_io=Fal
             return made
 
         with _explained(track):
-            if not float_outside_branches:
+            if quantize != "int8":
                 return converter(quantize).convert()
-            calibrating = converter(quantize)
+            plain, calibrating = converter(None).convert(), converter(quantize)
             # What tf.lite.experimental.QuantizationDebugger does; it refuses where only the branches are quantized.
             calibrating._experimental_calibrate_only = True
-            names = _main_tensors(converter(None).convert())
-            return mlir_quantize(calibrating.convert(), denylisted_nodes=names)
+            return mlir_quantize(
+                refined(calibrating.convert(), plain, samples()),
+                fully_quantize=integer_io,
+                input_data_type=tf.int8 if integer_io else tf.float32,
+                output_data_type=tf.int8 if integer_io else tf.float32,
+                denylisted_nodes=kept(plain) if kept else None,
+            )
 
 
 def _quantized(converter, quantize, samples, integer_io):
@@ -68,13 +74,6 @@ def _quantized(converter, quantize, samples, integer_io):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *builtins]
         if integer_io:
             converter.inference_input_type = converter.inference_output_type = tf.int8
-
-
-def _main_tensors(model):
-    """Names of the tensors of the main graph, which is all but the branches."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    return [tensor["name"] for tensor in Interpreter(model_content=model).get_tensor_details()]
 
 
 @contextlib.contextmanager

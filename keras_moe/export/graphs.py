@@ -1,11 +1,14 @@
 """Which LiteRT graphs a form is made of, and what calibrates each. Runs on the TensorFlow backend only."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
 
 from keras_moe.export.convert import convert
 from keras_moe.export.pieces import Piece, Pieces, cut, whole
+from keras_moe.export.rounding import rounded
+from keras_moe.export.structure import outside_branches, routing
 
 IMAGES = 300  # calibrate; more changed nothing
 PER_EXPERT = 20  # images at least, where there are as many
@@ -27,27 +30,41 @@ class Graphs:
 def build(model, form, quantize, representative, gate):
     """The ``Graphs`` of ``model``; the arguments are ``litert``'s, checked."""
     if model.bank is None:
-        piece, samples = whole(model), None
-        if quantize == "int8":
-            samples = [{"images": image[None]} for image in representative[:IMAGES]]
-        name = "whole" if form == "parts" else "model"
-        return Graphs({name: _convert(piece, piece, model, quantize, samples, form == "parts")})
+        return _plain(model, form, quantize, representative)
     pieces = cut(model)
     samples, counts = (None, None) if quantize != "int8" else _samples(pieces, representative, form)
-    if form == "parts":
-        return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
-    run = _routed(pieces) if form == "routed" else _dense(pieces)
-    samples = samples and samples["trunk"]
-    return Graphs({"model": _convert(pieces.trunk, run, model, quantize, samples, False, gate == "float")}, counts)
+    with _on_the_grid(pieces.trunk, samples and gate != "float" and samples["trunk"]):
+        if form == "parts":
+            return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
+        run = _routed(pieces) if form == "routed" else _dense(pieces)
+        kept = outside_branches if gate == "float" else routing
+        made = _convert(pieces.trunk, run, model, quantize, samples and samples["trunk"], kept=kept)
+    return Graphs({"model": made}, counts)
+
+
+def _plain(model, form, quantize, representative):
+    piece, samples = whole(model), None
+    if quantize == "int8":
+        samples = [{"images": image[None]} for image in representative[:IMAGES]]
+    with _on_the_grid(piece, samples):
+        made = _convert(piece, piece, model, quantize, samples, form == "parts")
+    return Graphs({"whole" if form == "parts" else "model": made})
+
+
+def _on_the_grid(piece, samples):
+    """Inside, the kernels of ``piece`` are rounded for int8; without samples nothing is done."""
+    if not samples:
+        return contextlib.nullcontext()
+    return rounded(piece.model, [[sample[name] for name in piece.inputs] for sample in samples])
 
 
 def _part(piece, model, quantize, samples):
-    if piece.name == "router":  # comparisons of near-equal numbers: float, and nothing to be gained
+    if piece.name == "router":  # see ``Pieces``
         return _convert(piece, piece, model, None)
     return _convert(piece, piece, model, quantize, samples and samples[piece.name], True)
 
 
-def _convert(source, run, model, quantize, samples=None, integer_io=False, float_gate=False):
+def _convert(source, run, model, quantize, samples=None, integer_io=False, kept=None):
     """LiteRT bytes of ``run``, which takes the inputs of the piece ``source``, by name."""
     shapes = dict(zip(source.inputs, (tuple(t.shape) for t in source.model.inputs), strict=True))
 
@@ -55,7 +72,7 @@ def _convert(source, run, model, quantize, samples=None, integer_io=False, float
         return run(dict(zip(shapes, tensors, strict=True)))
 
     integer_io = integer_io and quantize == "int8"
-    return convert(function, shapes, model, quantize, samples and (lambda: iter(samples)), integer_io, float_gate)
+    return convert(function, shapes, model, quantize, samples and (lambda: iter(samples)), integer_io, kept)
 
 
 def _routed(pieces: Pieces):

@@ -8,6 +8,8 @@ from keras import tree
 from keras_moe.graph import open_graph, replay
 from keras_moe.layers import EarlyExit, ExpertBank, TopKGate
 
+_MAP = 4  # axes of a feature map: (1, height, width, channels)
+
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
@@ -34,9 +36,10 @@ class Piece:
 class Pieces:
     """A routed model: ``trunk``, ``router``, then the ``bank`` or each of ``experts``, then ``head``.
 
-    The trunk's outputs are ``"features"``, the gate's ``"logits"``, and whatever else router and head need of it. The
-    router turns logits into the ``"route"``; it is tiny, full of comparisons and a matter of exactness, so it stays
-    apart from what an accelerator computes. The head's first input is ``"combined"``, what the bank returned.
+    The router begins where the last feature maps end, with the pooling and the small layers on vectors in front of the
+    gate: they cost next to nothing, and what decides must be exact, so they stay apart from what an accelerator
+    computes. Trunk and router together give ``"features"``, the gate's ``"logits"``, the ``"route"`` and whatever else
+    the head needs. The head's first input is ``"combined"``, what the bank returned.
     """
 
     trunk: Piece
@@ -66,25 +69,28 @@ def cut(model):
     """
     graph = open_graph(model, [(1, *model.input_shape[1:])])
     banks = [i for i, call in enumerate(graph.calls) if isinstance(call.layer, ExpertBank)]
-    routing = [call for call in graph.calls if isinstance(call.layer, (TopKGate, EarlyExit))]
-    if len(banks) != 1 or not routing:
+    gates = [call for call in graph.calls if isinstance(call.layer, (TopKGate, EarlyExit))]
+    if len(banks) != 1 or not gates:
         raise ValueError(
             f"Expected a model with one ExpertBank, routed by a TopKGate. Received: {model.name!r}, which has "
-            f"{len(banks)} banks and {len(routing)} routing layers."
+            f"{len(banks)} banks and {len(gates)} routing layers."
         )
     bank = graph.calls[banks[0]]
-    concluding = _downstream(graph.calls[banks[0] + 1 :], bank.outputs)
     features, route = bank.inputs
-    known = {"features": features, "logits": routing[0].inputs[0]}
-    inside = {"route": route, "combined": bank.outputs}
-    for_router, for_head = _taken(routing), _taken(concluding)
+    deciding, concluding = _deciding(graph.calls, route), _downstream(graph.calls[banks[0] + 1 :], bank.outputs)
+    for_router, for_head = _taken(deciding), _taken(concluding)
+    names = {id(features): "features", id(gates[0].inputs[0]): "logits"}
+    names |= {id(route): "route", id(bank.outputs): "combined"}
     for tensor in (*for_router, *for_head):
-        if not any(tensor is t for t in (*known.values(), *inside.values())):
-            known[f"side_{len(known) - 2}"] = tensor
+        names.setdefault(id(tensor), f"side_{len(names) - 4}")
 
-    names = {id(t): name for name, t in (known | inside).items()}
-    trunk = Piece("trunk", ("images",), tuple(known), keras.Model(list(graph.inputs), list(known.values())))
-    router = _piece("router", routing, for_router, {"route": route}, names)
+    shared = {names[id(t)]: t for t in (features, gates[0].inputs[0], *for_router, *for_head, route)}
+    shared.pop("combined", None)
+    decided = {id(t) for call in deciding for t in tree.flatten(call.outputs)}
+    found = {name: t for name, t in shared.items() if id(t) not in decided}
+    trunk = Piece("trunk", ("images",), tuple(found), keras.Model(list(graph.inputs), list(found.values())))
+    rest = {name: t for name, t in shared.items() if id(t) in decided}
+    router = _piece("router", deciding, for_router, rest, names)
     head = _piece("head", concluding, for_head, {"predictions": graph.output}, names)
     experts = tuple(_expert(k, expert, features.shape) for k, expert in enumerate(bank.layer.experts))
     return Pieces(trunk, router, experts, head, bank.layer)
@@ -101,6 +107,17 @@ def _piece(name, calls, sources, outputs, names):
 def _expert(k, expert, shape):
     features = keras.Input(batch_shape=shape)
     return Piece(f"expert_{k}", ("features",), ("output",), keras.Model([features], [expert(features)]))
+
+
+def _deciding(calls, route):
+    """The calls on vectors, not on maps, that end in ``route``."""
+    needed, found = {id(route)}, []
+    for call in reversed(calls):
+        outputs = tree.flatten(call.outputs)
+        if any(id(t) in needed for t in outputs) and all(len(t.shape) < _MAP for t in outputs):
+            found.append(call)
+            needed |= {id(t) for t in call.inputs}
+    return found[::-1]
 
 
 def _downstream(calls, start):

@@ -2,12 +2,14 @@
 
 import collections
 
+import numpy as np
+
 
 def operations(data):
     """Name -> how often it occurs, over all graphs of the LiteRT model ``data``, bytes."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+    model = _read(data)
     names = [_name(flatbuffer_utils, model, i) for i in range(len(model.operatorCodes))]
     counts = collections.Counter(names[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators)
     return dict(sorted(counts.items()))
@@ -20,6 +22,33 @@ def tensors(data):
     runner = Interpreter(model_content=data).get_signature_runner("serving_default")
     sides = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
     return {side: [_tensor(name, detail) for name, detail in found.items()] for side, found in sides.items()}
+
+
+def outside_branches(data):
+    """Names of the tensors of the main graph, which is all but the branches of ``IF``."""
+    return [tensor.name.decode() for tensor in _read(data).subgraphs[0].tensors]
+
+
+def routing(data):
+    """Names of the tensors of vectors, not maps, that lead to the output ``"route"``: see ``pieces.Pieces``."""
+    model = _read(data)
+    graph = model.subgraphs[0]
+    makers = {int(t): op for op in graph.operators for t in op.outputs}
+    left = [t.tensorIndex for t in model.signatureDefs[0].outputs if t.name == b"route"]
+    found: dict[int, str] = {}
+    while left:
+        index = int(left.pop())
+        tensor = graph.tensors[index]
+        if index in makers and index not in found and np.size(tensor.shape) < 4:
+            found[index] = tensor.name.decode()
+            left += list(makers[index].inputs)
+    return list(found.values())
+
+
+def _read(data):
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return flatbuffer_utils.read_model_from_bytearray(bytearray(data))
 
 
 def _tensor(name, detail):

@@ -1,60 +1,138 @@
-"""LiteRT files of a published classifier, measured on its test split and pinned in its card.
+"""LiteRT files of a published model, measured by its own metric on its test split and pinned in its card.
 
     KERAS_BACKEND=tensorflow python -m keras_moe.zoo.phones hydranet_cifar100
 
-int8 is calibrated with the first 1,000 training images. Run it after the model was published anew.
+int8 is calibrated with training images. A file that loses more than ``Trial.bound``, or that would take the model's
+folder beyond what one may hold, is not kept. Run it after the model was published anew.
 """
 
 import argparse
+import collections.abc
 import dataclasses
 
 import numpy as np
 
 from keras_moe import zoo
-from keras_moe.datasets import cifar100
-from keras_moe.export import LiteRTModel, litert
+from keras_moe.datasets import camvid, cifar100, kvasir, superres
+from keras_moe.export import LiteRTModel, ParityError, litert
+from keras_moe.metrics import confusion_matrix, dice, mean_iou
+from keras_moe.superres import luma, psnr
+from keras_moe.training.patches import cut_patches
 from keras_moe.zoo.model_card import Metric, write_card
 from keras_moe.zoo.publish import pinned
 from keras_moe.zoo.store import published_folder
+from keras_moe.zoo.super_resolution import PATCH, photograph_patches
+
+MOST = 8e6  # bytes of a model's files
 
 # float16 is how the weights are published: as exact as float32, in half the space.
-FILES = {
-    "routed_float16.tflite": {"quantize": "float16"},
-    "routed_dynamic.tflite": {"quantize": "dynamic"},
-    "routed_int8.tflite": {"quantize": "int8"},
-    "parts_int8.json": {"quantize": "int8", "form": "parts"},
+ROUTED = {f"routed_{q}.tflite": {"quantize": q} for q in ("float16", "dynamic", "int8")}
+PARTS = {f"parts_{q}.json": {"quantize": q, "form": "parts"} for q in ("int8", "float16")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """How the files of a model are calibrated and measured.
+
+    Args:
+        learn, test: images to calibrate with, and to measure on.
+        metric, unit: what is measured.
+        quality: ``predictions of test -> float``, the larger the better.
+        bound: what a file may lose against Keras.
+    """
+
+    learn: np.ndarray
+    test: np.ndarray
+    metric: str
+    quality: collections.abc.Callable
+    bound: float = 0.005
+    unit: str = ""
+
+
+def _cifar100():
+    (learn, _), (test, labels) = cifar100()
+    return Trial(learn[:1000], test, "accuracy", lambda found: np.mean(found.argmax(-1) == labels))
+
+
+def _camvid():
+    test, masks, _ = camvid("test")
+    learn = camvid("train")[0]
+    return Trial(learn, test, "miou", lambda found: mean_iou(confusion_matrix(masks, found.argmax(-1), 11)))
+
+
+def _kvasir():
+    test, masks = kvasir("test")
+    return Trial(kvasir("train")[0][:300], test, "dice", lambda found: dice(masks, found.argmax(-1)))
+
+
+def _photographs():
+    """PSNR over all the luma of Set14's patches, since a file takes one patch."""
+    learn, (test, wanted) = photograph_patches(4)[1][0], cut_patches(superres("set14"), 4, PATCH, PATCH)
+
+    def quality(found):
+        ours, theirs = (luma(np.clip(p, 0, 255)).reshape(-1, 4 * PATCH) for p in (found, wanted))
+        return psnr(ours, theirs)
+
+    return Trial(learn, test, "psnr_y_set14_patches", quality, bound=0.1, unit="dB")
+
+
+TRIALS = {
+    "CIFAR-100": _cifar100,
+    "CamVid, 11 classes, 120x160": _camvid,
+    "Kvasir-SEG": _kvasir,
+    "BSD400 + T91": _photographs,
 }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=[name for name in zoo.list_models(task="classification") if "cifar100" in name])
-    name = parser.parse_args().name
-    card, model, folder = zoo.card(name), zoo.load(name), published_folder() / name
-    (learn, _), (images, labels) = cifar100()
-    files, metrics = [f for f in card.files if f.name.endswith(".safetensors")], _own(card)
-    for file, options in FILES.items():
-        report = litert(model, folder / file, representative=learn[:1000], images=images[:1000], card=card, **options)
-        (folder / file).with_suffix(".report.json").unlink()
-        predictions, route = LiteRTModel(folder / file).predict_routed(images)
-        accuracy = round(float(np.mean(predictions.argmax(-1) == labels)), 6)
-        seeds = card.metrics[0].seeds[:1]
-        metrics.append(Metric(f"accuracy of {file}", accuracy, "test", seeds, (accuracy,), _note(report, route)))
-        files += [pinned(folder / made) for made in report["files"]]
-        print(f"{file}: accuracy {accuracy:.2%}; {metrics[-1].note}")
+    parser.add_argument("name", choices=[name for name in zoo.list_models() if zoo.card(name).data.name in TRIALS])
+    card = zoo.card(parser.parse_args().name)
+    model, folder, trial = zoo.load(card.name), published_folder() / card.name, TRIALS[card.data.name]()
+    for old in (*folder.glob("*.tflite"), *folder.glob("parts_*.json")):
+        old.unlink()
+    reference = float(trial.quality(model.predict(trial.test, batch_size=16, verbose=0)))
+    print(f"{card.name}: Keras {trial.metric} {reference:.4f}")
+    files = [file for file in card.files if file.name.endswith(".safetensors")]
+    metrics = [metric for metric in card.metrics if not metric.name.endswith((".tflite", ".json"))]
+    seeds = card.metrics[0].seeds[:1]
+    for path, options in ((folder / file, options) for file, options in _wanted(card, model).items()):
+        try:
+            report = litert(model, path, representative=trial.learn, images=trial.test, card=card, **options)
+        except ParityError as error:
+            print(f"{path.name}: not kept. {error}")
+            continue
+        path.with_suffix(".report.json").unlink()
+        predictions, route = LiteRTModel(path).predict_routed(trial.test)
+        value, note = round(float(trial.quality(predictions)), 6), _note(report, route, trial, reference)
+        made = [pinned(folder / name) for name in report["files"]]
+        kept = value >= reference - trial.bound and sum(file.size for file in (*files, *made)) < MOST
+        print(f"{path.name}: {trial.metric} {value:.4f}; {note}{'' if kept else '; NOT KEPT'}", flush=True)
+        if kept:
+            files += made
+            metrics.append(Metric(f"{trial.metric} of {path.name}", value, "test", seeds, (value,), note, trial.unit))
+        else:
+            for file in made:
+                (folder / file.name).unlink()
     write_card(dataclasses.replace(card, files=tuple(files), metrics=tuple(metrics)), folder / "card.toml")
 
 
-def _own(card):
-    return [metric for metric in card.metrics if metric.name.partition("accuracy of ")[2] in ("", "these weights")]
+def _wanted(card, model):
+    """File name -> arguments of ``litert``. Parts are for the classifiers."""
+    if card.task != "classification":
+        return ROUTED
+    return ROUTED | (PARTS if model.bank else {name: PARTS[name] for name in ("parts_int8.json",)})
 
 
-def _note(report, route):
-    parity, note = report["parity"], f"{report['bytes']:,} bytes; on 1,000 test images"
-    note += f" the same class as Keras for {parity['prediction_agreement']:.1%}"
+def _note(report, route, trial, reference):
+    parity = report["parity"]
+    keras = Metric("", reference, "", (0,), (reference,), unit=trial.unit).text()
+    note = f"{report['bytes']:,} bytes; Keras {keras}"
+    if not trial.unit:
+        note += f"; on {parity['images']:,} test images the same class for {parity['prediction_agreement']:.1%}"
     if route is None:
         return note
-    kept = ", gate and trunk in float" if report["gate"] == "float" else ""
+    kept = ", trunk in float" if report["gate"] == "float" else ""
     return f"{note}, the same experts for {parity['routing_agreement']:.1%}{kept}"
 
 

@@ -1,7 +1,9 @@
 """The web page of examples/browser in headless Chromium: it answers as LiteRTModel does, and asks localhost alone."""
 
+import base64
 import functools
 import http.server
+import io
 import pathlib
 import shutil
 import subprocess
@@ -53,7 +55,7 @@ def leaving_early(tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(leaving_early):
     published = [ZOO / name / "routed_int8.tflite" for name in ("hydranet_cifar100", "single_gated_cifar100")]
-    return [*published, leaving_early]
+    return [*published, leaving_early, ZOO / "classsr_fsrcnn_x4" / "routed_float16.tflite"]
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,31 @@ def test_a_photograph(page, address, files, tmp_path):
     assert float(page.locator("#latency").get_attribute("data-milliseconds")) > 0
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     print(tmp_path / "page.png")
+
+
+def test_enlarging(page, address, files, tmp_path):
+    opened(page, address, 3)
+    drop(page, "patch.png", as_png(CROPS[0], tmp_path / "patch.png"))  # one patch: the file's own answer
+    settled(page)
+    (expected,), (route,) = LiteRTModel(files[3]).predict_routed(CROPS[:1].astype("uint8"))
+    assert np.abs(canvas(page, "seen")[..., :3] - np.rint(np.clip(expected, 0, 255))).max() <= 1
+    np.testing.assert_array_equal(bars(page, "experts")[1], route != 0)
+    drop(page, "china.jpg", pathlib.Path(CHINA).read_bytes())
+    settled(page)
+    height, width = canvas(page, "seen").shape[:2]
+    assert (height, width) == canvas(page, "map").shape[:2] == (4 * round(256 * 427 / 640), 4 * 256)
+    shares = bars(page, "experts")[1]
+    assert (len(shares), shares.sum()) == (3, pytest.approx(1))
+    small = Image.fromarray(canvas(page, "seen")).convert("RGB").resize((640, 427))
+    assert np.abs(np.asarray(small, float) - np.asarray(Image.open(CHINA), float)).mean() < 12
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    print(tmp_path / "page.png")
+
+
+def canvas(page, name):
+    """Pixels of a canvas, uint8 ``(h, w, 4)``."""
+    url = page.evaluate(f"document.getElementById('{name}').toDataURL('image/png')")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"))
 
 
 def test_what_is_not_an_image(page, address):
