@@ -49,6 +49,7 @@ LAYERS = [
 ]
 
 TINY = {"input_shape": (8, 8, 3), "alpha": 0.5, "backbone": "resnet8", "classes": 5}
+LITE = {**TINY, "backbone": "litenet"}
 HYDRA = {**TINY, "branches": 3, "gate_filters": 8}
 SINGLE = {**TINY, "experts": 3}
 
@@ -111,8 +112,8 @@ _HYDRA_OF_2 = {"system": "hydranet", "gate_filters": 8}
 MODELS = [
     Descriptor("hydranet", _hydra(), _IMAGE, 85, _HYDRA),
     Descriptor("hydranet_logits", _hydra(combine="logits"), _IMAGE, 89, _HYDRA, headless=False),
-    Descriptor("hydranet_litenet", _hydra(backbone="litenet", branches=2), _IMAGE, 150, _HYDRA),
     Descriptor("classifier", lambda **kw: models.Classifier(**{**TINY, **kw}), _IMAGE, 47, ("stem", "stage0")),
+    Descriptor("litenet", lambda **kw: models.Classifier(**{**LITE, **kw}), _IMAGE, 112, ("stem", "stage0")),
     # Top-1: the chosen weight is 1 whatever the gate says, so that this gate learns by supervision only.
     Descriptor("single_gated", _single(), _IMAGE, 102, _SINGLE, headless=False),
     Descriptor("single_gated_top2", _single(**_ANYTIME), _IMAGE, 105, (*_SINGLE, "gate", "ensembler"), headless=False),

@@ -88,7 +88,8 @@ def test_predict(run, digit):
 
 def test_predict_json_of_the_same_image_twice(run, digit):
     first, second = json.loads(run("predict", MODEL, digit, digit, "--json", "--top", 999)[1])
-    assert first == second
+    assert [name for name, _ in first["top"]] == [name for name, _ in second["top"]]
+    assert dict(first["top"]) == pytest.approx(dict(second["top"]), abs=1e-6)
     assert (first["image"], len(first["route"])) == (digit, 1)
     assert (first["macs_executed"], first["macs_total"]) == MACS
     scores = [score for _, score in first["top"]]

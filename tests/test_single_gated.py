@@ -159,6 +159,9 @@ def test_partition_of_samples_by_hand():
             partition_samples(points, groups)
     with pytest.raises(ValueError, match="finite"):
         partition_samples(points * np.nan, 2)
+    twice = np.concatenate([points[:2], points[:2] * (1 + 1e-7)])  # what rounding makes of equal images
+    with pytest.raises(ValueError, match="1…2"):
+        partition_samples(twice, 3)
 
 
 def test_the_gate_points_at_the_nearest_centroid():

@@ -51,7 +51,8 @@ def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=
     Expert k learns alone (poster, step 4): base and gate are frozen, its images are drawn with probability in
     proportion to ``gate_k + noise``, a ``1 / experts`` share of all images per epoch, and the loss is that of base and
     expert averaged, which is how it will be used. Each finished expert is saved in ``folder`` at once; called again,
-    only the missing ones are trained.
+    only the missing ones are trained. The weights are the same wherever they were trained; for that, on PyTorch an
+    expert uses one CPU thread, and ``n_jobs`` more cores.
 
     Args:
         model: a ``SingleGatedMoE`` with a trained gate; its experts' weights are where training starts, and are
@@ -126,15 +127,19 @@ def _train(job):
     )  # fmt: skip
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     network.compile(adamw(job.recipe, len(data)), loss, metrics=["accuracy"], jit_compile=jit_compile())
-    with _seeded(network, job.recipe.seed):
+    with _reproducible(network, job.recipe.seed):
         history = network.fit(data, epochs=job.recipe.epochs, shuffle=False, verbose=job.verbose).history
     logs = [dict(zip(history, map(float, values), strict=True)) for values in zip(*history.values(), strict=True)]
     return job.expert, model.bank.experts[job.expert].get_weights(), logs
 
 
 @contextlib.contextmanager
-def _seeded(model, seed):
-    """Random layers draw what ``seed`` says, whatever the process drew before, and nothing outside is disturbed."""
+def _reproducible(model, seed):
+    """What is trained does not depend on the process, whatever it did before, and nothing outside is disturbed.
+
+    Random layers draw what ``seed`` says. PyTorch sums in another order on another number of CPU threads, of which a
+    worker has fewer: there an expert trains on one, and ``n_jobs`` puts more cores to use.
+    """
     for i, state in enumerate(v for v in model.variables if v.name == "seed_generator_state"):
         state.assign([seed, i])
     if keras.backend.backend() != "torch":
@@ -142,9 +147,14 @@ def _seeded(model, seed):
         return
     import torch
 
+    threads = torch.get_num_threads()
     with torch.random.fork_rng():  # Keras' dropout on PyTorch draws from the global generator
         torch.manual_seed(seed)
-        yield
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _collect(model, jobs, folder):

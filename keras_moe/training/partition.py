@@ -54,16 +54,26 @@ def partition_samples(embeddings, groups, seed=0):
     embeddings = np.asarray(embeddings, "float64")
     if embeddings.ndim != 2 or not np.all(np.isfinite(embeddings)):
         raise ValueError(f"Expected finite embeddings (n, d). Received: shape {embeddings.shape}, or NaN or infinity.")
-    distinct = len(np.unique(embeddings, axis=0))
-    if not 1 <= groups <= distinct:
-        raise ValueError(
-            f"`groups` must be in 1…{distinct}, the number of distinct embeddings. Received: groups={groups}"
-        )
+    if groups < 1 or groups > (distinct := _distinct(embeddings, groups)):
+        most = len(embeddings) if groups < 1 else distinct
+        raise ValueError(f"`groups` must be in 1…{most}, the number of distinct embeddings. Received: groups={groups}")
     found = KMeans(groups, n_init=3, random_state=seed).fit(embeddings)
     empty = np.flatnonzero(np.bincount(found.labels_, minlength=groups) == 0)
     if len(empty):
         raise ValueError(f"k-means left {len(empty)} of {groups} groups empty; ask for at most {groups - len(empty)}.")
     return found.cluster_centers_.astype("float32"), found.labels_.astype("int64")
+
+
+def _distinct(embeddings, most):
+    """How many embeddings differ by more than float32's rounding, counted up to ``most``: farthest first."""
+    rounding = 1e-5 * np.linalg.norm(embeddings, axis=1).max(initial=0)
+    distance = np.full(len(embeddings), np.inf)
+    for found in range(min(most, len(embeddings))):
+        farthest = distance.argmax()
+        if distance[farthest] <= rounding:
+            return found
+        distance = np.minimum(distance, np.linalg.norm(embeddings - embeddings[farthest], axis=1))
+    return min(most, len(embeddings))
 
 
 def _class_means(features, labels):
