@@ -1,4 +1,4 @@
-"""ClassSR's three stages: branches on their own patches, the class module on all, everything together."""
+"""ClassSR's stages: branches on their own patches, class module on all, everything together; then as it is used."""
 
 import dataclasses
 import pathlib
@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_moe.models import SRNetwork
 from keras_moe.models.sr_branches import start_as_interpolation
+from keras_moe.training.cost_curve import fit_cost_weight
 from keras_moe.training.losses import RoutingLoss
 from keras_moe.training.patches import PatchBatches, split_by_psnr
 from keras_moe.training.stages import Stage, run_stages
@@ -23,6 +24,9 @@ class SRRecipe:
 
     Args:
         branch_epochs, class_epochs, joint_epochs: ints, epochs of each stage; 0 joint epochs leave that stage out.
+        used_epochs: int, epochs of each branch on the patches that it gets in use; 0 leave that stage out.
+        share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
+            validation patches when the joint stage ends. None: the knob stays where it is.
         steps: int, batches an epoch.
         batch_size: int, of branches and of the joint stage; class_batch_size: of the class module alone.
         learning_rate: float, of the branches; gate_rate: of the other stages. Each falls by a cosine to 1e-7.
@@ -33,6 +37,8 @@ class SRRecipe:
     branch_epochs: int
     class_epochs: int
     joint_epochs: int
+    used_epochs: int = 0
+    share: float | None = None
     steps: int = 500
     batch_size: int = 16
     class_batch_size: int = 32
@@ -57,19 +63,8 @@ def train_branch(network, train, validation, folder, recipe, epochs):
     Returns:
         dict, stage -> list of logs.
     """
-    if network.get_config()["backbone"] == "fsrcnn":
-        start_as_interpolation(network.get_layer("branch"))
-    data = PatchBatches(train[0], train[1], steps=recipe.steps, batch_size=recipe.batch_size, seed=recipe.seed)
-    stage = Stage(
-        name="branch",
-        train=("branch",),
-        epochs=epochs,
-        optimizer=lambda: _adam(recipe.learning_rate, epochs * recipe.steps),
-        data=data,
-        losses={"class": keras.losses.MeanAbsoluteError()},
-        validation_data=(validation[0].astype("float32"), {"class": validation[1].astype("float32")}),
-    )
-    return run_stages(network, [stage], folder, verbose=2)
+    _start(network, [network.get_layer("branch")])
+    return _learn(network, train, validation, folder, recipe, epochs)
 
 
 def train_classsr(model, train, validation, folder, recipe):
@@ -79,6 +74,10 @@ def train_classsr(model, train, validation, folder, recipe):
     2. *class_module*: the branches frozen; L1 of the softmax-weighted image, class loss and average loss.
     3. *joint*: the same three losses, everything learns.
 
+    Then two steps that the paper has not. Where ``recipe.share`` is given, the knob is set for it. Where
+    ``recipe.used_epochs`` is given, *used_k*: each branch learns on alone from the patches that it gets so: in use the
+    cheapest gets most of them, and has learned from the easiest third.
+
     Args:
         model: a ``ClassSR``.
         train, validation: ``(low, high)`` patches, see ``cut_patches``.
@@ -86,28 +85,72 @@ def train_classsr(model, train, validation, folder, recipe):
         recipe: an ``SRRecipe``.
 
     Returns:
-        dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``.
+        dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``;
+        ``"knob"`` is a list of one ``CostPoint`` as a dict.
+
+    Raises:
+        ValueError: a share that the model cannot get down to.
 
     Warns:
         UserWarning: a branch gets less than 1 % of the validation patches: collapse.
     """
-    folder, history, config = pathlib.Path(folder), {}, model.get_config()
-    group = split_by_psnr(train[0], train[1], len(model.bank.experts))
-    held = split_by_psnr(validation[0], validation[1], len(model.bank.experts))
-    for k, expert in enumerate(model.bank.experts):
-        network = SRNetwork(config["input_shape"], config["backbone"], config["filters"][k], config["scale"])
-        mine, theirs = ([x[groups == k] for x in pair] for groups, pair in ((group, train), (held, validation)))
-        logs = train_branch(network, mine, theirs, folder / f"branch_{k}", recipe, recipe.branch_epochs)
-        history[f"branch_{k}"] = logs["branch"]
-        expert.set_weights(network.get_layer("branch").get_weights())
+    folder, experts = pathlib.Path(folder), model.bank.experts
+    _start(model, experts)
+    terciles = [split_by_psnr(*pair, len(experts)) for pair in (train, validation)]
+    history = _train_apart(model, "branch", terciles, train, validation, folder, recipe, recipe.branch_epochs)
     arguments = (recipe, train, validation)
     stages = [
         _routed("class_module", ("class_module",), *arguments, recipe.class_epochs, recipe.class_batch_size),
         _routed("joint", ("class_module", "branches"), *arguments, recipe.joint_epochs, recipe.batch_size),
     ]
     history |= run_stages(model, [s for s in stages if s.epochs], folder / "routed", verbose=2)
-    check_collapse(model.route(validation[0].astype("float32")))
+    if recipe.share is not None:
+        budget = recipe.share * max(model.macs()["branches"])
+        history["knob"] = [vars(fit_cost_weight(model, *validation, budget))]
+    routes = [model.route(pair[0].astype("float32")).argmax(-1) for pair in (train, validation)]
+    check_collapse(np.eye(len(experts))[routes[1]])
+    if recipe.used_epochs:
+        history |= _train_apart(model, "used", routes, train, validation, folder, recipe, recipe.used_epochs)
     return history
+
+
+def _start(model, branches):
+    if model.get_config()["backbone"] == "fsrcnn":
+        for branch in branches:
+            start_as_interpolation(branch)
+
+
+def _train_apart(model, stage, groups, train, validation, folder, recipe, epochs):
+    """Each branch alone, from the weights it has, on the patches of its group; one that gets none stays as it is.
+
+    ``groups``: int ``(n,)`` of the training and of the validation patches.
+    """
+    history, config = {}, model.get_config()
+    for k, expert in enumerate(model.bank.experts):
+        mine, theirs = ([x[of == k] for x in pair] for of, pair in zip(groups, (train, validation), strict=True))
+        if not len(mine[0]):
+            continue
+        network = SRNetwork(config["input_shape"], config["backbone"], config["filters"][k], config["scale"])
+        branch = network.get_layer("branch")
+        branch.set_weights(expert.get_weights())
+        logs = _learn(network, mine, theirs, folder / f"{stage}_{k}", recipe, epochs)
+        history[f"{stage}_{k}"] = logs["branch"]
+        expert.set_weights(branch.get_weights())
+    return history
+
+
+def _learn(network, train, validation, folder, recipe, epochs):
+    low, high = (x.astype("float32") for x in validation)
+    stage = Stage(
+        name="branch",
+        train=("branch",),
+        epochs=epochs,
+        optimizer=lambda: _adam(recipe.learning_rate, epochs * recipe.steps),
+        data=PatchBatches(train[0], train[1], steps=recipe.steps, batch_size=recipe.batch_size, seed=recipe.seed),
+        losses={"class": keras.losses.MeanAbsoluteError()},
+        validation_data=(low, {"class": high}) if len(low) else None,
+    )
+    return run_stages(network, [stage], folder, verbose=2)
 
 
 def check_collapse(route):
