@@ -22,7 +22,8 @@ def cost_curve(model, low, high, weights=None, batch_size=64):
     Args:
         model: a ``ClassSR``; it is not changed.
         low, high: uint8 patches as ``keras_moe.training.patches.cut_patches`` returns them.
-        weights: floats; None: 41 that let equally many patches change branch from one to the next, and 0.
+        weights: floats; None: 0 and 40 that let equally many patches change branch from one to the next, up to where
+            all take the cheapest.
         batch_size: int.
 
     Returns:
@@ -31,7 +32,8 @@ def cost_curve(model, low, high, weights=None, batch_size=64):
     logits, errors = _see(model, low, high, batch_size)
     costs = np.asarray(model.get_layer("cost_bias").costs)
     if weights is None:
-        weights = np.unique([0.0, *np.quantile(_switches(logits, costs), np.linspace(0, 1, 40))])
+        between = _between(_switches(logits, costs))
+        weights = np.unique([0.0, *np.quantile(between, np.linspace(0, 1, 40), method="nearest")])
     return [_point(model, logits, errors, costs, float(w)) for w in sorted(weights)]
 
 
@@ -75,6 +77,12 @@ def _switches(logits, costs):
     """Where patches change branch: the cost weights at which two logits, one dearer than the other, are equal."""
     pairs = [(i, j) for i in range(len(costs)) for j in range(len(costs)) if costs[i] < costs[j]]
     return np.concatenate([(logits[:, j] - logits[:, i]) / (costs[j] - costs[i]) for i, j in pairs])
+
+
+def _between(switches):
+    """Weights half-way between two switches, and one beyond the last: at a switch itself rounding decides."""
+    edges = np.sort(switches)
+    return np.append((edges[:-1] + edges[1:]) / 2, edges[-1] + 1)
 
 
 def _point(model, logits, errors, costs, weight):
