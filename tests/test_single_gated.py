@@ -74,6 +74,15 @@ def test_a_cluster_trains_the_same_experts(here, tmp_path):
         assert same(here, trained(tmp_path))
 
 
+def test_an_engine_that_hands_results_over_together(here, tmp_path):
+    class Together(joblib.parallel.SequentialBackend):  # as Ray's
+        supports_return_generator = False
+
+    joblib.register_parallel_backend("together", Together)
+    with joblib.parallel_config("together"):
+        assert same(here, trained(tmp_path))
+
+
 def test_processes_train_the_same_experts_though_one_is_killed(here, tmp_path):
     with killing_workers(most=1) as killer:
         assert same(here, trained(tmp_path, n_jobs=2))

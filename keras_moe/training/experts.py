@@ -1,7 +1,8 @@
 """Experts trained each alone: one after another here, in other processes, or on a cluster.
 
-joblib decides where. ``n_jobs`` asks for local processes; inside ``joblib.parallel_config("dask")`` or ``("ray")`` the
-same call uses that cluster. Every expert's training depends on its own job alone, so the engine does not change it.
+joblib decides where. ``n_jobs`` asks for local processes; inside ``joblib.parallel_config("dask")`` or, after
+``ray.util.joblib.register_ray()``, ``("ray")`` the same call uses that cluster. Every expert's training depends on its
+own job alone, so the engine does not change it.
 """
 
 import concurrent.futures.process
@@ -50,8 +51,8 @@ def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=
 
     Expert k learns alone (poster, step 4): base and gate are frozen, its images are drawn with probability in
     proportion to ``gate_k + noise``, a ``1 / experts`` share of all images per epoch, and the loss is that of base and
-    expert averaged, which is how it will be used. Each finished expert is saved in ``folder`` at once; called again,
-    only the missing ones are trained. The weights are the same wherever they were trained; for that, on PyTorch an
+    expert averaged, which is how it will be used. Each finished expert is saved in ``folder`` at once (by Ray, which
+    hands results over together, when all are finished); called again, only the missing ones are trained. The weights are the same wherever they were trained; for that, on PyTorch an
     expert uses one CPU thread, and ``n_jobs`` more cores.
 
     Args:
@@ -108,7 +109,9 @@ def _jobs(model, train, recipe, noise, verbose):
 
 def _run(jobs, folder, n_jobs):
     bar = keras.utils.Progbar(len(jobs), unit_name="expert")
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered")
+    engine, _ = joblib.parallel.get_active_backend()
+    one_by_one = engine.supports_return_generator  # Ray's does not
+    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered" if one_by_one else "list")
     for done, (k, weights, logs) in enumerate(parallel(joblib.delayed(_train)(job) for job in jobs), start=1):
         metadata = {"key": next(job.key for job in jobs if job.expert == k), "logs": json.dumps(logs)}
         write_tensors(_path(folder, k), {str(i): w for i, w in enumerate(weights)}, metadata)
