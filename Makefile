@@ -14,6 +14,8 @@ demo: $(VENV)/demo-ready
 test: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/jax-cache
 test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+# What a test compiles runs a few times at most: XLA's optimizations cost more than they give.
+test: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 test: lint
 	@for backend in tensorflow jax torch; do \
 		echo "== $$backend"; \

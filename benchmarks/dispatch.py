@@ -22,7 +22,6 @@ from keras_moe.layers import ExpertBank
 from keras_moe.layers.dispatch import dense
 from keras_moe.models import HydraNet
 
-
 WAYS = ("dense", "ideal", "apart", "routed")
 
 

@@ -8,6 +8,8 @@ import pytest
 from descriptors import LAYERS, MODELS
 from keras import ops
 
+from keras_moe.training.stages import jit_compile
+
 BOTH = [*LAYERS, *MODELS]
 each = pytest.mark.parametrize("d", BOTH, ids=lambda d: d.name)
 each_model = pytest.mark.parametrize("d", MODELS, ids=lambda d: d.name)
@@ -109,7 +111,7 @@ def test_fits_and_every_trainable_part_moves(d):
     model = d.create()
     before = [w.copy() for w in model.get_weights()]
     # One-hot: Keras' sparse loss has no gradient through probabilities per pixel on PyTorch.
-    model.compile("adam", "categorical_crossentropy", jit_compile=False)
+    model.compile("adam", "categorical_crossentropy", jit_compile=jit_compile())
     rng = np.random.default_rng(1)
     *sizes, classes = model.output_shape[1:]
     x, y = rng.random((64, 8, 8, 3)) * 255, np.eye(classes)[rng.integers(0, classes, (64, *sizes))]

@@ -21,21 +21,22 @@ export async function openModel(entry) {
 }
 
 // {predictions, route}: no route for a dense network.
-export async function runOnce(model, pixels, shape) {
-  const images = new Tensor(pixels, [1, ...shape]);
-  try {
-    return await explain(run(model, images), "The model failed on this picture");
-  } finally {
-    images.delete();
-  }
+export function runOnce(model, pixels, shape) {
+  return withTensor(pixels, shape, (images) => run(model, images));
 }
 
 // The same and latency: the median of several runs, in milliseconds.
-export async function classify(model, pixels, shape) {
+export function classify(model, pixels, shape) {
+  return withTensor(pixels, shape, async (images) => ({
+    ...(await run(model, images)),
+    latency: await medianLatency(model, images),
+  }));
+}
+
+async function withTensor(pixels, shape, use) {
   const images = new Tensor(pixels, [1, ...shape]);
   try {
-    const outputs = await explain(run(model, images), "The model failed on this picture");
-    return { ...outputs, latency: await medianLatency(model, images) };
+    return await explain(use(images), "The model failed on this picture");
   } finally {
     images.delete();
   }

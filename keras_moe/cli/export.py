@@ -97,14 +97,14 @@ def _files(target, folder, arguments):
     if isinstance(target, pathlib.Path):
         return {str(target): target}
     card = zoo.card(target)
-    wanted = [(card, "routed")] + [(card, "dense")] * (zoo.load(target).bank is not None)
-    wanted += [(zoo.card(card.baseline), "routed")] if card.baseline else []
     images, files = _images(arguments.images, card.input.shape), {}
-    for described, form in wanted:
-        path = pathlib.Path(folder, f"{described.name}_{form}.tflite")
+    for described in [card] + [zoo.card(card.baseline)] * bool(card.baseline):
         model = zoo.load(described.name)
-        litert(model, path, form, arguments.quantize, images, card=described, check_parity=False)
-        files[f"{described.name} {form}" if model.bank else described.name] = path
+        forms = ("routed", "dense") if model.bank and described is card else ("routed",)
+        for form in forms:
+            path = pathlib.Path(folder, f"{described.name}_{form}.tflite")
+            litert(model, path, form, arguments.quantize, images, card=described, check_parity=False)
+            files[f"{described.name} {form}" if model.bank else described.name] = path
     return files
 
 

@@ -50,10 +50,11 @@ def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=
     """Trains every expert of a single-gated MoE on images that the gate would send it, and a few others.
 
     Expert k learns alone (poster, step 4): base and gate are frozen, its images are drawn with probability in
-    proportion to ``gate_k + noise``, a ``1 / experts`` share of all images per epoch, and the loss is that of base and
-    expert averaged, which is how it will be used. Each finished expert is saved in ``folder`` at once (by Ray, which
-    hands results over together, when all are finished); called again, only the missing ones are trained. The weights are the same wherever they were trained; for that, on PyTorch an
-    expert uses one CPU thread, and ``n_jobs`` more cores.
+    proportion to ``gate_k + noise``, a ``1 / experts`` share of all images per epoch, and the loss is that of base
+    and expert averaged, which is how it will be used. Each finished expert is saved in ``folder`` at once (by Ray,
+    which hands results over together, when all are finished); called again, only the missing ones are trained. The
+    weights are the same wherever they were trained; for that, on PyTorch an expert uses one CPU thread, and
+    ``n_jobs`` more cores.
 
     Args:
         model: a ``SingleGatedMoE`` with a trained gate; its experts' weights are where training starts, and are

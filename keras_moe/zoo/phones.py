@@ -95,26 +95,35 @@ def main():
     print(f"{card.name}: Keras {trial.metric} {reference:.4f}")
     files = [file for file in card.files if file.name.endswith(".safetensors")]
     metrics = [metric for metric in card.metrics if not metric.name.endswith((".tflite", ".json"))]
-    seeds = card.metrics[0].seeds[:1]
-    for path, options in ((folder / file, options) for file, options in _wanted(card, model).items()):
-        try:
-            report = litert(model, path, representative=trial.learn, images=trial.test, card=card, **options)
-        except ParityError as error:
-            print(f"{path.name}: not kept. {error}")
+    for name, options in _wanted(card, model).items():
+        made, metric = _made(card, model, folder / name, options, trial, reference)
+        if metric is None:
             continue
-        path.with_suffix(".report.json").unlink()
-        predictions, route = LiteRTModel(path).predict_routed(trial.test)
-        value, note = round(float(trial.quality(predictions)), 6), _note(report, route, trial, reference)
-        made = [pinned(folder / name) for name in report["files"]]
-        kept = value >= reference - trial.bound and sum(file.size for file in (*files, *made)) < MOST
-        print(f"{path.name}: {trial.metric} {value:.4f}; {note}{'' if kept else '; NOT KEPT'}", flush=True)
+        kept = metric.value >= reference - trial.bound and sum(file.size for file in (*files, *made)) < MOST
+        print(f"{name}: {metric.text()}; {metric.note}{'' if kept else '; NOT KEPT'}", flush=True)
         if kept:
             files += made
-            metrics.append(Metric(f"{trial.metric} of {path.name}", value, "test", seeds, (value,), note, trial.unit))
+            metrics.append(metric)
         else:
             for file in made:
                 (folder / file.name).unlink()
     write_card(dataclasses.replace(card, files=tuple(files), metrics=tuple(metrics)), folder / "card.toml")
+
+
+def _made(card, model, path, options, trial, reference):
+    """The files of one form and what it is worth: ``([File, …], Metric)``; ``([], None)`` if it does not agree."""
+    try:
+        report = litert(model, path, representative=trial.learn, images=trial.test, card=card, **options)
+    except ParityError as error:
+        print(f"{path.name}: not kept. {error}")
+        return [], None
+    path.with_suffix(".report.json").unlink()
+    predictions, route = LiteRTModel(path).predict_routed(trial.test)
+    value, note = round(float(trial.quality(predictions)), 6), _note(report, route, trial, reference)
+    metric = Metric(
+        f"{trial.metric} of {path.name}", value, "test", card.metrics[0].seeds[:1], (value,), note, trial.unit
+    )
+    return [pinned(path.parent / name) for name in report["files"]], metric
 
 
 def _wanted(card, model):

@@ -20,6 +20,7 @@ import pathlib
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
 from keras_moe import cost, zoo
 from keras_moe.datasets import CAMVID_CLASSES, camvid
@@ -73,9 +74,9 @@ def _answers(model, test):
     network, found = model.every_opinion(), []
     for image, mask in zip(*test[:2], strict=True):
         said = network.predict_on_batch(image[None].astype("float32"))
-        experts, weights = np.asarray(said["experts"])[0].astype("float64"), _softmax(np.asarray(said["gate"])[0])
+        experts, weights = np.asarray(said["experts"])[0].astype("float64"), softmax(np.asarray(said["gate"])[0])
         alone, both = experts[weights.argmax()], np.tensordot(weights, experts, 1)
-        p, counted = _softmax(alone), mask != IGNORE
+        p, counted = softmax(alone, axis=-1), mask != IGNORE
         found.append(
             {
                 "weights": weights,
@@ -91,7 +92,7 @@ def _answers(model, test):
 
 def _counts(logits, mask):
     """The confusion matrix and, by bin of confidence, the sum of confidence less rightness, in one row."""
-    p, counted = _softmax(logits), mask != IGNORE
+    p, counted = softmax(logits, axis=-1), mask != IGNORE
     confidence, guess = p.max(-1)[counted], p.argmax(-1)[counted]
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     off = np.bincount(bins, confidence - (guess == mask[counted]), minlength=BINS)
@@ -144,11 +145,6 @@ def _features(network, images):
 def _shrink(masks, shape):
     step = masks.shape[1] // shape[1]
     return masks[:, step // 2 :: step, step // 2 :: step]
-
-
-def _softmax(x):
-    exponents = np.exp(x - x.max(-1, keepdims=True))
-    return exponents / exponents.sum(-1, keepdims=True)
 
 
 def _correlations(signals):
