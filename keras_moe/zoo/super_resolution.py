@@ -18,7 +18,7 @@ PATCH, HELD_OUT = 32, 40
 SHARE = 0.57
 
 # Epochs of 500 steps: everything jointly, and each branch on the patches it gets in use.
-JOINT, USED = 2, 8
+JOINT, USED = 2, 5
 
 _CLASSSR = {
     "system": "classsr",
