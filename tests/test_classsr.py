@@ -171,14 +171,14 @@ def test_batches_turn_both_alike_and_repeat():
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")
 def test_stages_resume_and_the_knob_pays(tmp_path):
     train = patches()
-    recipe = SRRecipe(1, 1, 1, 1, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
+    recipe = SRRecipe(1, 1, 1, 1, 1, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
     keras.utils.set_random_seed(0)
     model = ClassSR(**TINY)
     history = train_classsr(model, train, train, tmp_path, recipe)
-    assert list(history)[:5] == ["branch_0", "branch_1", "class_module", "joint", "knob"]
+    assert list(history)[:6] == ["branch_0", "branch_1", "class_module", "joint", "errors", "knob"]
     assert history["knob"][0]["cost_weight"] == pytest.approx(model.cost_weight)
     used = [f"used_{k}" for k, share in enumerate(model.route(train[0].astype("float32")).mean(0)) if share]
-    assert list(history)[5:] == used
+    assert list(history)[6:] == used
     assert {"usage_0", "usage_1"} <= set(history["joint"][0])
     again = ClassSR(**TINY)
     assert train_classsr(again, train, train, tmp_path, recipe) == history

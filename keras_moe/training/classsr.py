@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_moe.models import SRNetwork
 from keras_moe.models.sr_branches import start_as_interpolation
-from keras_moe.training.cost_curve import fit_cost_weight
+from keras_moe.training.cost_curve import fit_cost_weight, logits_and_errors
 from keras_moe.training.losses import RoutingLoss
 from keras_moe.training.patches import PatchBatches, split_by_psnr
 from keras_moe.training.stages import Stage, run_stages
@@ -24,12 +24,14 @@ class SRRecipe:
 
     Args:
         branch_epochs, class_epochs, joint_epochs: ints, epochs of each stage; 0 joint epochs leave that stage out.
+        error_epochs: int, epochs of the class module on the errors that the branches make; 0 leave that stage out.
         used_epochs: int, epochs of each branch on the patches that it gets in use; 0 leave that stage out.
         share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
-            validation patches when the joint stage ends. None: the knob stays where it is.
+            validation patches once the class module is trained. None: the knob stays where it is.
         steps: int, batches an epoch.
         batch_size: int, of branches and of the joint stage; class_batch_size: of the class module alone.
-        learning_rate: float, of the branches; gate_rate: of the other stages. Each falls by a cosine to 1e-7.
+        learning_rate: float, of the branches and of the errors stage; gate_rate: of the other stages. Each falls by a
+            cosine to 1e-7.
         image_weight: float, of the L1 loss on [0, 1]; decided, balanced: of ``RoutingLoss``.
         seed: int.
     """
@@ -37,6 +39,7 @@ class SRRecipe:
     branch_epochs: int
     class_epochs: int
     joint_epochs: int
+    error_epochs: int = 0
     used_epochs: int = 0
     share: float | None = None
     steps: int = 500
@@ -74,9 +77,14 @@ def train_classsr(model, train, validation, folder, recipe):
     2. *class_module*: the branches frozen; L1 of the softmax-weighted image, class loss and average loss.
     3. *joint*: the same three losses, everything learns.
 
-    Then two steps that the paper has not. Where ``recipe.share`` is given, the knob is set for it. Where
-    ``recipe.used_epochs`` is given, *used_k*: each branch learns on alone from the patches that it gets so: in use the
-    cheapest gets most of them, and has learned from the easiest third.
+    Then, where the recipe asks for them, steps that the paper has not:
+
+    4. *errors*: the class module alone learns to tell the squared error of each branch on a patch, less their mean.
+       With such logits the knob is a Lagrange multiplier: each patch takes the branch whose error plus weighted cost
+       is least. The three losses ask for decided and balanced routes, whatever they gain.
+    5. The knob is set for ``recipe.share``.
+    6. *used_k*: each branch learns on alone from the patches that it gets so: in use the cheapest gets most of them,
+       and has learned from the easiest third.
 
     Args:
         model: a ``ClassSR``.
@@ -104,6 +112,8 @@ def train_classsr(model, train, validation, folder, recipe):
         _routed("joint", ("class_module", "branches"), *arguments, recipe.joint_epochs, recipe.batch_size),
     ]
     history |= run_stages(model, [s for s in stages if s.epochs], folder / "routed", verbose=2)
+    if recipe.error_epochs:
+        history |= run_stages(model, [_errors(model, *arguments)], folder / "errors", verbose=2)
     if recipe.share is not None:
         budget = recipe.share * max(model.macs()["branches"])
         history["knob"] = [vars(fit_cost_weight(model, *validation, budget))]
@@ -176,6 +186,25 @@ def _routed(name, parts, recipe, train, validation, epochs, batch_size):
         losses={"class": keras.losses.MeanAbsoluteError(), "gate": RoutingLoss(recipe.decided, recipe.balanced)},
         loss_weights={"class": recipe.image_weight / 255, "gate": 1.0},  # the model's output is in [0, 255]
         validation_data=(low, {"class": high, "gate": high}),
+    )
+
+
+def _errors(model, recipe, train, validation):
+    def target(pair):
+        """Minus the errors, so that the largest is the best branch."""
+        errors = logits_and_errors(model, *pair)[1]
+        return errors.mean(1, keepdims=True) - errors
+
+    wanted, held = target(train), target(validation)
+    unit = max(float(wanted.std()), 1e-6)
+    return Stage(
+        name="errors",
+        train=("class_module",),
+        epochs=recipe.error_epochs,
+        optimizer=lambda: _adam(recipe.learning_rate, recipe.error_epochs * recipe.steps),
+        data=PatchBatches(train[0], wanted / unit, ("gate",), recipe.steps, recipe.class_batch_size, recipe.seed),
+        losses={"gate": keras.losses.MeanSquaredError()},
+        validation_data=(validation[0].astype("float32"), {"gate": held / unit}),
     )
 
 

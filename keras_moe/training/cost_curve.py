@@ -29,7 +29,7 @@ def cost_curve(model, low, high, weights=None, batch_size=64):
     Returns:
         list of ``CostPoint``, by rising ``cost_weight``; their MACs never rise.
     """
-    logits, errors = _see(model, low, high, batch_size)
+    logits, errors = logits_and_errors(model, low, high, batch_size)
     costs = np.asarray(model.get_layer("cost_bias").costs)
     if weights is None:
         between = _between(_switches(logits, costs))
@@ -61,8 +61,11 @@ def fit_cost_weight(model, low, high, budget):
     return fit[0]
 
 
-def _see(model, low, high, batch_size):
-    """The logits of every patch, ``(n, M)``, and the squared error of every branch on it, ``(n, M)``."""
+def logits_and_errors(model, low, high, batch_size=64):
+    """The logits of every patch, ``(n, branches)``, and the mean squared error of every branch on it, the same shape.
+
+    Arguments as for ``cost_curve``.
+    """
     logits, errors, network = [], [], model.at_size(*low.shape[1:3])
     for first in range(0, len(low), batch_size):
         patches = low[first : first + batch_size].astype("float32")

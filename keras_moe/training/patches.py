@@ -78,6 +78,7 @@ class PatchBatches(keras.utils.PyDataset):
 
     Args:
         low, high: as ``cut_patches`` returns them.
+            ``high`` may be any other target with a row per patch; what is no image is not turned.
         outputs: names of the outputs that get ``high`` as their target (see ``Stage.losses``).
         steps: int, batches an epoch.
         batch_size: int.
@@ -107,5 +108,7 @@ class PatchBatches(keras.utils.PyDataset):
 
 
 def _turned(patches, turns, flip):
+    if patches.ndim < 4:
+        return patches
     patches = np.rot90(patches, turns, axes=(1, 2))
     return np.ascontiguousarray(patches[:, :, ::-1] if flip else patches, "float32")

@@ -17,8 +17,8 @@ PATCH, HELD_OUT = 32, 40
 # whole image patches overlap, which costs some 5 % more.
 SHARE = 0.57
 
-# Epochs of 500 steps: everything jointly, and each branch on the patches it gets in use.
-JOINT, USED = 2, 5
+# Epochs of 500 steps: everything jointly, the class module on the errors of the branches, each branch on its patches.
+JOINT, ERRORS, USED = 2, 8, 5
 
 _CLASSSR = {
     "system": "classsr",
@@ -52,8 +52,9 @@ def classsr_fsrcnn(scale, epochs=3):
         **_CLASSSR,
         "summary": f"Three FSRCNNs that enlarge photographs x{scale}, and a class module that sends each patch to one.",
         "recipe_note": f"Branches on terciles for {epochs} x 500 steps of 16 patches, class module for 1,000 of 32, "
-        f"jointly for {JOINT} x 500 of 16, then each branch for {USED} x 500 on the patches it gets in use; Adam; two "
-        "CPU cores, PyTorch. A short training: the paper's took 700,000 steps.",
+        f"jointly for {JOINT} x 500 of 16; then the class module for {ERRORS} x 500 on the branches' errors, and each "
+        f"branch for {USED} x 500 on the patches it gets in use; Adam; two CPU cores, PyTorch. A short training: the "
+        "paper's took 700,000 steps.",
         "config": config,
         "baseline": f"fsrcnn_x{scale}",
     }
@@ -122,7 +123,7 @@ def classsr_on_two_photographs(epochs=3):
 
 def recipe(epochs, seed):
     """The ``SRRecipe`` of the published models: branches for ``epochs`` of 500 steps, the class module for two."""
-    return SRRecipe(epochs, 2, JOINT, USED, SHARE, seed=seed)
+    return SRRecipe(epochs, 2, JOINT, ERRORS, USED, SHARE, seed=seed)
 
 
 def photograph_patches(scale):
