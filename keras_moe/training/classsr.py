@@ -25,7 +25,8 @@ class SRRecipe:
     Args:
         branch_epochs, class_epochs, joint_epochs: ints, epochs of each stage; 0 joint epochs leave that stage out.
         error_epochs: int, epochs of the class module on the errors that the branches make; 0 leave that stage out.
-        used_epochs: int, epochs of each branch on the patches that it gets in use; 0 leave that stage out.
+        used_epochs: int, epochs of the branches on the patches that they get in use, in the mean over branches: each
+            learns for as much of them as its share of the patches, one at least; 0 leave that stage out.
         share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
             validation patches once the class module is trained. None: the knob stays where it is.
         steps: int, batches an epoch.
@@ -83,8 +84,8 @@ def train_classsr(model, train, validation, folder, recipe):
        With such logits the knob is a Lagrange multiplier: each patch takes the branch whose error plus weighted cost
        is least. The three losses ask for decided and balanced routes, whatever they gain.
     5. The knob is set for ``recipe.share``.
-    6. *used_k*: each branch learns on alone from the patches that it gets so: in use the cheapest gets most of them,
-       and has learned from the easiest third.
+    6. *used_k*: each branch learns on alone from the patches that it gets so, the longer the more they are: in use the
+       cheapest gets most of them, and has learned from the easiest third.
 
     Args:
         model: a ``ClassSR``.
@@ -105,7 +106,8 @@ def train_classsr(model, train, validation, folder, recipe):
     folder, experts = pathlib.Path(folder), model.bank.experts
     _start(model, experts)
     terciles = [split_by_psnr(*pair, len(experts)) for pair in (train, validation)]
-    history = _train_apart(model, "branch", terciles, train, validation, folder, recipe, recipe.branch_epochs)
+    epochs = [recipe.branch_epochs] * len(experts)
+    history = _train_apart(model, "branch", terciles, train, validation, folder, recipe, epochs)
     arguments = (recipe, train, validation)
     stages = [
         _routed("class_module", ("class_module",), *arguments, recipe.class_epochs, recipe.class_batch_size),
@@ -120,7 +122,9 @@ def train_classsr(model, train, validation, folder, recipe):
     routes = [model.route(pair[0].astype("float32")).argmax(-1) for pair in (train, validation)]
     check_collapse(np.eye(len(experts))[routes[1]])
     if recipe.used_epochs:
-        history |= _train_apart(model, "used", routes, train, validation, folder, recipe, recipe.used_epochs)
+        shares = np.bincount(routes[0], minlength=len(experts)) / len(routes[0])
+        epochs = [max(1, round(recipe.used_epochs * len(experts) * share)) for share in shares]
+        history |= _train_apart(model, "used", routes, train, validation, folder, recipe, epochs)
     return history
 
 
@@ -133,7 +137,7 @@ def _start(model, branches):
 def _train_apart(model, stage, groups, train, validation, folder, recipe, epochs):
     """Each branch alone, from the weights it has, on the patches of its group; one that gets none stays as it is.
 
-    ``groups``: int ``(n,)`` of the training and of the validation patches.
+    ``groups``: int ``(n,)`` of the training and of the validation patches; ``epochs``: of each branch.
     """
     history, config = {}, model.get_config()
     for k, expert in enumerate(model.bank.experts):
@@ -143,7 +147,7 @@ def _train_apart(model, stage, groups, train, validation, folder, recipe, epochs
         network = SRNetwork(config["input_shape"], config["backbone"], config["filters"][k], config["scale"])
         branch = network.get_layer("branch")
         branch.set_weights(expert.get_weights())
-        logs = _learn(network, mine, theirs, folder / f"{stage}_{k}", recipe, epochs)
+        logs = _learn(network, mine, theirs, folder / f"{stage}_{k}", recipe, epochs[k])
         history[f"{stage}_{k}"] = logs["branch"]
         expert.set_weights(branch.get_weights())
     return history
