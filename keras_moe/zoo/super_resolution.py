@@ -17,7 +17,7 @@ PATCH, HELD_OUT = 32, 40
 # whole image patches overlap, which costs some 15 % more.
 SHARE = 0.52
 
-# Epochs of 500 steps: everything jointly, the class module on the errors of the branches, the branches on what they get.
+# Epochs of 500 steps: everything jointly, the class module on the branches' errors, the branches on what they get.
 JOINT, ERRORS, USED = 2, 8, 6
 
 _CLASSSR = {
@@ -62,7 +62,7 @@ def classsr_fsrcnn(scale, epochs=3):
 
 
 def fsrcnn(scale, epochs=10):
-    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches, for about as many steps as a branch in the mean."""
+    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches, for as many steps as a mean branch."""
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
 
     def train(model, seed, folder, epochs):
