@@ -62,7 +62,7 @@ def classsr_fsrcnn(scale, epochs=3):
 
 
 def fsrcnn(scale, epochs=10):
-    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches, for as many steps as a mean branch."""
+    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches, as long as a mean branch."""
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
 
     def train(model, seed, folder, epochs):
