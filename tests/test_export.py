@@ -17,7 +17,7 @@ from keras_moe.datasets import digits
 from keras_moe.export import IntegrityError, LiteRTModel, ParityError, integrity, litert
 from keras_moe.export.parity import check, compare
 from keras_moe.export.structure import operations
-from keras_moe.models import Classifier
+from keras_moe.models import Classifier, SegmentationMoE
 from keras_moe.weights import read_tensors
 
 IMAGES = digits()[1][0]
@@ -72,6 +72,15 @@ def test_other_systems(name, tmp_path):
     assert report["conditions"] == len(model.bank.experts)
     assert report["parity"]["routing_agreement"] == 1
     assert report["parity"]["max_error"] < 0.01
+
+
+@on_tensorflow
+def test_nested_networks_whose_layers_share_names(tmp_path):
+    model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=3)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
+    report = litert(model, tmp_path / "x.tflite", images=images)
+    assert report["conditions"] == 0
+    assert report["parity"]["max_error"] < 1e-4
 
 
 @on_tensorflow

@@ -53,9 +53,16 @@ class Pieces:
 
 
 def whole(model):
-    """The ``Piece`` that is all of ``model``: ``images`` in, ``predictions`` out."""
+    """The ``Piece`` that is all of ``model``: ``images`` in, ``predictions`` out.
+
+    Nested models are opened, so that each layer is seen, unless layers of two of them share a name.
+    """
     graph = open_graph(model, [(1, *model.input_shape[1:])])
-    return Piece("whole", ("images",), ("predictions",), keras.Model(list(graph.inputs), [graph.output]))
+    inputs, output = list(graph.inputs), graph.output
+    layers = {id(call.layer): call.layer.name for call in graph.calls}
+    if len(set(layers.values())) < len(layers):
+        output = model(inputs[0])
+    return Piece("whole", ("images",), ("predictions",), keras.Model(inputs, [output]))
 
 
 def cut(model):
