@@ -1,4 +1,4 @@
-"""fsrcnn_x4: the dense baseline of classsr_fsrcnn_x4, its hard branch trained on all patches by the branches' recipe.
+"""fsrcnn_x4: the dense baseline of classsr_fsrcnn_x4, its hard branch trained on all patches.
 
 KERAS_MOE_DATA=FOLDER python zoo/fsrcnn_x4/recipe.py [--publish]
 """
