@@ -54,6 +54,8 @@ def dense(experts, x, weights, training=False):
 
 def guarded(experts, x, weights, training=False):
     """Each expert on the whole batch if any row chose it, else nothing: one guard per expert."""
+    if keras.backend.backend() == "torch":
+        return _picked(experts, x, weights, training)
     zeros = _zeros(experts[0], x, ops.shape(x)[0])
 
     def run(k):
@@ -61,6 +63,14 @@ def guarded(experts, x, weights, training=False):
         return ops.cond(chosen, lambda: _weighted(experts[k](x, training=training), weights[:, k]), lambda: zeros)
 
     return sum(run(k) for k in range(len(experts)))
+
+
+def _picked(experts, x, weights, training):
+    # PyTorch knows the route when it runs: the guards are Python's, and to ask an expert for the shape of its zeros,
+    # which takes longer than to run it on one row, is needed only where nobody was chosen.
+    chosen = (weights != 0).any(0).nonzero().flatten().tolist()
+    values = [_weighted(experts[k](x, training=training), weights[:, k]) for k in chosen]
+    return sum(values[1:], values[0]) if values else _zeros(experts[0], x, len(x))
 
 
 def gathered(experts, x, weights, training=False):

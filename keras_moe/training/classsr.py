@@ -105,7 +105,7 @@ def train_classsr(model, train, validation, folder, recipe):
     """
     folder, experts = pathlib.Path(folder), model.bank.experts
     _start(model, experts)
-    terciles = [split_by_psnr(*pair, len(experts)) for pair in (train, validation)]
+    terciles = [split_by_psnr(low, high, len(experts)) for low, high in (train, validation)]
     epochs = [recipe.branch_epochs] * len(experts)
     history = _train_apart(model, "branch", terciles, train, validation, folder, recipe, epochs)
     arguments = (recipe, train, validation)
@@ -118,7 +118,7 @@ def train_classsr(model, train, validation, folder, recipe):
         history |= run_stages(model, [_errors(model, *arguments)], folder / "errors", verbose=2)
     if recipe.share is not None:
         budget = recipe.share * max(model.macs()["branches"])
-        history["knob"] = [vars(fit_cost_weight(model, *validation, budget))]
+        history["knob"] = [vars(fit_cost_weight(model, validation[0], validation[1], budget))]
     routes = [model.route(pair[0].astype("float32")).argmax(-1) for pair in (train, validation)]
     check_collapse(np.eye(len(experts))[routes[1]])
     if recipe.used_epochs:
