@@ -37,6 +37,12 @@ class Graph:
     calls: tuple[Call, ...]
     output: typing.Any
 
+    @property
+    def distinct(self):
+        """Whether no two layers share a name of their own: only then will Keras make one model of them."""
+        own = {id(call.layer): call.layer.name for call in self.calls}
+        return len(set(own.values())) == len(own)
+
     def index(self, name):
         """Position of the last call of the layer ``name``.
 

@@ -78,8 +78,9 @@ def test_other_systems(name, tmp_path):
 def test_nested_networks_whose_layers_share_names(tmp_path):
     model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=3)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
-    report = litert(model, tmp_path / "x.tflite", images=images)
+    report = litert(model, tmp_path / "x.tflite", quantize="int8", representative=images, check_parity=False)
     assert report["conditions"] == 0
+    report = litert(model, tmp_path / "x.tflite", images=images)
     assert report["parity"]["max_error"] < 1e-4
 
 

@@ -59,8 +59,7 @@ def whole(model):
     """
     graph = open_graph(model, [(1, *model.input_shape[1:])])
     inputs, output = list(graph.inputs), graph.output
-    layers = {id(call.layer): call.layer.name for call in graph.calls}
-    if len(set(layers.values())) < len(layers):
+    if not graph.distinct:
         output = model(inputs[0])
     return Piece("whole", ("images",), ("predictions",), keras.Model(inputs, [output]))
 

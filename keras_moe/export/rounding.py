@@ -23,11 +23,16 @@ _DAMPING = 1e-2  # of the mean square of the inputs, so that what hardly varies 
 def rounded(model, samples):
     """Inside, kernels of ``model``'s ``Conv2D`` and ``Dense`` layers lie on the int8 grid; then all is as it was.
 
+    Where layers of nested models share names, the converter rounds as it does.
+
     Args:
         model: a functional model.
         samples: list of lists of arrays, its inputs.
     """
     graph = open_graph(model)
+    if not graph.distinct:
+        yield
+        return
     calls = [call for call in graph.calls if type(call.layer) in (layers.Conv2D, layers.Dense)]
     calls = [call for call in calls if getattr(call.layer, "groups", 1) == 1]
     before = [call.layer.get_weights() for call in calls]
