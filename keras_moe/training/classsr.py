@@ -119,9 +119,10 @@ def train_classsr(model, train, validation, folder, recipe):
     if recipe.share is not None:
         budget = recipe.share * max(model.macs()["branches"])
         history["knob"] = [vars(fit_cost_weight(model, validation[0], validation[1], budget))]
-    routes = [model.route(pair[0].astype("float32")).argmax(-1) for pair in (train, validation)]
-    check_collapse(np.eye(len(experts))[routes[1]])
+    route = model.route(validation[0].astype("float32"))
+    check_collapse(route)
     if recipe.used_epochs:
+        routes = [model.route(train[0].astype("float32")).argmax(-1), route.argmax(-1)]
         shares = np.bincount(routes[0], minlength=len(experts)) / len(routes[0])
         epochs = [max(1, round(recipe.used_epochs * len(experts) * share)) for share in shares]
         history |= _train_apart(model, "used", routes, train, validation, folder, recipe, epochs)
