@@ -16,6 +16,8 @@ test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
 test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 # What a test compiles runs a few times at most: XLA's optimizations cost more than they give.
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
+# Two workers on two cores: a second thread in each would only wait for the first.
+test: export OMP_NUM_THREADS = 1
 test: lint
 	@for backend in tensorflow jax torch; do \
 		echo "== $$backend"; \

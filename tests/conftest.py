@@ -9,11 +9,17 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import keras
 import pytest
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # A test runs its graphs a few times at most: optimizing them costs more than it gives.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 
 @pytest.fixture(autouse=True)
 def fresh():
     """Names, seeds and policies do not leak from one test to the next."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # collecting all garbage takes longer than most tests
     keras.utils.set_random_seed(0)
     yield
     keras.config.set_dtype_policy("float32")

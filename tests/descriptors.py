@@ -67,6 +67,18 @@ def _single(**fixed):
     return lambda **kw: models.SingleGatedMoE(**{**SINGLE, **fixed, **kw})
 
 
+def tiny_classifier(input_shape=(8, 8, 3), classes=5, dropout=0.0):
+    """A user's own classifier of two convolutions with BatchNorm, for mixtures that take little time to train."""
+    x = inputs = keras.Input(input_shape)
+    x = keras.layers.Rescaling(1 / 127.5, -1.0, name="scaling")(x)
+    for i, filters in enumerate((8, 16)):
+        x = keras.layers.Conv2D(filters, 3, 2, padding="same", use_bias=False, name=f"conv{i}")(x)
+        x = keras.layers.BatchNormalization(momentum=0.9, name=f"bn{i}")(x)
+        x = keras.layers.ReLU(name=f"relu{i}")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(keras.layers.GlobalAveragePooling2D(name="pool")(x))
+    return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name="tiny")
+
+
 def tiny_segmenter(filters=4, classes=5):
     """A segmentation network of two convolutions, for mixtures that take no time to compile."""
     x = inputs = keras.Input((8, 8, 3))

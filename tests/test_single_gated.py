@@ -13,6 +13,7 @@ import joblib
 import keras
 import numpy as np
 import pytest
+from descriptors import tiny_classifier
 
 from keras_moe import zoo
 from keras_moe.datasets import digits
@@ -27,19 +28,20 @@ from keras_moe.training import (
 )
 from keras_moe.training.batches import DrawnBatches
 
-CONFIG = {"input_shape": (8, 8, 1), "alpha": 0.5, "backbone": "resnet8", "experts": 2, "classes": 10}
 RECIPE = Recipe(1, batch_size=50, learning_rate=1e-3, augment=False)
 TRAIN = tuple(part[:200] for part in digits()[0])
 TEST = digits()[1]
 
 
-def fresh(**kwargs):
+def fresh(dropout=0.0, **kwargs):
+    """Of two convolutions, since what is tested here is not the model."""
     keras.utils.set_random_seed(0)
-    return SingleGatedMoE(**{**CONFIG, **kwargs}, classifier_activation=None)
+    base = tiny_classifier((8, 8, 1), 10, dropout)
+    return SingleGatedMoE(backbone=base, split="relu0", **{"experts": 2, **kwargs}, classifier_activation=None)
 
 
 def trained(folder, **kwargs):
-    model = fresh(dropout_rate=0.2)
+    model = fresh(dropout=0.2)
     train_experts(model, TRAIN, folder, RECIPE, verbose=0, **kwargs)
     return model.get_weights()
 
@@ -139,7 +141,7 @@ def workers():
 def test_experts_of_another_run_are_refused(tmp_path):
     trained(tmp_path)
     with pytest.raises(ValueError, match="another run"):
-        train_experts(fresh(dropout_rate=0.2), TRAIN, tmp_path, dataclasses.replace(RECIPE, learning_rate=0.1))
+        train_experts(fresh(dropout=0.2), TRAIN, tmp_path, dataclasses.replace(RECIPE, learning_rate=0.1))
 
 
 def test_drawn_batches_follow_the_probabilities():
@@ -227,10 +229,11 @@ def test_a_budget_or_an_accuracy_sets_the_threshold():
 
 
 DISTRIBUTED = """
-import contextlib, sys
+import contextlib, sys; sys.path.insert(0, {tests!r})
 import keras
+from descriptors import tiny_classifier
 from keras_moe.datasets import digits
-from keras_moe.models import Classifier
+from keras_moe.models import MoEModel
 from keras_moe.training import Recipe, run_stages, supervised
 
 scope = contextlib.nullcontext()
@@ -247,17 +250,17 @@ else:
     keras.distribution.set_distribution(keras.distribution.DataParallel())
 train, test = digits()
 with scope:
-    base = Classifier((8, 8, 1), 0.5, "resnet8", classes=10, classifier_activation=None)
+    tiny = tiny_classifier((8, 8, 1), 10)
+    base = MoEModel(tiny.inputs, tiny.output, parts={{"all": [layer.name for layer in tiny.layers[1:]]}})
     recipe = Recipe(4, batch_size=100, augment=False)
     history = run_stages(base, [supervised(base, recipe, train, test)], sys.argv[1], verbose=0)
-assert history["joint"][-1]["val_accuracy"] > 0.8, history
+assert history["joint"][-1]["val_accuracy"] > 0.5, history
 """
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras has no data-parallel training on PyTorch's CPU")
 def test_the_base_trains_on_two_devices(tmp_path):
     environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    done = subprocess.run(
-        [sys.executable, "-c", DISTRIBUTED, str(tmp_path)], env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", DISTRIBUTED.format(tests=str(pathlib.Path(__file__).parent)), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

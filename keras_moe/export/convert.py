@@ -5,8 +5,6 @@ import re
 import tempfile
 import warnings
 
-import keras
-
 from keras_moe.export.ranges import refined
 from keras_moe.graph import open_graph
 
@@ -34,10 +32,11 @@ def convert(function, shapes, track, quantize=None, samples=None, integer_io=Fal
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the interpreter that calibrates, deprecated in favour of ours
         specs = [tf.TensorSpec(shape, "float32", name=name) for name, shape in shapes.items()]
-        archive = keras.export.ExportArchive()
-        archive.track(track)
-        archive.add_endpoint("serving_default", function, input_signature=specs)
-        archive.write_out(folder, verbose=False)
+        # Not by keras.export.ExportArchive, which saves every layer and variable of the model, whatever a part needs.
+        signature = tf.function(function, input_signature=specs, autograph=False)
+        saved = tf.Module()
+        saved.read = signature.get_concrete_function().graph.variables
+        tf.saved_model.save(saved, folder, {"serving_default": signature})
 
         def converter(quantize):
             made = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])

@@ -1,6 +1,7 @@
 """What every model of the package answers: its parts, its route, its cost."""
 
 import contextlib
+import copy
 import functools
 
 import keras
@@ -37,7 +38,9 @@ class MoEModel(keras.Model):
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         if isinstance(config.get("backbone"), dict):
-            config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"], custom_objects)
+            # Keras takes a functional model's config apart as it reads it; the caller's stays whole.
+            backbone = copy.deepcopy(config["backbone"])
+            config["backbone"] = keras.saving.deserialize_keras_object(backbone, custom_objects)
         return cls(**config)
 
     @property

@@ -32,7 +32,9 @@ def anytime_curve(model, images, labels, thresholds=None):
     seen = _see(model, images)
     if thresholds is None:
         thresholds = _quantiles(seen, model.get_layer("early_exit").rule)
-    return [_point(model, seen, np.asarray(labels), float(t)) for t in sorted(thresholds)]
+    early_exit = EarlyExit(model.get_layer("early_exit").rule, dtype="float32")  # the model's own stays as it is
+    seen["route"] = model.get_layer("top_k")(seen["gate"])
+    return [_point(model, early_exit, seen, np.asarray(labels), float(t)) for t in sorted(thresholds)]
 
 
 def fit_threshold(model, images, labels, budget=None, accuracy=None):
@@ -85,11 +87,9 @@ def _quantiles(seen, rule):
     return np.unique([0.0, *np.quantile(score, np.linspace(0, 1, 199)), 1.0])
 
 
-def _point(model, seen, labels, threshold):
-    rule = model.get_layer("early_exit").rule
-    route = model.get_layer("top_k")(seen["gate"])
-    route = EarlyExit(rule, threshold, dtype="float32")(route, seen["gate"], seen["base"])
-    weights = ops.convert_to_numpy(route)
+def _point(model, early_exit, seen, labels, threshold):
+    early_exit.threshold = threshold
+    weights = ops.convert_to_numpy(early_exit(seen["route"], seen["gate"], seen["base"]))
     experts = np.einsum("nk,nkc->nc", weights, seen["experts"])
     logits = ops.convert_to_numpy(model.get_layer("ensembler")(seen["base"], experts, weights))
     return Point(

@@ -49,28 +49,29 @@ class Trial:
     unit: str = ""
 
 
-def _cifar100():
+def _cifar100(card):
     (learn, _), (test, labels) = cifar100()
     return Trial(learn[:1000], test, "accuracy", lambda found: np.mean(found.argmax(-1) == labels))
 
 
-def _camvid():
+def _camvid(card):
     test, masks, _ = camvid("test")
     learn = camvid("train")[0]
     return Trial(learn, test, "miou", lambda found: mean_iou(confusion_matrix(masks, found.argmax(-1), 11)))
 
 
-def _kvasir():
+def _kvasir(card):
     test, masks = kvasir("test")
     return Trial(kvasir("train")[0][:300], test, "dice", lambda found: dice(masks, found.argmax(-1)))
 
 
-def _photographs():
+def _photographs(card):
     """PSNR over all the luma of Set14's patches, since a file takes one patch."""
-    learn, (test, wanted) = photograph_patches(4)[1][0], cut_patches(superres("set14"), 4, PATCH, PATCH)
+    scale = card.config["scale"]
+    learn, (test, wanted) = photograph_patches(scale)[1][0], cut_patches(superres("set14"), scale, PATCH, PATCH)
 
     def quality(found):
-        ours, theirs = (luma(np.clip(p, 0, 255)).reshape(-1, 4 * PATCH) for p in (found, wanted))
+        ours, theirs = (luma(np.clip(p, 0, 255)).reshape(-1, scale * PATCH) for p in (found, wanted))
         return psnr(ours, theirs)
 
     return Trial(learn, test, "psnr_y_set14_patches", quality, bound=0.1, unit="dB")
@@ -88,7 +89,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=[name for name in zoo.list_models() if zoo.card(name).data.name in TRIALS])
     card = zoo.card(parser.parse_args().name)
-    model, folder, trial = zoo.load(card.name), published_folder() / card.name, TRIALS[card.data.name]()
+    model, folder, trial = zoo.load(card.name), published_folder() / card.name, TRIALS[card.data.name](card)
     for old in (*folder.glob("*.tflite"), *folder.glob("parts_*.json")):
         old.unlink()
     reference = float(trial.quality(model.predict(trial.test, batch_size=16, verbose=0)))

@@ -39,8 +39,11 @@ def on_cifar100(name, card, build, train, epochs=15, seeds=(0, 1)):
     )
 
 
-def resnet_on_cifar100(depth):
-    """The ``Published`` of a dense CIFAR ResNet, by ``Recipe`` with its defaults on all 50,000 training images."""
+def resnet_on_cifar100(depth, backend="TensorFlow", seeds=(0, 1)):
+    """The ``Published`` of a dense CIFAR ResNet, by ``Recipe`` with its defaults on all 50,000 training images.
+
+    ``backend`` is the one that trained it, for the card.
+    """
     config = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": f"resnet{depth}", "classes": 100}
 
     def train(model, seed, folder, epochs):
@@ -55,11 +58,12 @@ def resnet_on_cifar100(depth):
             "paper": "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016",
             "paper_url": "https://arxiv.org/abs/1512.03385",
             "model": "Classifier",
-            "recipe_note": "15 epochs of AdamW at batch 128, a cosine from 3e-3; two CPU cores, TensorFlow.",
+            "recipe_note": f"15 epochs of AdamW at batch 128, a cosine from 3e-3; two CPU cores, {backend}.",
             "config": config,
         },
         build=lambda: Classifier(**config, classifier_activation=None),
         train=train,
+        seeds=seeds,
     )
 
 

@@ -1,4 +1,4 @@
-"""The any-time curve, its neighbours and the routing ablation of single_gated_cifar100: ``report.md``, data and plot.
+"""Measures single_gated_cifar100: ``anytime.json``, which ``anytime.py`` draws, and budgets and routing, ``report.md``.
 
     python zoo/single_gated_cifar100/report.py        # needs the trained seeds: run recipe.py first
 
@@ -16,7 +16,6 @@ from keras_moe.datasets import cifar100
 from keras_moe.models import SingleGatedMoE
 from keras_moe.training import Recipe, anytime_curve, fit_threshold, partition_classes, train_single_gated
 from keras_moe.weights import load_weights, save_weights, write_bytes
-from keras_moe.zoo import card
 from keras_moe.zoo.publish import write_json
 
 HERE = pathlib.Path(__file__).parent
@@ -34,18 +33,10 @@ def main():
     every = np.linspace(0, 1, 51)
     curves = {f"4 experts, seed {seed}": anytime_curve(model, *test, every) for seed, model in models.items()}
     curves["1 expert, seed 0"] = anytime_curve(one, *test, every)
-    dense = {name: card(name) for name in ("resnet14_cifar100", "resnet20_cifar100")}
-    points = {name: (c.macs_executed, c.metrics[0].value) for name, c in dense.items()}
 
     write_json(HERE / "anytime.json", {name: [dataclasses.asdict(p) for p in c] for name, c in curves.items()})
-    _plot(curves, points).savefig(HERE / "anytime.png", dpi=110)
-    sections = [
-        _compared(curves, points),
-        _above_the_line(curves),
-        _budgets(models[seeds[0]], test),
-        _routing(models[seeds[0]], by_class, groups, test),
-    ]
-    text = "# single_gated_cifar100: what it does and what it was compared with\n\nWritten by `report.py`.\n\n"
+    sections = [_budgets(models[seeds[0]], test), _routing(models[seeds[0]], by_class, groups, test)]
+    text = "# single_gated_cifar100: budgets and routing\n\nWritten by `report.py`.\n\n"
     write_bytes(HERE / "report.md", (text + "\n\n".join(sections) + "\n").encode())
     print((HERE / "report.md").read_text())
 
@@ -78,40 +69,6 @@ def _variant(name, learn, test, groups=None, **config):
     train_single_gated(model, learn, test, folder, Recipe(RECIPE["MODEL"].epochs, seed=0), groups=groups)
     save_weights(model, folder / "weights.safetensors")
     return model
-
-
-def _compared(curves, points):
-    rows = ["## On the test set", "", "| network | MACs | accuracy |", "|---|---|---|"]
-    rows += [
-        f"| {name} (mean over its seeds) | {macs / 1e6:.2f} M | {acc:.2%} |" for name, (macs, acc) in points.items()
-    ]
-    for name, curve in curves.items():
-        best, full = max(curve, key=lambda p: (p.accuracy, -p.macs)), curve[-1]
-        rows.append(f"| {name}, nobody leaves early | {full.macs / 1e6:.2f} M | {full.accuracy:.2%} |")
-        rows.append(
-            f"| {name}, its best threshold, {best.threshold:.2f} | {best.macs / 1e6:.2f} M | {best.accuracy:.2%} |"
-        )
-        rows.append(f"| its base | {curve[0].macs / 1e6:.2f} M | {curve[0].accuracy:.2%} |")
-    note = "The best threshold is picked on the test set itself; `anytime.json` has the whole curve."
-    return "\n".join([*rows, "", note, "", "![accuracy against MACs](anytime.png)"])
-
-
-def _above_the_line(curves):
-    rows = ["## Early exit against the straight line from base to full mixture", ""]
-    for name, curve in curves.items():
-        base, full = curve[0], curve[-1]
-        gains = [
-            p.accuracy
-            - base.accuracy
-            - (full.accuracy - base.accuracy) * (p.macs - base.macs) / (full.macs - base.macs)
-            for p in curve
-            if 0.01 < p.exits < 0.99
-        ]
-        rows.append(
-            f"- {name}: {sum(g > 0 for g in gains)} of {len(gains)} thresholds lie above it, by {np.mean(gains):.2%} "
-            f"on average, at worst {min(gains):+.2%}, at best {max(gains):+.2%}."
-        )
-    return "\n".join(rows)
 
 
 def _budgets(model, test):
@@ -152,26 +109,6 @@ def _routing(by_sample, by_class, groups, test):
 def _both(seen, chosen, labels):
     expert = seen["experts"][np.arange(len(labels)), chosen]
     return [float(np.mean(logits.argmax(-1) == labels)) for logits in (seen["base"] + expert, expert)]
-
-
-def _plot(curves, points):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5.2), layout="constrained")
-    axes = figure.subplots()
-    for name, curve in curves.items():
-        axes.plot([p.macs / 1e6 for p in curve], [100 * p.accuracy for p in curve], ".-", label=name)
-    for name, (macs, accuracy) in points.items():
-        at = (macs / 1e6, 100 * accuracy)
-        axes.plot(*at, "D", color="black")
-        axes.annotate(name.removesuffix("_cifar100"), at, (-8, -4), textcoords="offset points", ha="right")
-    axes.margins(x=0.12)
-    axes.set(xlabel="MACs per image, millions", ylabel="accuracy on the test set, %")
-    axes.set_title("Single-gated MoE on CIFAR-100: one threshold from the base alone to an expert for everyone")
-    axes.title.set_fontsize(10)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    return figure
 
 
 if __name__ == "__main__":
