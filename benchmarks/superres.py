@@ -85,7 +85,9 @@ def _curve(model, hard, arguments):
 def _speed(model, hard, arguments):
     """Seconds per image, in turn within each round; the median round of each image, then the mean over images."""
     photos = [shrink(photo, model.scale)[0] for photo in superres(arguments.sets[-1])]
-    ways = {"dense": _dense(hard), "ClassSR": _routed(model, arguments), "batch-1 loop": _one_by_one(model, arguments)}
+    ways = {"dense": _dense(hard), "ClassSR": _routed(model, arguments)}
+    for patch in (arguments.patch, 32):  # 32: the paper's
+        ways[f"one by one, {patch} px"] = _one_by_one(model, patch, arguments.overlap)
     seconds = {way: [] for way in ways}
     for low in photos[:6]:
         times = {way: [] for way in ways}
@@ -99,7 +101,7 @@ def _speed(model, hard, arguments):
             seconds[way].append(np.median(found))
     for way, found in seconds.items():
         ratio = np.mean(found) / np.mean(seconds["ClassSR"])
-        print(f"{way:13} {np.mean(found):7.3f} s per image, {ratio:5.2f} x ClassSR's", flush=True)
+        print(f"{way:18} {np.mean(found):7.3f} s per image, {ratio:5.2f} x ClassSR's", flush=True)
 
 
 def _memory(model, hard, arguments):
@@ -140,11 +142,11 @@ def _routed(model, arguments):
     return enlarge
 
 
-def _one_by_one(model, arguments):
-    """The same patches through the same network, one at a time."""
+def _one_by_one(model, patch, overlap):
+    """Patches through the same branches, one at a time."""
 
     def enlarge(low, scale):
-        model.upscale_routed(low, arguments.patch, arguments.overlap, batch_size=1, verbose=False)
+        model.upscale_routed(low, patch, overlap, batch_size=1, verbose=False)
 
     return enlarge
 

@@ -53,7 +53,7 @@ LITE = {**TINY, "backbone": "litenet"}
 HYDRA = {**TINY, "branches": 3, "gate_filters": 8}
 SINGLE = {**TINY, "experts": 3}
 
-_HYDRA, _SINGLE = ("stem", "gate", "branch_"), ("stem", "stage2", "expert_")
+_HYDRA, _SINGLE, _OWN = ("stem", "gate", "branch_"), ("stem", "stage2", "expert_"), ("conv0", "logits", "expert_")
 _BOTH = ("expert_0", "expert_1", "gate", "conv_predictions")
 _CLASSSR = ("class_", "branch_0", "branch_1")
 _IMAGE = ((8, 8, 3),)
@@ -67,7 +67,13 @@ def _single(**fixed):
     return lambda **kw: models.SingleGatedMoE(**{**SINGLE, **fixed, **kw})
 
 
-def tiny_classifier(input_shape=(8, 8, 3), classes=5, dropout=0.0):
+def _own(**fixed):
+    return lambda **kw: models.SingleGatedMoE(
+        **{"backbone": tiny_classifier(activation="softmax"), "experts": 3, **fixed, **kw}
+    )
+
+
+def tiny_classifier(input_shape=(8, 8, 3), classes=5, dropout=0.0, activation=None):
     """A user's own classifier of two convolutions with BatchNorm, for mixtures that take little time to train."""
     x = inputs = keras.Input(input_shape)
     x = keras.layers.Rescaling(1 / 127.5, -1.0, name="scaling")(x)
@@ -76,7 +82,7 @@ def tiny_classifier(input_shape=(8, 8, 3), classes=5, dropout=0.0):
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"bn{i}")(x)
         x = keras.layers.ReLU(name=f"relu{i}")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(keras.layers.GlobalAveragePooling2D(name="pool")(x))
-    return keras.Model(inputs, keras.layers.Dense(classes, name="logits")(x), name="tiny")
+    return keras.Model(inputs, keras.layers.Dense(classes, activation, name="logits")(x), name="tiny")
 
 
 def tiny_segmenter(filters=4, classes=5):
@@ -115,7 +121,7 @@ def _sr(model, filters, **fixed):
 
 
 def _upcycled(**fixed):
-    return lambda **kw: models.upcycle(models.Classifier(**TINY), experts=2, **{**fixed, **kw})
+    return lambda **kw: models.upcycle(tiny_classifier(activation="softmax"), experts=2, **{**fixed, **kw})
 
 
 _ANYTIME = {"top_k": 2, "rule": "product", "threshold": 0.05, "learned": True, "gate_units": 4}
@@ -128,9 +134,9 @@ MODELS = [
     Descriptor("litenet", lambda **kw: models.Classifier(**{**LITE, **kw}), _IMAGE, 112, ("stem", "stage0")),
     # Top-1: the chosen weight is 1 whatever the gate says, so that this gate learns by supervision only.
     Descriptor("single_gated", _single(), _IMAGE, 102, _SINGLE, headless=False),
-    Descriptor("single_gated_top2", _single(**_ANYTIME), _IMAGE, 105, (*_SINGLE, "gate", "ensembler"), headless=False),
-    Descriptor("upcycled", _upcycled(), _IMAGE, 85, _SINGLE, headless=False),
-    Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 72, _HYDRA, headless=False),
+    Descriptor("single_gated_top2", _own(**_ANYTIME), _IMAGE, 40, (*_OWN, "gate", "ensembler"), headless=False),
+    Descriptor("upcycled", _upcycled(), _IMAGE, 30, _OWN, headless=False),
+    Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 27, ("conv0", "gate", "branch_"), headless=False),
     Descriptor("sr_network", _sr(models.SRNetwork, 3), _IMAGE, 20, ("branch_",), headless=None),
     Descriptor("classsr", _sr(models.ClassSR, (3, 4), class_filters=4), _IMAGE, 54, _CLASSSR, headless=None),
     Descriptor("segmentation", _segmentation(gate="class", conv=True), _IMAGE, 22, _BOTH, headless=False),

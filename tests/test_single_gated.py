@@ -64,7 +64,21 @@ def test_stages_freeze_what_is_not_theirs(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
+def optimized():
+    """Graphs are optimized as in other processes, so that they round alike."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    yield
+    tf.config.optimizer.set_experimental_options(before)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory, optimized):
     """Experts trained one after another in this process."""
     return trained(tmp_path_factory.mktemp("here"))
 
