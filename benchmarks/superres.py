@@ -19,6 +19,7 @@ import numpy as np
 
 from keras_moe import cost, zoo
 from keras_moe.datasets import SUPERRES, superres
+from keras_moe.models import ClassSR
 from keras_moe.superres import luma, psnr, ssim
 from keras_moe.superres.upscale import OVERLAP, PATCH
 from keras_moe.training.patches import bicubic, shrink
@@ -35,9 +36,12 @@ def main():
     parser.add_argument("--megapixels", type=float, default=50)
     arguments = parser.parse_args()
 
+    if arguments.what == "memory":
+        _memory(arguments)
+        return
     model = zoo.load(f"classsr_fsrcnn_x{arguments.scale}")
     hard = zoo.load(f"fsrcnn_x{arguments.scale}").get_layer("branch")
-    {"quality": _quality, "curve": _curve, "speed": _speed, "memory": _memory}[arguments.what](model, hard, arguments)
+    {"quality": _quality, "curve": _curve, "speed": _speed}[arguments.what](model, hard, arguments)
 
 
 def _quality(model, hard, arguments):
@@ -104,8 +108,12 @@ def _speed(model, hard, arguments):
         print(f"{way:18} {np.mean(found):7.3f} s per image, {ratio:5.2f} x ClassSR's", flush=True)
 
 
-def _memory(model, hard, arguments):
-    """One image of noise and gradients, uint8, and the most memory that this process ever held."""
+def _memory(arguments):
+    """One image of noise and gradients, uint8, and the most memory that this process ever held.
+
+    The weights are random, and with them the routes: what is held in memory depends on neither.
+    """
+    model = ClassSR(scale=arguments.scale)
     height = round((arguments.megapixels * 1e6 / 1.5) ** 0.5)
     width = round(height * 1.5)
     image = np.random.default_rng(0).integers(0, 40, (height, width, 3), "uint8")
