@@ -13,6 +13,10 @@ from keras_moe.zoo.publish import Published
 
 PATCH, HELD_OUT = 32, 40
 
+# Pixels of a patch when whole images are measured for a card. By default images are cut into larger ones, see
+# benchmarks/README.md.
+MEASURED = 64
+
 # Mean MACs per patch that the knob is set to on held-out patches, class module included, of the largest branch's. On a
 # whole image patches overlap, which costs some 15 % more.
 SHARE = 0.52
@@ -140,6 +144,8 @@ def photograph_patches(scale):
 def measure_upscaling(network, sets):
     """PSNR of the luma on whole images (uint8, ``scale`` pixels of border left out) and the mean MACs of a patch.
 
+    Images are cut into patches of about 64 pixels.
+
     Args:
         network: a ``ClassSR`` or ``SRNetwork``.
         sets: dict, name -> list of photographs, uint8 ``(h, w, 3)``; the last set's patches tell the MACs.
@@ -155,7 +161,7 @@ def measure_upscaling(network, sets):
         routes = []
         for photo in photos:
             low, high = shrink(photo, network.scale)
-            done = network.upscale_routed(low, verbose=False)
+            done = network.upscale_routed(low, MEASURED, verbose=False)
             ours.append(psnr(luma(done.image), luma(high), network.scale))
             plain.append(psnr(luma(bicubic(low, network.scale)), luma(high), network.scale))
             gmacs.append(done.macs / 1e9)
