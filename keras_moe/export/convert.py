@@ -11,13 +11,13 @@ from keras_moe.graph import open_graph
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 
-def convert(function, shapes, track, quantize=None, samples=None, integer_io=False, kept=None):
+def convert(function, shapes, model, quantize=None, samples=None, integer_io=False, kept=None):
     """A LiteRT model, bytes, of one static graph with one signature, ``serving_default``.
 
     Args:
         function: takes tensors, returns a dict of tensors.
         shapes: dict, name of each argument -> its shape; all are float32.
-        track: the Keras model whose variables the function reads.
+        model: the Keras model that the function runs parts of, to name a layer in errors.
         quantize: one of ``QUANTIZATIONS``.
         samples: ``() -> iterator`` of dicts of arrays, to calibrate int8.
         integer_io: bool, int8: inputs and outputs are int8 too.
@@ -43,7 +43,7 @@ def convert(function, shapes, track, quantize=None, samples=None, integer_io=Fal
             _quantized(made, quantize, samples, integer_io)
             return made
 
-        with _explained(track):
+        with _explained(model):
             if quantize != "int8":
                 return converter(quantize).convert()
             plain, calibrating = converter(None).convert(), converter(quantize)
