@@ -25,8 +25,7 @@ class SRRecipe:
     Args:
         branch_epochs, class_epochs, joint_epochs: ints, epochs of each stage; 0 joint epochs leave that stage out.
         error_epochs: int, epochs of the class module on the errors that the branches make; 0 leave that stage out.
-        used_epochs: int, epochs of the branches on the patches that they get in use, in the mean over branches: each
-            learns for as much of them as its share of the patches, one at least; 0 leave that stage out.
+        used_epochs: int, epochs of each branch on the patches that it gets in use; 0 leave that stage out.
         share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
             validation patches once the class module is trained. None: the knob stays where it is.
         steps: int, batches an epoch.
@@ -84,8 +83,9 @@ def train_classsr(model, train, validation, folder, recipe):
        With such logits the knob is a Lagrange multiplier: each patch takes the branch whose error plus weighted cost
        is least. The three losses ask for decided and balanced routes, whatever they gain.
     5. The knob is set for ``recipe.share``.
-    6. *used_k*: each branch learns on alone from the patches that it gets so, the longer the more they are: in use the
-       cheapest gets most of them, and has learned from the easiest third.
+    6. *used_k*: each branch learns on alone from the patches that it gets so, or nearly gets, where these are fewer
+       than its even share: in use the cheapest gets most patches, and has learned from the easiest third.
+    7. *errors_used*, and the knob again: the branches' errors have changed.
 
     Args:
         model: a ``ClassSR``.
@@ -95,7 +95,7 @@ def train_classsr(model, train, validation, folder, recipe):
 
     Returns:
         dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``;
-        ``"knob"`` is a list of one ``CostPoint`` as a dict.
+        ``"knob"`` and ``"knob_used"`` are lists of one ``CostPoint`` as a dict.
 
     Raises:
         ValueError: a share that the model cannot get down to.
@@ -105,27 +105,20 @@ def train_classsr(model, train, validation, folder, recipe):
     """
     folder, experts = pathlib.Path(folder), model.bank.experts
     _start(model, experts)
-    terciles = [split_by_psnr(low, high, len(experts)) for low, high in (train, validation)]
-    epochs = [recipe.branch_epochs] * len(experts)
-    history = _train_apart(model, "branch", terciles, train, validation, folder, recipe, epochs)
+    terciles = [_parts(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
+    history = _train_apart(model, "branch", terciles, train, validation, folder, recipe, recipe.branch_epochs)
     arguments = (recipe, train, validation)
     stages = [
         _routed("class_module", ("class_module",), *arguments, recipe.class_epochs, recipe.class_batch_size),
         _routed("joint", ("class_module", "branches"), *arguments, recipe.joint_epochs, recipe.batch_size),
     ]
     history |= run_stages(model, [s for s in stages if s.epochs], folder / "routed", verbose=2)
-    if recipe.error_epochs:
-        history |= run_stages(model, [_errors(model, *arguments)], folder / "errors", verbose=2)
-    if recipe.share is not None:
-        budget = recipe.share * max(model.macs()["branches"])
-        history["knob"] = [vars(fit_cost_weight(model, validation[0], validation[1], budget))]
-    route = model.route(validation[0].astype("float32"))
-    check_collapse(route)
+    history |= _choose(model, "", *arguments, folder)
+    check_collapse(model.route(validation[0].astype("float32")))
     if recipe.used_epochs:
-        routes = [model.route(train[0].astype("float32")).argmax(-1), route.argmax(-1)]
-        shares = np.bincount(routes[0], minlength=len(experts)) / len(routes[0])
-        epochs = [max(1, round(recipe.used_epochs * len(experts) * share)) for share in shares]
-        history |= _train_apart(model, "used", routes, train, validation, folder, recipe, epochs)
+        groups = [_near(model, *pair) for pair in (train, validation)]
+        history |= _train_apart(model, "used", groups, train, validation, folder, recipe, recipe.used_epochs)
+        history |= _choose(model, "_used", *arguments, folder)
     return history
 
 
@@ -135,20 +128,48 @@ def _start(model, branches):
             start_as_interpolation(branch)
 
 
+def _parts(group, count):
+    """Indices of the members of each of ``count`` groups. ``group``: int ``(n,)``, which one."""
+    return [np.flatnonzero(group == k) for k in range(count)]
+
+
+def _near(model, low, high):
+    """Indices of the patches that each branch gets, and of those that come next, up to its even share."""
+    logits, costs = logits_and_errors(model, low, high)[0], np.asarray(model.get_layer("cost_bias").costs)
+    logits, near = logits - model.cost_weight * costs, []
+    for k in range(len(costs)):
+        lead = logits[:, k] - np.delete(logits, k, axis=1).max(axis=1, initial=-np.inf)
+        count = max((lead > 0).sum(), len(low) // len(costs))
+        near.append(np.argsort(-lead, kind="stable")[:count])
+    return near
+
+
+def _choose(model, suffix, recipe, train, validation, folder):
+    """The class module learns the branches' errors, and the knob is set; each only if the recipe asks for it."""
+    history: dict[str, list] = {}
+    if recipe.error_epochs:
+        stage = _errors(model, f"errors{suffix}", recipe, train, validation)
+        history |= run_stages(model, [stage], folder / stage.name, verbose=2)
+    if recipe.share is not None:
+        budget = recipe.share * max(model.macs()["branches"])
+        history[f"knob{suffix}"] = [vars(fit_cost_weight(model, validation[0], validation[1], budget))]
+    return history
+
+
 def _train_apart(model, stage, groups, train, validation, folder, recipe, epochs):
     """Each branch alone, from the weights it has, on the patches of its group; one that gets none stays as it is.
 
-    ``groups``: int ``(n,)`` of the training and of the validation patches; ``epochs``: of each branch.
+    ``groups``: for the training and for the validation patches, the indices of those of each branch.
     """
     history, config = {}, model.get_config()
     for k, expert in enumerate(model.bank.experts):
-        mine, theirs = ([x[of == k] for x in pair] for of, pair in zip(groups, (train, validation), strict=True))
+        mine, theirs = ([x[of[k]] for x in pair] for of, pair in zip(groups, (train, validation), strict=True))
         if not len(mine[0]):
             continue
         network = SRNetwork(config["input_shape"], config["backbone"], config["filters"][k], config["scale"])
         branch = network.get_layer("branch")
         branch.set_weights(expert.get_weights())
-        logs = _learn(network, mine, theirs, folder / f"{stage}_{k}", recipe, epochs[k])
+        logs = _learn(network, mine, theirs, folder / f"{stage}_{k}", recipe, epochs)
         history[f"{stage}_{k}"] = logs["branch"]
         expert.set_weights(branch.get_weights())
     return history
@@ -194,7 +215,7 @@ def _routed(name, parts, recipe, train, validation, epochs, batch_size):
     )
 
 
-def _errors(model, recipe, train, validation):
+def _errors(model, name, recipe, train, validation):
     def target(pair):
         """Minus the errors, so that the largest is the best branch."""
         errors = logits_and_errors(model, *pair)[1]
@@ -203,7 +224,7 @@ def _errors(model, recipe, train, validation):
     wanted, held = target(train), target(validation)
     unit = max(float(wanted.std()), 1e-6)
     return Stage(
-        name="errors",
+        name=name,
         train=("class_module",),
         epochs=recipe.error_epochs,
         optimizer=lambda: _adam(recipe.learning_rate, recipe.error_epochs * recipe.steps),
