@@ -21,7 +21,7 @@ test: export OMP_NUM_THREADS = 1
 test: lint
 	@for backend in tensorflow jax torch; do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist worksteal || exit 1; \
 	done
 	@$(MAKE) browser
 
@@ -48,8 +48,7 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
 
 # PyTorch is pinned: its CPU build of this version is what the suite is known to pass with.
 $(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
-	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0
-	$(BIN)/pip install --quiet --progress-bar on -e ".[tensorflow,jax,torch,litert,tfmot,browser,dev]"
+	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0 -e ".[tensorflow,jax,torch,litert,tfmot,browser,dev]"
 	touch $@
 
 clean:
