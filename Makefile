@@ -21,7 +21,7 @@ test: export OMP_NUM_THREADS = 1
 test: lint
 	@for backend in tensorflow jax torch; do \
 		echo "== $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist worksteal || exit 1; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist loadgroup || exit 1; \
 	done
 	@$(MAKE) browser
 

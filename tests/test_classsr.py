@@ -10,7 +10,7 @@ from keras_moe.models import ClassSR, SRNetwork, sr_branches
 from keras_moe.training import SRRecipe, cost_curve, fit_cost_weight, train_classsr
 from keras_moe.training.classsr import check_collapse
 from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
-from keras_moe.training.patches import PatchBatches, bicubic, cut_patches, shrink, split_by_psnr
+from keras_moe.training.patches import PatchBatches, bicubic, cut_patches, hardest, shrink, split_by_psnr
 
 RNG = np.random.default_rng(0)
 TINY = {"input_shape": (8, 8, 3), "filters": (3, 6), "scale": 2, "class_filters": 4}
@@ -143,6 +143,15 @@ def test_terciles_follow_the_difficulty():
     low, high = patches(9)
     order = RNG.permutation(9)
     np.testing.assert_array_equal(split_by_psnr(low[order], high[order]), order // 3)
+
+
+def test_hardest_patches():
+    low, high = patches()
+    order = np.array([3, 0, 7, 1, 6, 2, 5, 4])
+    for share, expected in ((0.5, [4, 5, 6, 7]), (0.01, [7]), (1.0, range(8))):
+        found = hardest(low[order], high[order], share)
+        np.testing.assert_array_equal(found[0], low[list(expected)])
+        np.testing.assert_array_equal(found[1], high[list(expected)])
 
 
 def test_cut_patches():

@@ -20,6 +20,9 @@ from keras_moe.export.structure import operations
 from keras_moe.models import Classifier, SegmentationMoE
 from keras_moe.weights import read_tensors
 
+# One worker, which makes each file once.
+pytestmark = pytest.mark.xdist_group("export")
+
 IMAGES = digits()[1][0]
 # From another backend each export is a process of its own, which the first test goes through.
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="converted on TensorFlow")

@@ -77,12 +77,16 @@ def optimized():
     tf.config.optimizer.set_experimental_options(before)
 
 
+one_worker = pytest.mark.xdist_group("experts")
+
+
 @pytest.fixture(scope="module")
 def here(tmp_path_factory, optimized):
     """Experts trained one after another in this process."""
     return trained(tmp_path_factory.mktemp("here"))
 
 
+@one_worker
 def test_a_cluster_trains_the_same_experts(here, tmp_path):
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
@@ -90,6 +94,7 @@ def test_a_cluster_trains_the_same_experts(here, tmp_path):
         assert same(here, trained(tmp_path))
 
 
+@one_worker
 def test_an_engine_that_hands_results_over_together(here, tmp_path):
     class Together(joblib.parallel.SequentialBackend):  # as Ray's
         supports_return_generator = False
@@ -99,12 +104,14 @@ def test_an_engine_that_hands_results_over_together(here, tmp_path):
         assert same(here, trained(tmp_path))
 
 
+@one_worker
 def test_processes_train_the_same_experts_though_one_is_killed(here, tmp_path):
     with killing_workers(most=1) as killer:
         assert same(here, trained(tmp_path, n_jobs=2))
     assert killer.most == 0
 
 
+@one_worker
 def test_what_a_dying_engine_leaves_is_reported_and_gone_on_with(here, tmp_path):
     (tmp_path / "all").mkdir()
     trained(tmp_path / "all")

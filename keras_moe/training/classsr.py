@@ -11,7 +11,7 @@ from keras_moe.models import SRNetwork
 from keras_moe.models.sr_branches import start_as_interpolation
 from keras_moe.training.cost_curve import fit_cost_weight, logits_and_errors
 from keras_moe.training.losses import RoutingLoss
-from keras_moe.training.patches import PatchBatches, split_by_psnr
+from keras_moe.training.patches import PatchBatches, hardest, split_by_psnr
 from keras_moe.training.stages import Stage, run_stages
 
 # Of patches; a branch that gets fewer has dropped out of the competition.
@@ -28,6 +28,8 @@ class SRRecipe:
         used_epochs: int, epochs of each branch on the patches that it gets in use; 0 leave that stage out.
         share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
             validation patches once the class module is trained. None: the knob stays where it is.
+        harder: float in (0, 1], the share of the patches, the hardest by bicubic PSNR, that a single network, and
+            branches in the used epochs, learn from: flat ones teach little.
         steps: int, batches an epoch.
         batch_size: int, of branches and of the joint stage; class_batch_size: of the class module alone.
         learning_rate: float, of the branches and of the errors stage; gate_rate: of the other stages. Each falls by a
@@ -42,6 +44,7 @@ class SRRecipe:
     error_epochs: int = 0
     used_epochs: int = 0
     share: float | None = None
+    harder: float = 1.0
     steps: int = 500
     batch_size: int = 16
     class_batch_size: int = 32
@@ -67,7 +70,7 @@ def train_branch(network, train, validation, folder, recipe, epochs):
         dict, stage -> list of logs.
     """
     _start(network, [network.get_layer("branch")])
-    return _learn(network, train, validation, folder, recipe, epochs)
+    return _learn(network, hardest(train[0], train[1], recipe.harder), validation, folder, recipe, epochs)
 
 
 def train_classsr(model, train, validation, folder, recipe):
@@ -116,8 +119,9 @@ def train_classsr(model, train, validation, folder, recipe):
     history |= _choose(model, "", *arguments, folder)
     check_collapse(model.route(validation[0].astype("float32")))
     if recipe.used_epochs:
-        groups = [_near(model, *pair) for pair in (train, validation)]
-        history |= _train_apart(model, "used", groups, train, validation, folder, recipe, recipe.used_epochs)
+        hard = hardest(train[0], train[1], recipe.harder)
+        groups = [_near(model, *pair) for pair in (hard, validation)]
+        history |= _train_apart(model, "used", groups, hard, validation, folder, recipe, recipe.used_epochs)
         history |= _choose(model, "_used", *arguments, folder)
     return history
 

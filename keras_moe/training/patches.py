@@ -67,10 +67,19 @@ def split_by_psnr(low, high, groups=3):
 
     The paper splits at terciles of the PSNR of a network it does not name; bicubic needs none.
     """
-    scale = high.shape[1] // low.shape[1]
-    errors = [np.mean((bicubic(a, scale).astype("float32") - b) ** 2) for a, b in zip(low, high, strict=True)]
-    rank = np.argsort(np.argsort(errors, kind="stable"), kind="stable")
+    rank = np.argsort(_from_easy_to_hard(low, high), kind="stable")
     return rank * groups // len(rank)
+
+
+def hardest(low, high, share):
+    """The ``(low, high)`` patches of ``share`` of them, one at least, whose bicubic PSNR is least."""
+    chosen = _from_easy_to_hard(low, high)[-max(1, round(share * len(low))) :]
+    return low[chosen], high[chosen]
+
+
+def _from_easy_to_hard(low, high):
+    scale, pairs = high.shape[1] // low.shape[1], zip(low, high, strict=True)
+    return np.argsort([np.mean((bicubic(a, scale).astype("float32") - b) ** 2) for a, b in pairs], kind="stable")
 
 
 class PatchBatches(keras.utils.PyDataset):
