@@ -23,9 +23,6 @@ STEPS, BATCH_SIZE = 1000, 4
 # Epochs: everything jointly, the class module on the branches' errors, each branch on what it gets.
 JOINT, ERRORS, USED = 2, 3, 10
 
-# Of the patches, the share that single networks and branches learn from. The other half, sky and walls, costs as many
-# steps and teaches less.
-HARDER = 0.5
 
 _CLASSSR = {
     "system": "classsr",
@@ -47,20 +44,20 @@ _BSD400 = Data(
 )
 
 
-def classsr_fsrcnn(scale, epochs=3):
+def classsr_fsrcnn(scale, epochs=3, harder=1.0):
     """The ``Published`` of a ClassSR of three FSRCNNs on photographs."""
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 8}
 
     def train(model, seed, folder, epochs):
         learn, held = photograph_patches(scale)
-        return train_classsr(model, learn, held, folder, recipe(epochs, seed))
+        return train_classsr(model, learn, held, folder, recipe(epochs, seed, harder))
 
     card = {
         **_CLASSSR,
         "summary": f"Three FSRCNNs that enlarge photographs x{scale}, and a class module that sends each patch to one.",
         "recipe_note": f"Steps of {BATCH_SIZE} patches, {STEPS:,} an epoch: branches on terciles for {epochs} epochs, "
         f"the class module for one of 32 patches a step, jointly for {JOINT}; then the class module for {ERRORS} on "
-        f"the branches' errors, each branch for {USED} on those of the hardest {HARDER:.0%} of patches that it gets in "
+        f"the branches' errors, each branch for {USED} on those of the hardest {harder:.0%} of patches that it gets in "
         "use, and the class module once more; Adam; two CPU cores, TensorFlow. A short training: the paper's took "
         "700,000 steps.",
         "config": config,
@@ -69,18 +66,18 @@ def classsr_fsrcnn(scale, epochs=3):
     return _on_photographs(f"classsr_fsrcnn_x{scale}", card, lambda: ClassSR(**config), train, epochs, scale)
 
 
-def fsrcnn(scale, epochs=15):
+def fsrcnn(scale, epochs=15, harder=1.0):
     """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches, for as many steps as a branch."""
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
 
     def train(model, seed, folder, epochs):
         learn, held = photograph_patches(scale)
-        return train_branch(model, learn, held, folder, recipe(epochs, seed), epochs)
+        return train_branch(model, learn, held, folder, recipe(epochs, seed, harder), epochs)
 
     card = {
         **_DENSE,
         "summary": f"FSRCNN (56 filters) that enlarges photographs x{scale}: every pixel runs all of it.",
-        "recipe_note": f"{epochs} x {STEPS:,} steps of {BATCH_SIZE} patches of 32x32 pixels, the hardest {HARDER:.0%} "
+        "recipe_note": f"{epochs} x {STEPS:,} steps of {BATCH_SIZE} patches of 32x32 pixels, the hardest {harder:.0%} "
         "of them; L1, Adam, a cosine from 1.5e-3; two CPU cores, TensorFlow. A short training for a super-resolution "
         "network.",
         "config": config,
@@ -130,10 +127,10 @@ def classsr_on_two_photographs(epochs=3):
     )
 
 
-def recipe(epochs, seed):
-    """The ``SRRecipe`` of the published models, branches for ``epochs``."""
+def recipe(epochs, seed, harder):
+    """The ``SRRecipe`` of the published models, branches for ``epochs``; ``harder`` as ``SRRecipe`` has it."""
     return SRRecipe(
-        epochs, 1, JOINT, ERRORS, USED, SHARE, HARDER,
+        epochs, 1, JOINT, ERRORS, USED, SHARE, harder,
         steps=STEPS, batch_size=BATCH_SIZE, learning_rate=1.5e-3, seed=seed,
     )  # fmt: skip
 

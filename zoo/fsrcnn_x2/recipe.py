@@ -8,7 +8,7 @@ import pathlib
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.super_resolution import fsrcnn
 
-MODEL = fsrcnn(scale=2)
+MODEL = fsrcnn(scale=2, harder=0.5)
 
 if __name__ == "__main__":
     main(MODEL, pathlib.Path(__file__).parent)
