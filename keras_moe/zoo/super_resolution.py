@@ -14,7 +14,7 @@ from keras_moe.zoo.publish import Published
 PATCH, HELD_OUT = 32, 40
 
 # Mean MACs per patch that the knob is set to on held-out patches, class module included, of the largest branch's. On a
-# whole image patches overlap, which costs some 15 % more.
+# whole image patches overlap, which costs more.
 SHARE = 0.52
 
 # Steps of an epoch, and their patches: many small steps teach more than a few large ones that see as many patches.
@@ -22,7 +22,6 @@ STEPS, BATCH_SIZE = 1000, 4
 
 # Epochs: everything jointly, the class module on the branches' errors, each branch on what it gets.
 JOINT, ERRORS, USED = 2, 3, 10
-
 
 _CLASSSR = {
     "system": "classsr",
@@ -67,7 +66,7 @@ def classsr_fsrcnn(scale, epochs=3, harder=1.0):
 
 
 def fsrcnn(scale, epochs=15, harder=1.0):
-    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches, for as many steps as a branch."""
+    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, for as many steps as a branch of it."""
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
 
     def train(model, seed, folder, epochs):

@@ -1,4 +1,4 @@
-"""fsrcnn_x2: the dense baseline of classsr_fsrcnn_x2, its hard branch trained on all patches.
+"""fsrcnn_x2: the dense baseline of classsr_fsrcnn_x2, its hard branch trained on the harder half of all patches.
 
 KERAS_MOE_DATA=FOLDER python zoo/fsrcnn_x2/recipe.py [--publish]
 """
