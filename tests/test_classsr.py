@@ -7,10 +7,10 @@ import pytest
 from keras_moe import cost
 from keras_moe.layers import CostBias, PixelShuffle
 from keras_moe.models import ClassSR, SRNetwork, sr_branches
-from keras_moe.training import SRRecipe, cost_curve, fit_cost_weight, train_classsr
+from keras_moe.training import SRRecipe, cost_curve, fit_cost_weight, train_branch, train_classsr
 from keras_moe.training.classsr import check_collapse
 from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
-from keras_moe.training.patches import PatchBatches, bicubic, cut_patches, hardest, shrink, split_by_psnr
+from keras_moe.training.patches import PatchBatches, bicubic, cut_patches, shrink, split_by_psnr
 
 RNG = np.random.default_rng(0)
 TINY = {"input_shape": (8, 8, 3), "filters": (3, 6), "scale": 2, "class_filters": 4}
@@ -145,15 +145,6 @@ def test_terciles_follow_the_difficulty():
     np.testing.assert_array_equal(split_by_psnr(low[order], high[order]), order // 3)
 
 
-def test_hardest_patches():
-    low, high = patches()
-    order = np.array([3, 0, 7, 1, 6, 2, 5, 4])
-    for share, expected in ((0.5, [4, 5, 6, 7]), (0.01, [7]), (1.0, range(8))):
-        found = hardest(low[order], high[order], share)
-        np.testing.assert_array_equal(found[0], low[list(expected)])
-        np.testing.assert_array_equal(found[1], high[list(expected)])
-
-
 def test_cut_patches():
     image = RNG.integers(0, 256, (33, 50, 3)).astype("uint8")
     low, high = cut_patches([image], 2, patch=8, stride=4)
@@ -175,6 +166,30 @@ def test_batches_turn_both_alike_and_repeat():
         np.rot90(p[:, :: -1 if flip else 1], k) for p in high.astype("float32") for k in range(4) for flip in (0, 1)
     ]
     assert all(any(np.array_equal(y, image) for image in images) for y in first[1]["class"])
+
+
+def test_batches_recolour_both_alike():
+    low, high = (np.full((8, size, size, 3), 200, "uint8") for size in (4, 8))
+    x, y = PatchBatches(low, high, batch_size=200, recoloured=0.5)[0]
+    gain = x[:, :1, :1] / 200
+    np.testing.assert_allclose(x, np.broadcast_to(200 * gain, x.shape), rtol=1e-6)
+    np.testing.assert_allclose(y["class"][:, :4, :4], x, rtol=1e-6)
+    changed = np.any(gain[:, 0, 0] < 1, axis=-1)
+    alike = np.ptp(gain[:, 0, 0], axis=-1) < 1e-6
+    assert 70 < changed.sum() < 130
+    assert 30 < (changed & alike).sum() < 70
+    assert gain.min() < 0.05
+
+
+def test_a_single_network_learns_and_resumes(tmp_path):
+    train = patches()
+    recipe = SRRecipe(1, 0, 0, used_epochs=1, steps=2, batch_size=4)
+    network, again = (SRNetwork((8, 8, 3), "fsrcnn", 4, 2) for _ in range(2))
+    history = train_branch(network, train, train, tmp_path, recipe)
+    assert list(history) == ["branch", "used"]
+    assert train_branch(again, train, train, tmp_path, recipe) == history
+    for ours, theirs in zip(again.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")

@@ -11,7 +11,7 @@ from keras_moe.models import SRNetwork
 from keras_moe.models.sr_branches import start_as_interpolation
 from keras_moe.training.cost_curve import fit_cost_weight, logits_and_errors
 from keras_moe.training.losses import RoutingLoss
-from keras_moe.training.patches import PatchBatches, hardest, split_by_psnr
+from keras_moe.training.patches import PatchBatches, split_by_psnr
 from keras_moe.training.stages import Stage, run_stages
 
 # Of patches; a branch that gets fewer has dropped out of the competition.
@@ -25,15 +25,14 @@ class SRRecipe:
     Args:
         branch_epochs, class_epochs, joint_epochs: ints, epochs of each stage; 0 joint epochs leave that stage out.
         error_epochs: int, epochs of the class module on the errors that the branches make; 0 leave that stage out.
-        used_epochs: int, epochs of each branch on the patches that it gets in use; 0 leave that stage out.
+        used_epochs: int, epochs of each branch, or of a single network, on what it gets in use, half of the patches
+            recoloured (see ``PatchBatches``); 0 leave that stage out.
         share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
             validation patches once the class module is trained. None: the knob stays where it is.
-        harder: float in (0, 1], the share of the patches, the hardest by bicubic PSNR, that a single network, and
-            branches in the used epochs, learn from: flat ones teach little.
         steps: int, batches an epoch.
         batch_size: int, of branches and of the joint stage; class_batch_size: of the class module alone.
-        learning_rate: float, of the branches and of the errors stage; gate_rate: of the other stages. Each falls by a
-            cosine to 1e-7.
+        learning_rate: float, of the branches and of the errors stage; used_rate: of the used stage; gate_rate: of the
+            other stages. Each falls by a cosine to 1e-7.
         image_weight: float, of the L1 loss on [0, 1]; decided, balanced: of ``RoutingLoss``.
         seed: int.
     """
@@ -44,11 +43,11 @@ class SRRecipe:
     error_epochs: int = 0
     used_epochs: int = 0
     share: float | None = None
-    harder: float = 1.0
     steps: int = 500
     batch_size: int = 16
     class_batch_size: int = 32
     learning_rate: float = 1e-3
+    used_rate: float = 5e-4
     gate_rate: float = 2e-4
     image_weight: float = 1000.0
     decided: float = 0.5
@@ -56,21 +55,25 @@ class SRRecipe:
     seed: int = 0
 
 
-def train_branch(network, train, validation, folder, recipe, epochs):
+def train_branch(network, train, validation, folder, recipe):
     """Trains one super-resolution network with L1 and Adam, and resumes where it was cut off.
+
+    Two stages, *branch* and, if the recipe asks for it, *used*: see ``SRRecipe``.
 
     Args:
         network: an ``SRNetwork``. An FSRCNN starts as linear interpolation.
         train, validation: ``(low, high)`` patches, see ``cut_patches``.
         folder: for checkpoints; one folder, one run.
-        recipe: an ``SRRecipe``.
-        epochs: int.
+        recipe: an ``SRRecipe``; what it says of class module and joint training is not used.
 
     Returns:
         dict, stage -> list of logs.
     """
     _start(network, [network.get_layer("branch")])
-    return _learn(network, hardest(train[0], train[1], recipe.harder), validation, folder, recipe, epochs)
+    stages = [_alone("branch", train, validation, recipe, recipe.branch_epochs)]
+    if recipe.used_epochs:
+        stages.append(_alone("used", train, validation, recipe, recipe.used_epochs))
+    return run_stages(network, stages, folder, verbose=2)
 
 
 def train_classsr(model, train, validation, folder, recipe):
@@ -86,8 +89,8 @@ def train_classsr(model, train, validation, folder, recipe):
        With such logits the knob is a Lagrange multiplier: each patch takes the branch whose error plus weighted cost
        is least. The three losses ask for decided and balanced routes, whatever they gain.
     5. The knob is set for ``recipe.share``.
-    6. *used_k*: each branch learns on alone from the patches that it gets so, or nearly gets, where these are fewer
-       than its even share: in use the cheapest gets most patches, and has learned from the easiest third.
+    6. *used_k*: each branch learns on alone from the patches that it gets so and from its own third: in use the
+       cheapest gets most patches, and has learned from the easiest third.
     7. *errors_used*, and the knob again: the branches' errors have changed.
 
     Args:
@@ -108,8 +111,8 @@ def train_classsr(model, train, validation, folder, recipe):
     """
     folder, experts = pathlib.Path(folder), model.bank.experts
     _start(model, experts)
-    terciles = [_parts(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
-    history = _train_apart(model, "branch", terciles, train, validation, folder, recipe, recipe.branch_epochs)
+    thirds = [_parts(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
+    history = _train_apart(model, "branch", thirds, train, validation, folder, recipe, recipe.branch_epochs)
     arguments = (recipe, train, validation)
     stages = [
         _routed("class_module", ("class_module",), *arguments, recipe.class_epochs, recipe.class_batch_size),
@@ -119,9 +122,9 @@ def train_classsr(model, train, validation, folder, recipe):
     history |= _choose(model, "", *arguments, folder)
     check_collapse(model.route(validation[0].astype("float32")))
     if recipe.used_epochs:
-        hard = hardest(train[0], train[1], recipe.harder)
-        groups = [_near(model, *pair) for pair in (hard, validation)]
-        history |= _train_apart(model, "used", groups, hard, validation, folder, recipe, recipe.used_epochs)
+        got = [_parts(_chosen(model, low), len(experts)) for low, _ in (train, validation)]
+        groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)]
+        history |= _train_apart(model, "used", groups, train, validation, folder, recipe, recipe.used_epochs)
         history |= _choose(model, "_used", *arguments, folder)
     return history
 
@@ -137,15 +140,10 @@ def _parts(group, count):
     return [np.flatnonzero(group == k) for k in range(count)]
 
 
-def _near(model, low, high):
-    """Indices of the patches that each branch gets, and of those that come next, up to its even share."""
-    logits, costs = logits_and_errors(model, low, high)[0], np.asarray(model.get_layer("cost_bias").costs)
-    logits, near = logits - model.cost_weight * costs, []
-    for k in range(len(costs)):
-        lead = logits[:, k] - np.delete(logits, k, axis=1).max(axis=1, initial=-np.inf)
-        count = max((lead > 0).sum(), len(low) // len(costs))
-        near.append(np.argsort(-lead, kind="stable")[:count])
-    return near
+def _chosen(model, low):
+    """Which branch each patch gets: int ``(n,)``."""
+    logits = model.get_layer("class_module").predict(low.astype("float32") / 255, batch_size=256, verbose=0)
+    return np.argmax(logits - model.cost_weight * np.asarray(model.get_layer("cost_bias").costs), axis=1)
 
 
 def _choose(model, suffix, recipe, train, validation, folder):
@@ -173,24 +171,26 @@ def _train_apart(model, stage, groups, train, validation, folder, recipe, epochs
         network = SRNetwork(config["input_shape"], config["backbone"], config["filters"][k], config["scale"])
         branch = network.get_layer("branch")
         branch.set_weights(expert.get_weights())
-        logs = _learn(network, mine, theirs, folder / f"{stage}_{k}", recipe, epochs)
-        history[f"{stage}_{k}"] = logs["branch"]
+        alone = _alone(stage, mine, theirs, recipe, epochs)
+        history[f"{stage}_{k}"] = run_stages(network, [alone], folder / f"{stage}_{k}", verbose=2)[stage]
         expert.set_weights(branch.get_weights())
     return history
 
 
-def _learn(network, train, validation, folder, recipe, epochs):
+def _alone(name, train, validation, recipe, epochs):
+    """The stage ``"branch"`` or ``"used"`` of one network."""
     low, high = (x.astype("float32") for x in validation)
-    stage = Stage(
-        name="branch",
+    settings = {"steps": recipe.steps, "batch_size": recipe.batch_size, "seed": recipe.seed}
+    rate, share = (recipe.used_rate, 0.5) if name == "used" else (recipe.learning_rate, 0.0)
+    return Stage(
+        name=name,
         train=("branch",),
         epochs=epochs,
-        optimizer=lambda: _adam(recipe.learning_rate, epochs * recipe.steps),
-        data=PatchBatches(train[0], train[1], steps=recipe.steps, batch_size=recipe.batch_size, seed=recipe.seed),
+        optimizer=lambda: _adam(rate, epochs * recipe.steps),
+        data=PatchBatches(train[0], train[1], recoloured=share, **settings),
         losses={"class": keras.losses.MeanAbsoluteError()},
         validation_data=(low, {"class": high}) if len(low) else None,
     )
-    return run_stages(network, [stage], folder, verbose=2)
 
 
 def check_collapse(route):

@@ -67,23 +67,13 @@ def split_by_psnr(low, high, groups=3):
 
     The paper splits at terciles of the PSNR of a network it does not name; bicubic needs none.
     """
-    rank = np.argsort(_from_easy_to_hard(low, high), kind="stable")
-    return rank * groups // len(rank)
-
-
-def hardest(low, high, share):
-    """The ``(low, high)`` patches of ``share`` of them, one at least, whose bicubic PSNR is least."""
-    chosen = _from_easy_to_hard(low, high)[-max(1, round(share * len(low))) :]
-    return low[chosen], high[chosen]
-
-
-def _from_easy_to_hard(low, high):
     scale, pairs = high.shape[1] // low.shape[1], zip(low, high, strict=True)
-    return np.argsort([np.mean((bicubic(a, scale).astype("float32") - b) ** 2) for a, b in pairs], kind="stable")
+    errors = [np.mean((bicubic(a, scale).astype("float32") - b) ** 2) for a, b in pairs]
+    return np.argsort(np.argsort(errors, kind="stable")) * groups // len(errors)
 
 
 class PatchBatches(keras.utils.PyDataset):
-    """Batches drawn at random, flipped and turned; they depend on seed, epoch and position alone.
+    """Batches drawn at random, flipped, turned and recoloured; they depend on seed, epoch and position alone.
 
     Args:
         low, high: as ``cut_patches`` returns them.
@@ -92,15 +82,18 @@ class PatchBatches(keras.utils.PyDataset):
         steps: int, batches an epoch.
         batch_size: int.
         seed: int.
+        recoloured: float in [0, 1], the share of patches that are multiplied by random numbers below 1: one, or one per
+            channel. Good photographs hold little black and few saturated colours, and a network that never saw them
+            tints them.
 
     Attributes:
         epoch: int, from 0; advanced by Keras at the end of each epoch.
     """
 
-    def __init__(self, low, high, outputs=("class",), steps=500, batch_size=16, seed=0):
+    def __init__(self, low, high, outputs=("class",), steps=500, batch_size=16, seed=0, recoloured=0.0):
         super().__init__()
         self.low, self.high, self.outputs = low, high, outputs
-        self.steps, self.batch_size, self.seed, self.epoch = steps, batch_size, seed, 0
+        self.steps, self.batch_size, self.seed, self.epoch, self.recoloured = steps, batch_size, seed, 0, recoloured
 
     def __len__(self):
         return self.steps
@@ -110,6 +103,9 @@ class PatchBatches(keras.utils.PyDataset):
         rows = rng.integers(len(self.low), size=self.batch_size)
         turns, flip = rng.integers(4), rng.random() < 0.5
         low, high = (_turned(patches[rows], turns, flip) for patches in (self.low, self.high))
+        if self.recoloured:
+            gain = _gains(rng, self.batch_size, self.recoloured)
+            low, high = (patches * gain for patches in (low, high))
         return low, dict.fromkeys(self.outputs, high)
 
     def on_epoch_end(self):
@@ -120,4 +116,12 @@ def _turned(patches, turns, flip):
     if patches.ndim < 4:
         return patches
     patches = np.rot90(patches, turns, axes=(1, 2))
-    return np.ascontiguousarray(patches[:, :, ::-1] if flip else patches, "float32")
+    return np.ascontiguousarray(patches[:, :, ::-1] if flip else patches)
+
+
+def _gains(rng, count, share):
+    """What patches are multiplied by: float32 ``(count, 1, 1, 3)``, 1 for all but about ``share`` of them."""
+    alike, apart = rng.random((count, 1)), rng.random((count, 3))
+    gains = np.where(rng.random((count, 1)) < 0.5, alike, apart)
+    gains = np.where(rng.random((count, 1)) < share, gains, 1)
+    return gains.astype("float32")[:, None, None]
