@@ -53,7 +53,7 @@ def test_flat_colours_stay_as_they_are(name):
     colours = np.array([(r, g, b) for r in levels for g in levels for b in levels], "float32")
     flat = np.broadcast_to(colours[:, None, None], (27, *zoo.card(name).input.shape))
     model = zoo.load(name)
-    edge = 8 * model.scale  # beside its border a patch sees zeros; ``upscale`` cuts that off
+    edge = 8 * model.scale  # beside its border a patch sees zeros
     middle = np.clip(model.predict(flat, verbose=0)[:, edge:-edge, edge:-edge], 0, 255)
     assert np.abs(middle - colours[:, None, None]).max() < 10
 

@@ -20,7 +20,7 @@ COLLAPSED = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class SRRecipe:
-    """Settings of ClassSR's training; the rates are the paper's for FSRCNN, the lengths are a short training's.
+    """Settings of ClassSR's training; the rates, but for ``used_rate``, are the paper's for FSRCNN.
 
     Args:
         branch_epochs, class_epochs, joint_epochs: ints, epochs of each stage; 0 joint epochs leave that stage out.
@@ -122,7 +122,8 @@ def train_classsr(model, train, validation, folder, recipe):
     history |= _choose(model, "", *arguments, folder)
     check_collapse(model.route(validation[0].astype("float32")))
     if recipe.used_epochs:
-        got = [_parts(_chosen(model, low), len(experts)) for low, _ in (train, validation)]
+        routes = [model.route(low) for low, _ in (train, validation)]
+        got = [_parts(route.argmax(axis=1), len(experts)) for route in routes]
         groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)]
         history |= _train_apart(model, "used", groups, train, validation, folder, recipe, recipe.used_epochs)
         history |= _choose(model, "_used", *arguments, folder)
@@ -138,12 +139,6 @@ def _start(model, branches):
 def _parts(group, count):
     """Indices of the members of each of ``count`` groups. ``group``: int ``(n,)``, which one."""
     return [np.flatnonzero(group == k) for k in range(count)]
-
-
-def _chosen(model, low):
-    """Which branch each patch gets: int ``(n,)``."""
-    logits = model.get_layer("class_module").predict(low.astype("float32") / 255, batch_size=256, verbose=0)
-    return np.argmax(logits - model.cost_weight * np.asarray(model.get_layer("cost_bias").costs), axis=1)
 
 
 def _choose(model, suffix, recipe, train, validation, folder):

@@ -6,7 +6,7 @@ ClassSR's stages on BSD400 and T91: each branch alone on its third of the patche
 module, then all together; after them the class module on the branches' errors and the branches on what they get in use;
 see ``keras_moe.training.train_classsr``. Low resolution is Pillow's antialiased bicubic on uint8. The class module
 looks at every fourth 4x4 block, and the knob is set on held-out photographs; the settings are in
-``keras_moe.zoo.super_resolution``. Meant for a GPU: minutes there, many hours on two CPU cores.
+``keras_moe.zoo.super_resolution``. Meant for a GPU, where it takes minutes.
 """
 
 import pathlib

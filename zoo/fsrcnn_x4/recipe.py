@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=jax KERAS_MOE_DATA=FOLDER python zoo/fsrcnn_x4/recipe.py [--publish]
 
-Meant for a GPU: minutes there, many hours on two CPU cores.
+Meant for a GPU, where it takes minutes.
 """
 
 import pathlib
