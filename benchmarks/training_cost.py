@@ -7,6 +7,7 @@ A part that learns counts three times, forward, backward to its input and to its
 
 import runpy
 
+from keras_moe import zoo
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
 from keras_moe.zoo.store import published_folder
 
@@ -24,10 +25,12 @@ def main():
 
 
 def _hydra(recipe):
-    """A trunk, then stem, gate and the chosen branches; everything learns."""
+    """A trunk, then stem, gate and the chosen branches, twice; everything learns. Teachers see two views once."""
     parts = HydraNet(**recipe["CONFIG"]).macs()
-    joint = sum(m for m in parts.values() if isinstance(m, int)) + recipe["CONFIG"]["top_k"] * parts["branches"][0]
-    return 3 * recipe["MODEL"].epochs * (HydraNet(**recipe["SINGLE"]).macs_total + joint)
+    chosen = sum(m for m in parts.values() if isinstance(m, int)) + recipe["CONFIG"]["top_k"] * parts["branches"][0]
+    epochs = recipe["MODEL"].epochs
+    learned = epochs * HydraNet(**recipe["SINGLE"]).macs_total + (epochs + recipe["TAUGHT_EPOCHS"]) * chosen
+    return 3 * learned + 2 * sum(zoo.card(name).macs_executed for name in recipe["TEACHERS"])
 
 
 def _single(recipe):

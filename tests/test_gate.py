@@ -42,13 +42,17 @@ def test_dynamic_k(drop_below, expected):
     np.testing.assert_allclose(gate(k=3, drop_below=drop_below)[0], expected, atol=1e-6)
 
 
-def test_dynamic_k_is_off_in_training_and_can_be_set_later():
+def test_dynamic_k_holds_in_training_and_can_be_set_later():
     layer = TopKGate(k=3, drop_below=0.5)
     logits = ops.convert_to_tensor(LOGITS)
-    assert (ops.convert_to_numpy(layer(logits, training=True))[0] > 0).sum() == 3
+    assert (ops.convert_to_numpy(layer(logits, training=True))[0] > 0).sum() == 1
     assert (ops.convert_to_numpy(layer(logits))[0] > 0).sum() == 1
     layer.drop_below = 0.0
     assert (ops.convert_to_numpy(layer(logits))[0] > 0).sum() == 3
+
+
+def test_dynamic_k_drops_nothing_from_soft_training():
+    assert (gate(k=1, train_k=4, drop_below=1.0, training=True) > 0).all()
 
 
 def test_soft_training():

@@ -13,7 +13,16 @@ import pytest
 from descriptors import HYDRA, tiny_classifier
 
 from keras_moe.models import Classifier, HydraNet
-from keras_moe.training import Checkpoint, ImageBatches, Recipe, Stage, partition_classes, run_stages, supervised
+from keras_moe.training import (
+    Checkpoint,
+    ImageBatches,
+    Recipe,
+    Stage,
+    partition_classes,
+    run_stages,
+    soft_labels,
+    supervised,
+)
 from keras_moe.training.batches import flip_and_crop
 from keras_moe.weights import read_tensors
 
@@ -163,6 +172,45 @@ def test_a_dense_network_trains_by_the_same_recipe(tmp_path):
     model = Classifier(input_shape=(8, 8, 3), alpha=0.5, backbone="resnet8", classes=5, classifier_activation=None)
     (logs,) = run_stages(model, [stage(model)], tmp_path, verbose=0)["joint"]
     assert "usage_min" not in logs
+
+
+def teacher(activation="softmax"):
+    """Says class 0 of dark images and class 1 of bright ones, with 0.75."""
+    images = keras.Input((8, 8, 3))
+    bright = keras.layers.Lambda(lambda x: keras.ops.cast(keras.ops.mean(x, (1, 2, 3)) > 127, "float32"))(images)
+    logits = keras.layers.Lambda(lambda b: keras.ops.log(keras.ops.stack([0.75 - b / 2, 0.25 + b / 2], -1)))(bright)
+    return keras.Model(images, keras.layers.Activation(activation)(logits))
+
+
+def test_soft_labels_by_hand():
+    images = np.stack([np.zeros((8, 8, 3)), np.full((8, 8, 3), 255)]).astype("uint8")
+    found = soft_labels([teacher(), teacher()], images, np.array([1, 1]), share=0.8)
+    np.testing.assert_allclose(found, [[0.6, 0.4], [0.2, 0.8]], atol=1e-6)
+    np.testing.assert_allclose(soft_labels([teacher()], images, np.array([1, 1]), share=0.0), [[0, 1], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([],), "`teachers` must be at least one model"),
+        (([None], 1.5), r"`share` must be a float in \[0, 1\]"),
+        ((["logits"],), "expected teachers that end in probabilities"),
+    ],
+)
+def test_soft_labels_refuse(arguments, message):
+    teachers, *rest = arguments
+    teachers = [teacher("linear") if t == "logits" else t for t in teachers]
+    with pytest.raises(ValueError, match=message):
+        soft_labels(teachers, DATA[0][:2], np.array([0, 1]), *rest)
+
+
+def test_soft_labels_teach(tmp_path):
+    """Labels that all say class 3 teach class 3, whatever the labels of the data are; the gate keeps to those."""
+    model, soft = hydra(), np.eye(5, dtype="float32")[np.full(64, 3)]
+    recipe = Recipe(10, batch_size=32, learning_rate=0.02)
+    history = run_stages(model, [supervised(model, recipe, DATA, DATA, GROUPS, soft=soft)], tmp_path, verbose=0)
+    assert history["joint"][-1]["gate_loss"] < history["joint"][0]["gate_loss"]
+    assert (model.predict(DATA[0], verbose=0).argmax(-1) == 3).all()
 
 
 def test_partition_is_balanced_and_finds_clusters():

@@ -19,9 +19,9 @@ class TopKGate(keras.layers.Layer):
     where the formula is not published this layer uses the common one: ``softmax(logits / temperature)`` restricted to
     the selected experts, so that the weights of a row sum to one.
 
-    Dynamic k, in the spirit of DynK-Hydra (Complex & Intelligent Systems 9(2), 2022, formula unpublished): at
-    inference, a selected expert whose weight is below ``drop_below`` is dropped and the rest renormalised. The
-    largest always stays.
+    Dynamic k, in the spirit of DynK-Hydra (Complex & Intelligent Systems 9(2), 2022, formula unpublished): a selected
+    expert whose weight is below ``drop_below`` is dropped and the rest renormalised. The largest always stays. Training
+    drops too, so that a model can be fine-tuned as it will be used; but not where ``train_k`` is given.
 
     A row with a NaN or an infinity in its logits gets NaN weights, all of them: every expert runs for that row and its
     result is NaN. It is never routed as if nothing had happened. Equal logits go to the lowest index.
@@ -86,7 +86,7 @@ class TopKGate(keras.layers.Layer):
         if training and self.noise:
             logits += self.noise * keras.random.normal(ops.shape(logits), seed=self.random)
         weights = _softmax(logits, _top(logits, self.train_k if training and self.train_k else self.k))
-        if not training:
+        if not (training and self.train_k):
             weights = self._drop(weights)
         return ops.cast(_poison(weights, logits), self.compute_dtype)
 

@@ -20,6 +20,7 @@ from keras_moe.training.segmentation import segment as segment
 from keras_moe.training.segmentation import train_domain_experts as train_domain_experts
 from keras_moe.training.segmentation import train_segmentation as train_segmentation
 from keras_moe.training.single_gated import train_single_gated as train_single_gated
+from keras_moe.training.soft_labels import soft_labels as soft_labels
 from keras_moe.training.stages import Stage as Stage
 from keras_moe.training.stages import freeze_all_but as freeze_all_but
 from keras_moe.training.stages import run_stages as run_stages

@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 
 from keras_moe.training.batches import ImageBatches
 from keras_moe.training.stages import Stage
@@ -37,7 +38,7 @@ class Recipe:
     seed: int = 0
 
 
-def supervised(model, recipe, train, validation, groups=None, name="joint", parts=None):
+def supervised(model, recipe, train, validation, groups=None, name="joint", parts=None, soft=None):
     """The ``Stage`` that trains ``parts`` of ``model`` on labelled images.
 
     HydraNets supervise the gate with the group of each image's class; the paper leaves the loss open, here it is
@@ -51,16 +52,20 @@ def supervised(model, recipe, train, validation, groups=None, name="joint", part
             loss alone.
         name: of the stage.
         parts: names of the parts to train; None: all.
+        soft: float array ``(n, classes)``, rows that sum to one, to learn instead of the labels of ``train``, by which
+            the gate still goes; see ``soft_labels``.
     """
-    losses = {"class": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+    sparse, dense = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
+    losses = {"class": (sparse if soft is None else dense)(from_logits=True)}
     if groups is not None and recipe.gate_weight:
-        losses["gate"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        losses["gate"] = sparse(from_logits=True)
 
-    def targets(labels):
-        every = {"class": labels, "gate": None if groups is None else groups[labels]}
+    def targets(labels, classes):
+        every = {"class": classes, "gate": None if groups is None else groups[labels]}
         return {output: every[output] for output in losses}
 
-    data = ImageBatches(train[0], targets(train[1]), recipe.batch_size, recipe.augment, seed=recipe.seed)
+    learned, known = (train[1], validation[1]) if soft is None else (soft, np.eye(soft.shape[1])[validation[1]])
+    data = ImageBatches(train[0], targets(train[1], learned), recipe.batch_size, recipe.augment, seed=recipe.seed)
     return Stage(
         name=name,
         train=tuple(parts or model.parts),
@@ -70,7 +75,7 @@ def supervised(model, recipe, train, validation, groups=None, name="joint", part
         losses=losses,
         loss_weights={"class": 1.0, "gate": recipe.gate_weight} if "gate" in losses else None,
         metrics={output: ["accuracy"] for output in losses},
-        validation_data=(validation[0], targets(validation[1])),
+        validation_data=(validation[0], targets(validation[1], known)),
     )
 
 
