@@ -101,7 +101,7 @@ def _plot(curves, points):
         at = (macs / 1e6, 100 * accuracy.value)
         axes.plot(*at, "D", color="black")
         axes.annotate(name.removesuffix("_cifar100"), at, (-8, -4), textcoords="offset points", ha="right")
-    axes.margins(x=0.12)
+    axes.margins(x=0.2)
     axes.set(xlabel="MACs per image, millions", ylabel="accuracy on the test set, %")
     axes.set_title("Single-gated MoE on CIFAR-100: one threshold from the base alone to an expert for everyone")
     axes.title.set_fontsize(10)
