@@ -213,6 +213,11 @@ def test_soft_labels_teach(tmp_path):
     assert (model.predict(DATA[0], verbose=0).argmax(-1) == 3).all()
 
 
+def test_soft_labels_of_other_images_are_refused():
+    with pytest.raises(ValueError, match=r"`soft` must be of shape \(64, 5\), a row per image. Received: .*\(63, 5\)"):
+        supervised(hydra(), Recipe(1, batch_size=32), DATA, DATA, GROUPS, soft=np.ones((63, 5)) / 5)
+
+
 def test_partition_is_balanced_and_finds_clusters():
     centres = np.array([[0, 0], [10, 0], [0, 10]])
     wanted = np.array([0, 1, 2, 1, 0, 2, 2, 1, 0])

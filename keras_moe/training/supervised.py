@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from keras_moe.checks import check
 from keras_moe.training.batches import ImageBatches
 from keras_moe.training.stages import Stage
 
@@ -54,7 +55,13 @@ def supervised(model, recipe, train, validation, groups=None, name="joint", part
         parts: names of the parts to train; None: all.
         soft: float array ``(n, classes)``, rows that sum to one, to learn instead of the labels of ``train``, by which
             the gate still goes; see ``soft_labels``.
+
+    Raises:
+        ValueError: ``soft`` of another shape.
     """
+    if soft is not None:
+        rows = (len(train[0]), model.output_shape[-1])
+        check("supervised", "soft", soft.shape, soft.shape == rows, f"of shape {rows}, a row per image")
     sparse, dense = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
     losses = {"class": (sparse if soft is None else dense)(from_logits=True)}
     if groups is not None and recipe.gate_weight:
