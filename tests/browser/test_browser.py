@@ -169,10 +169,8 @@ def test_a_photograph(page, address, files, tmp_path):
     (expected,), (route,) = LiteRTModel(files[0]).predict_routed(read_image(CHINA, (32, 32, 3))[None])
     labels, shares = bars(page, "answers")
     assert labels[0] == zoo.card("hydranet_cifar100").classes[expected.argmax()]
-    assert shares[0] == pytest.approx(expected.max(), abs=0.15), "the canvas does not resize as Pillow does"
-    weights = bars(page, "experts")[1]
-    assert weights.argmax() == route.argmax()
-    assert weights.sum() == pytest.approx(1, abs=1e-3)
+    assert shares[0] == pytest.approx(expected.max(), abs=CLOSE), "resized as Pillow does"
+    np.testing.assert_allclose(bars(page, "experts")[1], route, atol=CLOSE)
     assert float(page.locator("#latency").get_attribute("data-milliseconds")) > 0
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     print(tmp_path / "page.png")
