@@ -38,8 +38,7 @@ VARIANTS = {
 def main():
     (x, y), (x_test, y_test) = cifar100()
     learn, test = (x[:IMAGES], y[:IMAGES]), (x_test[:5000], y_test[:5000])
-    trunk = HydraNet(**RECIPE["SINGLE"], classifier_activation=None)
-    Checkpoint(RUNS / "seed0" / "trunk").restore(trunk)
+    trunk = _trunk(0)
     groups = partition_classes(trunk.predict(x, batch_size=500, verbose=0), y, RECIPE["CONFIG"]["branches"])
     rows = [("(the trunk itself, one branch)", measure_classifier(trunk, *test), {})]
     for name, variant in VARIANTS.items():
@@ -56,16 +55,21 @@ def _stages(images, test):
     rows = ["## What each stage adds", "", "All test images, each image routed as in use.", ""]
     rows += ["| seed | after | accuracy | MACs executed |", "|---|---|---|---|"]
     for seed in RECIPE["MODEL"].seeds:
-        folder = RUNS / f"seed{seed}"
-        for name in ("trunk", "joint", "taught"):
-            model = RECIPE["build"]() if name != "trunk" else HydraNet(**RECIPE["SINGLE"], classifier_activation=None)
+        rows.append(_stage(seed, "trunk", _trunk(seed), test))
+        model, folder = RECIPE["build"](), RUNS / f"seed{seed}"
+        for name in ("joint", "taught"):
             Checkpoint(folder / name).restore(model)
-            if name != "trunk":
-                RECIPE["fit_budget"](model, images)
+            RECIPE["fit_budget"](model, images)
             rows.append(_stage(seed, name, model, test))
         load_weights(model, folder / "weights.safetensors")
-        rows.append(_stage(seed, "taught, and 0.3 of the weights before", model, test))
+        rows.append(_stage(seed, f"taught, and {RECIPE['KEPT']} of the weights before", model, test))
     return "\n".join(rows) + "\n"
+
+
+def _trunk(seed):
+    trunk = HydraNet(**RECIPE["SINGLE"], classifier_activation=None)
+    Checkpoint(RUNS / f"seed{seed}" / "trunk").restore(trunk)
+    return trunk
 
 
 def _stage(seed, name, model, test):
