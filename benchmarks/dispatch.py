@@ -18,7 +18,7 @@ import numpy as np
 from keras import ops
 
 from keras_moe import zoo
-from keras_moe.layers import ExpertBank
+from keras_moe.layers import ExpertBank, inference_only
 from keras_moe.layers.dispatch import dense
 from keras_moe.models import HydraNet
 
@@ -105,6 +105,8 @@ def _compiled(function, *arrays):
         rows = 1 if len(arrays[0]) == 1 else None  # as in ``predict``, the batch size is not known beforehand
         specs = [tf.TensorSpec([rows, *t.shape[1:]], t.dtype) for t in tensors]
         compiled = tf.function(lambda *tensors: function(*tensors), input_signature=specs)
+        with inference_only():  # as in ``predict`` of the package's models
+            compiled.get_concrete_function()
         return lambda: compiled(*tensors).numpy()
     if backend == "jax":
         import jax

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_moe.layers import ExpertBank
+from keras_moe.layers import ExpertBank, inference_only
 from keras_moe.layers.dispatch import dense, dispatch, gathered, guarded
 
 DISPATCHERS = {"dense": dense, "guarded": guarded, "dispatch": dispatch}
@@ -16,6 +16,21 @@ if JAX:
     DISPATCHERS["looped"] = looped
 else:
     DISPATCHERS["gathered"] = gathered
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+if TENSORFLOW:
+    import tensorflow as tf
+
+    from keras_moe.layers.dispatch_tensorflow import can_swap, swapped
+
+    def in_a_function(experts, x, w):
+        def run(x, w):
+            assert can_swap(experts)
+            return swapped(experts, x, w)
+
+        with inference_only():
+            return tf.function(run, input_signature=[tf.TensorSpec((None, *t.shape[1:])) for t in (x, w)])(x, w)
+
+    DISPATCHERS["swapped"] = in_a_function
 
 # Expert k maps x to (k + 1) x + k.
 X = [[1, 2], [3, 4], [5, 6], [7, 8]]
@@ -209,6 +224,42 @@ def test_traced_experts_follow_their_weights_and_fall_back():
         np.testing.assert_allclose(bank(x, w), dense(bank.experts, x, w), atol=1e-4)
         for n in (2, 3):
             np.testing.assert_array_equal(traced(torch.ones(n, 2)), np.full((n, 2), n))
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="TensorFlow's functions")
+def test_the_promise_of_no_gradient():
+    bank = ExpertBank(conv_experts())
+    x, w = tensors(np.random.default_rng(0).normal(size=(5, 6, 6, 2)), np.eye(3)[[0, 1, 1, 0, 1]])
+    expected = dense(bank.experts, x, w)
+    plain, promised = (tf.function(lambda x, w: bank(x, w, training=False)) for _ in range(2))
+    with inference_only():
+        np.testing.assert_allclose(promised(x, w), expected, atol=1e-5)
+    held = [len(f.get_concrete_function(x, w).captured_inputs) for f in (plain, promised)]
+    assert held == [18, 6]  # variables of three experts; references to them, one tensor per variable of an expert
+
+    for weight in bank.experts[1].weights:
+        weight.assign(weight * 2 + 1)
+    expected = dense(bank.experts, x, w)
+    np.testing.assert_allclose(promised(x, w), expected, atol=1e-4)
+    with tf.GradientTape() as tape:  # what nobody promised keeps its gradients
+        total = tf.reduce_sum(plain(x, w))
+    gradients = tape.gradient(total, [v.value for v in bank.trainable_variables])
+    assert [np.abs(g).max() > 0 for g in gradients[:-4]] == [True] * 8
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="TensorFlow's functions")
+def test_experts_that_differ_are_not_swapped():
+    def expert(name, activation="relu", units=2):
+        return keras.Sequential([keras.Input((2,)), keras.layers.Dense(units, activation, name=f"{name}_x")], name=name)
+
+    def swaps(*experts):
+        with inference_only(), tf.Graph().as_default():
+            return can_swap(experts)
+
+    assert swaps(expert("a"), expert("b"))
+    assert not swaps(expert("a"), expert("b", "tanh"))
+    assert not swaps(expert("a"), keras.Sequential([expert("b")]))
+    assert not can_swap([expert("a"), expert("b")])  # nobody promised
 
 
 @pytest.mark.parametrize("policy", ["float16", "bfloat16", "mixed_bfloat16"])

@@ -6,7 +6,9 @@ import pytest
 from descriptors import HYDRA, TINY
 
 from keras_moe import cost
+from keras_moe.layers.inference import is_inference_only
 from keras_moe.models import Classifier, HydraNet
+from keras_moe.models.base import RoutedModel
 
 X = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype("float32")
 
@@ -155,3 +157,28 @@ def test_wrong_arguments(wrong, message):
 def test_a_dense_network_has_no_route():
     with pytest.raises(ValueError, match="no gate and no route"):
         Classifier(**TINY).route(X)
+
+
+def test_predict_and_evaluate_promise_that_no_gradient_is_wanted():
+    seen = []
+
+    class Asks(keras.layers.Layer):
+        def call(self, x):
+            seen.append(is_inference_only())
+            return x
+
+    inputs = keras.Input((3,))
+    model = RoutedModel(inputs, keras.layers.Dense(1)(Asks()(inputs)))
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
+    promised = {}
+    for name, run in {
+        "predict": lambda: model.predict(x, verbose=0),
+        "evaluate": lambda: model.evaluate(x, y, verbose=0),
+        "fit": lambda: model.fit(x, y, verbose=0),
+        "call": lambda: model(x),
+    }.items():
+        seen.clear()
+        run()
+        promised[name] = seen[-1]
+    assert promised == {"predict": True, "evaluate": True, "fit": False, "call": False}

@@ -13,6 +13,7 @@ dense      every expert on every row                   the oracle of the tests; 
 gathered   each expert on the rows that chose it       TensorFlow and PyTorch (shapes may vary)
 looped     each expert on tiles of those rows          JAX (shapes must be static under XLA)
 guarded    each expert on the whole batch, or not      a batch of one, on every backend
+swapped    each expert on the rows that chose it       TensorFlow, inside ``inference_only``
 =========  ==========================================  ==========================================
 
 A weight of exactly zero means that the expert does not run for that row. NaN is not zero: a row whose weights are
@@ -38,6 +39,11 @@ def dispatch(experts, x, weights, training=False):
     """
     if keras.backend.backend() == "jax" and training:
         return dense(experts, x, weights, training)
+    if keras.backend.backend() == "tensorflow" and not training:
+        from keras_moe.layers.dispatch_tensorflow import can_swap, swapped
+
+        if can_swap(experts):
+            return swapped(experts, x, weights)
     if x.shape[0] == 1:
         return guarded(experts, x, weights, training)
     if keras.backend.backend() == "jax":

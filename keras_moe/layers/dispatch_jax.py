@@ -11,39 +11,36 @@ LARGE, SMALL = 32, 8
 def looped(experts, x, weights):
     """Each expert in a loop over tiles of the rows that chose it; the loop ends when they are used up.
 
-    As many tiles of 32 rows as fit, then tiles of 8; a tile's spare seats repeat a row with weight zero. Nothing is
-    dropped and no capacity is set. Inference only: a loop of unknown length has no reverse-mode gradient.
+    Tiles of 32 rows while they are full but for 7, then tiles of 8; a tile's spare seats run the last row for nobody.
+    Nothing is dropped and no capacity is set. Inference only: a loop of unknown length has no reverse-mode gradient.
     """
     n = x.shape[0]
     y = jnp.zeros((n, *experts[0].compute_output_shape(x.shape)[1:]), x.dtype)
     if n == 0:
         return y
-    # Column k: the rows that chose expert k, in order, then the others.
-    order = jnp.argsort(weights == 0, axis=0, stable=True)
+    # Column k: the rows that chose expert k, in order, then row n, which there is not.
+    seats = jnp.sort(jnp.where(weights != 0, jnp.arange(n)[:, None], n), axis=0)
+    seats = jnp.pad(seats, ((0, LARGE), (0, 0)), constant_values=n)
     counts = jnp.sum(weights != 0, axis=0)
     for k, expert in enumerate(experts):
-        rows = (order[:, k], counts[k])
-        start, y = _tiles(expert, x, weights[:, k], rows, LARGE, 0, y)
-        _, y = _tiles(expert, x, weights[:, k], rows, SMALL, start, y)
+        start = 0
+        for size in (LARGE, SMALL):
+            start, y = _tiles(expert, x, weights[:, k], seats[:, k], counts[k], size, start, y)
     return y
 
 
-def _tiles(expert, x, weight, rows, size, start, y):
-    """Full tiles of the large size, or small tiles until every row is served."""
-    order, count = rows
-    spare = 0 if size == LARGE else size - 1
+def _tiles(expert, x, weight, seats, count, size, start, y):
+    """Tiles of ``size`` rows, as many as leave fewer seats empty than a small tile has."""
 
     def more(state):
-        return state[0] + size <= count + spare
+        return state[0] + size < count + SMALL
 
     def tile(state):
         at, y = state
-        seat = at + jnp.arange(size)
-        row = order[jnp.minimum(seat, len(order) - 1)]
-        value = jnp.where(seat < count, weight[row], 0).astype(y.dtype)
-        output = expert(x[row], training=False).astype(y.dtype)
-        taken = (seat < count).reshape(-1, *(1,) * (output.ndim - 1))
-        return at + size, y.at[row].add(jnp.where(taken, output * value.reshape(taken.shape), 0))
+        rows = jax.lax.dynamic_slice(seats, (at,), (size,))
+        output = expert(x.at[rows].get(mode="clip"), training=False).astype(y.dtype)
+        value = weight.at[rows].get(mode="clip").astype(y.dtype).reshape(-1, *(1,) * (output.ndim - 1))
+        return at + size, y.at[rows].add(output * value, mode="drop")
 
     return jax.lax.while_loop(more, tile, (jnp.asarray(start), y))
 

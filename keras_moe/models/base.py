@@ -8,10 +8,22 @@ import keras
 import numpy as np
 
 from keras_moe import cost
-from keras_moe.layers import ExpertBank
+from keras_moe.layers import ExpertBank, inference_only
 
 
-class MoEModel(keras.Model):
+class RoutedModel(keras.Model):
+    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted."""
+
+    def predict_step(self, *args):
+        with inference_only():
+            return super().predict_step(*args)
+
+    def test_step(self, *args):
+        with inference_only():
+            return super().test_step(*args)
+
+
+class MoEModel(RoutedModel):
     """A functional model whose top-level layers belong to named parts.
 
     Subclasses build their graph and call ``super().__init__(inputs, outputs, parts=…, gate=…, name=…)``.
@@ -98,7 +110,7 @@ class MoEModel(keras.Model):
     def observed(self):
         """The model from images to ``"answer"``, its output, ``"route"`` and ``"gate"``, the gate's logits."""
         outputs = {"answer": self.output, "route": self._gate["weights"], "gate": self._gate["logits"]}
-        return keras.Model(self.inputs, outputs, name=f"{self.name}_observed")
+        return RoutedModel(self.inputs, outputs, name=f"{self.name}_observed")
 
     def predict_under(self, x, route, batch_size=256):
         """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".
@@ -126,7 +138,7 @@ class MoEModel(keras.Model):
 
     @functools.cached_property
     def _under_route(self):
-        return keras.Model([self.input, self._gate["weights"]], self.output, name=f"{self.name}_under_route")
+        return RoutedModel([self.input, self._gate["weights"]], self.output, name=f"{self.name}_under_route")
 
     @property
     def macs_total(self):

@@ -1,0 +1,79 @@
+"""Dispatch for TensorFlow where nobody will ask for a gradient: one graph for all experts, with the variables of each.
+
+A call of a ``tf.function`` costs with every variable that the function holds, used or not, and with 16 experts that is
+more than one expert's work on an image. Here the function holds one tensor of references to them instead, and reads
+those of the expert that runs.
+"""
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from keras_moe.layers.inference import is_inference_only
+
+
+def can_swap(experts):
+    """Whether ``swapped`` is allowed here, and these experts are one graph with different variables, all on the CPU."""
+    if not is_inference_only() or tf.executing_eagerly():
+        return False
+    variables = [v._value for expert in experts for v in expert.variables]
+    return bool(variables) and all(_on_cpu(v) for v in variables) and len({_anatomy(expert) for expert in experts}) == 1
+
+
+def swapped(experts, x, weights):
+    """Each expert on the rows that chose it: a loop over those chosen, of one graph with each one's variables.
+
+    State that an expert changes in inference is lost, as on JAX.
+    """
+    chosen = tf.transpose(weights) != 0
+    pairs = tf.where(chosen)  # (expert, row), sorted by expert
+    counts = tf.reduce_sum(tf.cast(chosen, "int64"), axis=1)
+    ends = tf.cumsum(counts)
+    used = tf.where(counts > 0)[:, 0]
+    rows = pairs[:, 1]
+    shape = experts[0].compute_output_shape(x.shape)
+    run = _with_variables_of(experts)
+
+    def body(i, values):
+        k = used[i]
+        output = run(k, tf.gather(x, rows[ends[k] - counts[k] : ends[k]]))
+        return i + 1, values.write(i, tf.cast(output, weights.dtype))
+
+    values = tf.TensorArray(weights.dtype, tf.size(used), element_shape=(None, *shape[1:]), infer_shape=False)
+    values = tf.while_loop(lambda i, _: i < tf.size(used), body, (0, values))[1].concat()
+    weight = tf.reshape(tf.gather_nd(tf.transpose(weights), pairs), (-1,) + (1,) * (len(shape) - 1))
+    size = tf.concat([tf.shape(x, "int64")[:1], tf.constant(shape[1:], "int64")], axis=0)
+    return tf.scatter_nd(pairs[:, 1:], values * weight, size)
+
+
+def _with_variables_of(experts):
+    """``(k, rows) -> outputs`` of expert ``k``, a tensor."""
+    first = experts[0]
+    with tf.init_scope():  # ``_value``: the variable itself, whatever precision the bank computes in
+        handles = tf.stack([tf.stack([v._value.handle for v in expert.variables]) for expert in experts])
+
+    def run(k, rows):
+        own = tf.unstack(tf.gather(handles, k))
+        values = [_read(handle, v) for handle, v in zip(own, first.variables, strict=True)]
+        with keras.StatelessScope(list(zip(first.variables, values, strict=True))):
+            return first(rows, training=False)
+
+    return run
+
+
+def _read(handle, variable):
+    value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable.dtype)
+    value.set_shape(variable.shape)
+    return value
+
+
+def _on_cpu(variable):
+    return isinstance(variable, tf.Variable) and hasattr(variable, "handle") and "CPU" in variable.device
+
+
+def _anatomy(expert):
+    """What an expert computes but for its variables' values: its configuration without names, and their shapes."""
+    names = {layer.name: str(i) for i, layer in enumerate([expert, *expert._flatten_layers(include_self=False)])}
+    config = keras.saving.serialize_keras_object(expert)
+    nameless = tree.map_structure(lambda value: names.get(value, value) if isinstance(value, str) else value, config)
+    return repr(nameless), tuple((tuple(v.shape), v.dtype) for v in expert.variables)
