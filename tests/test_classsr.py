@@ -195,15 +195,16 @@ def test_a_single_network_learns_and_resumes(tmp_path):
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")
 def test_stages_resume_and_the_knob_pays(tmp_path):
     train = patches()
-    recipe = SRRecipe(1, 1, 1, 1, 1, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
+    recipe = SRRecipe(1, 1, 1, 1, 1, 1, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
     keras.utils.set_random_seed(0)
     model = ClassSR(**TINY)
     history = train_classsr(model, train, train, tmp_path, recipe)
     assert list(history) == [
         "branch_0", "branch_1", "class_module", "joint", "errors", "knob",
         "used_0", "used_1", "errors_used", "knob_used",
+        "longer_0", "errors_longer", "knob_longer",
     ]  # fmt: skip
-    assert history["knob_used"][0]["cost_weight"] == pytest.approx(model.cost_weight)
+    assert history["knob_longer"][0]["cost_weight"] == pytest.approx(model.cost_weight)
     assert {"usage_0", "usage_1"} <= set(history["joint"][0])
     again = ClassSR(**TINY)
     assert train_classsr(again, train, train, tmp_path, recipe) == history

@@ -88,6 +88,33 @@ def test_nested_networks_whose_layers_share_names(tmp_path):
 
 
 @on_tensorflow
+@pytest.mark.parametrize("sparse", [False, True])
+def test_where_pixels_are_classified_the_image_is_read_in_float(tmp_path, sparse):
+    model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=4, sparse=sparse)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")
+    litert(model, tmp_path / "x.tflite", quantize="int8", representative=images, check_parity=False)
+    kinds = {}
+    for channels, kind in _convolutions((tmp_path / "x.tflite").read_bytes()):
+        kinds.setdefault(channels == 3, set()).add(kind)
+    assert kinds[True] == {"FLOAT32"}
+    assert "INT8" in kinds[False]
+
+
+def _convolutions(data):
+    """``(channels, type)`` of the kernel of each convolution, whatever graph it is in."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    names = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
+    for graph in model.subgraphs:
+        for op in graph.operators or ():
+            if flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) == "CONV_2D":
+                kernel = graph.tensors[op.inputs[1]]
+                yield kernel.shape[-1], names[kernel.type]
+
+
+@on_tensorflow
 def test_parts_run_only_what_is_chosen(exported, monkeypatch):
     model = LiteRTModel(exported("test_single_gated", "parts")[0])
     ran = []

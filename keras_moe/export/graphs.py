@@ -6,9 +6,9 @@ import dataclasses
 import numpy as np
 
 from keras_moe.export.convert import convert
-from keras_moe.export.pieces import Piece, Pieces, cut, whole
+from keras_moe.export.pieces import MAP, Piece, Pieces, cut, whole
 from keras_moe.export.rounding import rounded
-from keras_moe.export.structure import outside_branches, routing
+from keras_moe.export.structure import outside_branches, reading, routing
 
 IMAGES = 300  # calibrate; more changed nothing
 PER_EXPERT = 20  # images at least, where there are as many
@@ -37,7 +37,7 @@ def build(model, form, quantize, representative, gate):
         if form == "parts":
             return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
         run = _routed(pieces) if form == "routed" else _dense(pieces)
-        kept = outside_branches if gate == "float" else routing
+        kept = _in_float(model, outside_branches if gate == "float" else routing)
         made = _convert(pieces.trunk, run, model, quantize, samples and samples["trunk"], kept=kept)
     return Graphs({"model": made}, counts)
 
@@ -47,7 +47,8 @@ def _plain(model, form, quantize, representative):
     if quantize == "int8":
         samples = [{"images": image[None]} for image in representative[:IMAGES]]
     with _on_the_grid(piece, samples):
-        made = _convert(piece, piece, model, quantize, samples, form == "parts")
+        kept = None if form == "parts" else _in_float(model)
+        made = _convert(piece, piece, model, quantize, samples, form == "parts", kept)
     return Graphs({"whole" if form == "parts" else "model": made})
 
 
@@ -56,6 +57,16 @@ def _on_the_grid(piece, samples):
     if not samples:
         return contextlib.nullcontext()
     return rounded(piece.model, [[sample[name] for name in piece.inputs] for sample in samples])
+
+
+def _in_float(model, *choices):
+    """What stays in float with int8: a function for ``convert``, which also keeps what ``choices`` name.
+
+    A network that classifies pixels loses most in the convolution that reads the image, and little time there.
+    """
+    if model.answers == "classes" and len(model.output_shape) == MAP:
+        choices += (reading,)
+    return lambda plain: [name for choice in choices for name in choice(plain)]
 
 
 def _part(piece, model, quantize, samples):

@@ -53,7 +53,7 @@ def check(parity, quantize, scores):
         raise ParityError(
             f"The exported file agrees too little with its Keras model on {parity['images']} images: {short}; at least "
             f"{bounds} is expected of quantize={quantize!r}. Nothing was written. Give more representative images, "
-            "another `quantize` or `gate`, or accept it with check=False."
+            "another `quantize` or `gate`, or accept it with check_parity=False."
         )
 
 

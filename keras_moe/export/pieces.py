@@ -8,7 +8,7 @@ from keras import tree
 from keras_moe.graph import open_graph, replay
 from keras_moe.layers import EarlyExit, ExpertBank, TopKGate
 
-_MAP = 4  # axes of a feature map: (1, height, width, channels)
+MAP = 4  # axes of a feature map: (1, height, width, channels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _deciding(calls, route):
     needed, found = {id(route)}, []
     for call in reversed(calls):
         outputs = tree.flatten(call.outputs)
-        if any(id(t) in needed for t in outputs) and all(len(t.shape) < _MAP for t in outputs):
+        if any(id(t) in needed for t in outputs) and all(len(t.shape) < MAP for t in outputs):
             found.append(call)
             needed |= {id(t) for t in call.inputs}
     return found[::-1]

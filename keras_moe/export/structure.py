@@ -29,6 +29,20 @@ def outside_branches(data):
     return [tensor.name.decode() for tensor in _read(data).subgraphs[0].tensors]
 
 
+def reading(data):
+    """Names of the tensors made from the image, or a map of as many channels: its scaling, the first convolution."""
+    model = _read(data)
+    main = model.subgraphs[0]
+    channels = main.tensors[int(main.inputs[0])].shape[-1]
+    found = []
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            shape = graph.tensors[int(op.inputs[0])].shape
+            if np.size(shape) == 4 and shape[-1] == channels:
+                found += [graph.tensors[int(t)].name.decode() for t in op.outputs]
+    return found
+
+
 def routing(data):
     """Names of the tensors of vectors, not maps, that lead to the output ``"route"``: see ``pieces.Pieces``."""
     model = _read(data)

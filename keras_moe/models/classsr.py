@@ -31,8 +31,8 @@ class ClassSR(SuperResolution):
         scale: 2, 3 or 4.
         class_filters: int, width of the class module.
         class_stride: int >= 1, of its first convolution, whose kernel is 4x4. The paper's is 4: every pixel is looked
-            at. 8 looks at every second 4x4 block in height and width, for a quarter of the cost, which is 15 % of the
-            largest FSRCNN's otherwise.
+            at, for 15 % of the largest FSRCNN's cost. 16 looks at every fourth 4x4 block in height and width, for a
+            sixteenth of that.
         cost_weight: float, subtracts ``cost_weight * cost of the branch / cost of the dearest`` from each logit. It
             may be set after training; see ``keras_moe.layers.CostBias``.
         weights: None or the path of a ``.safetensors`` file.

@@ -27,12 +27,14 @@ class SRRecipe:
         error_epochs: int, epochs of the class module on the errors that the branches make; 0 leave that stage out.
         used_epochs: int, epochs of each branch, or of a single network, on what it gets in use, half of the patches
             recoloured (see ``PatchBatches``); 0 leave that stage out.
+        longer_epochs: int, epochs of the cheapest branch, which gets most patches, once more in that way, at
+            ``learning_rate``; 0 leave that stage out.
         share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
             validation patches once the class module is trained. None: the knob stays where it is.
         steps: int, batches an epoch.
         batch_size: int, of branches and of the joint stage; class_batch_size: of the class module alone.
-        learning_rate: float, of the branches and of the errors stage; used_rate: of the used stage; gate_rate: of the
-            other stages. Each falls by a cosine to 1e-7.
+        learning_rate: float, of the branches alone and of the errors stages; used_rate: of the used stage; gate_rate:
+            of the other stages. Each falls by a cosine to 1e-7.
         image_weight: float, of the L1 loss on [0, 1]; decided, balanced: of ``RoutingLoss``.
         seed: int.
     """
@@ -42,6 +44,7 @@ class SRRecipe:
     joint_epochs: int
     error_epochs: int = 0
     used_epochs: int = 0
+    longer_epochs: int = 0
     share: float | None = None
     steps: int = 500
     batch_size: int = 16
@@ -92,6 +95,7 @@ def train_classsr(model, train, validation, folder, recipe):
     6. *used_k*: each branch learns on alone from the patches that it gets so and from its own third: in use the
        cheapest gets most patches, and has learned from the easiest third.
     7. *errors_used*, and the knob again: the branches' errors have changed.
+    8. *longer_0*: the cheapest branch as in 6, for longer; then *errors_longer* and the knob.
 
     Args:
         model: a ``ClassSR``.
@@ -101,7 +105,7 @@ def train_classsr(model, train, validation, folder, recipe):
 
     Returns:
         dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``;
-        ``"knob"`` and ``"knob_used"`` are lists of one ``CostPoint`` as a dict.
+        ``"knob"``, ``"knob_used"`` and ``"knob_longer"`` are lists of one ``CostPoint`` as a dict.
 
     Raises:
         ValueError: a share that the model cannot get down to.
@@ -112,7 +116,8 @@ def train_classsr(model, train, validation, folder, recipe):
     folder, experts = pathlib.Path(folder), model.bank.experts
     _start(model, experts)
     thirds = [_parts(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
-    history = _train_apart(model, "branch", thirds, train, validation, folder, recipe, recipe.branch_epochs)
+    everyone = range(len(experts))
+    history = _train_apart(model, "branch", everyone, thirds, train, validation, folder, recipe, recipe.branch_epochs)
     arguments = (recipe, train, validation)
     stages = [
         _routed("class_module", ("class_module",), *arguments, recipe.class_epochs, recipe.class_batch_size),
@@ -122,11 +127,9 @@ def train_classsr(model, train, validation, folder, recipe):
     history |= _choose(model, "", *arguments, folder)
     check_collapse(model.route(validation[0].astype("float32")))
     if recipe.used_epochs:
-        routes = [model.route(low) for low, _ in (train, validation)]
-        got = [_parts(route.argmax(axis=1), len(experts)) for route in routes]
-        groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)]
-        history |= _train_apart(model, "used", groups, train, validation, folder, recipe, recipe.used_epochs)
-        history |= _choose(model, "_used", *arguments, folder)
+        history |= _in_use(model, "used", everyone, recipe.used_epochs, thirds, *arguments, folder)
+    if recipe.longer_epochs:
+        history |= _in_use(model, "longer", (0,), recipe.longer_epochs, thirds, *arguments, folder)
     return history
 
 
@@ -153,13 +156,23 @@ def _choose(model, suffix, recipe, train, validation, folder):
     return history
 
 
-def _train_apart(model, stage, groups, train, validation, folder, recipe, epochs):
-    """Each branch alone, from the weights it has, on the patches of its group; one that gets none stays as it is.
+def _in_use(model, stage, branches, epochs, thirds, recipe, train, validation, folder):
+    """Branches alone on what they get in use and their own third; then the class module and the knob again."""
+    count = len(model.bank.experts)
+    got = [_parts(model.route(low).argmax(axis=1), count) for low, _ in (train, validation)]
+    groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)]
+    history = _train_apart(model, stage, branches, groups, train, validation, folder, recipe, epochs)
+    return history | _choose(model, f"_{stage}", recipe, train, validation, folder)
+
+
+def _train_apart(model, stage, branches, groups, train, validation, folder, recipe, epochs):
+    """Each of ``branches`` alone, from the weights it has, on the patches of its group; without any it stays so.
 
     ``groups``: for the training and for the validation patches, the indices of those of each branch.
     """
     history, config = {}, model.get_config()
-    for k, expert in enumerate(model.bank.experts):
+    for k in branches:
+        expert = model.bank.experts[k]
         mine, theirs = ([x[of[k]] for x in pair] for of, pair in zip(groups, (train, validation), strict=True))
         if not len(mine[0]):
             continue
@@ -173,10 +186,10 @@ def _train_apart(model, stage, groups, train, validation, folder, recipe, epochs
 
 
 def _alone(name, train, validation, recipe, epochs):
-    """The stage ``"branch"`` or ``"used"`` of one network."""
+    """The stage ``"branch"``, ``"used"`` or ``"longer"`` of one network."""
     low, high = (x.astype("float32") for x in validation)
     settings = {"steps": recipe.steps, "batch_size": recipe.batch_size, "seed": recipe.seed}
-    rate, share = (recipe.used_rate, 0.5) if name == "used" else (recipe.learning_rate, 0.0)
+    rate, share = recipe.used_rate if name == "used" else recipe.learning_rate, 0.0 if name == "branch" else 0.5
     return Stage(
         name=name,
         train=("branch",),

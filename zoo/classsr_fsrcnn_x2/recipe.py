@@ -5,7 +5,7 @@
 ClassSR's stages on BSD400 and T91: each branch alone on its third of the patches by bicubic PSNR, then the class
 module, then all together; after them the class module on the branches' errors and the branches on what they get in use;
 see ``keras_moe.training.train_classsr``. Low resolution is Pillow's antialiased bicubic on uint8. The class module
-looks at every fourth 4x4 block, and the knob is set on held-out photographs; the settings are in
+looks at one 4x4 block of sixteen, and the knob is set on held-out photographs; the settings are in
 ``keras_moe.zoo.super_resolution``. Meant for a GPU, where it takes minutes.
 """
 
