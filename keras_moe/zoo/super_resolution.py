@@ -58,7 +58,8 @@ def classsr_fsrcnn(scale, epochs):
         f"the class module for {stages.class_epochs}, jointly for {stages.joint_epochs}; then the class module for "
         f"{stages.error_epochs} on the branches' errors, each branch for {stages.used_epochs} on the patches that it "
         f"gets in use and its third, the smallest for {stages.longer_epochs} more, the class module after each; Adam. "
-        "JAX on one GPU up to the errors, then TensorFlow on two CPU cores.",
+        "JAX on one GPU up to the errors, then TensorFlow on two CPU cores; the class stride was 8 until the class "
+        "module's last stage.",
         "config": config,
         "baseline": f"fsrcnn_x{scale}",
     }
