@@ -235,7 +235,7 @@ def test_the_promise_of_no_gradient():
     with inference_only():
         np.testing.assert_allclose(promised(x, w), expected, atol=1e-5)
     held = [len(f.get_concrete_function(x, w).captured_inputs) for f in (plain, promised)]
-    assert held == [18, 6]  # variables of three experts; references to them, one tensor per variable of an expert
+    assert held == [18, 1]  # the variables of three experts; one table of references to them
 
     for weight in bank.experts[1].weights:
         weight.assign(weight * 2 + 1)
