@@ -55,7 +55,7 @@ def dispatch(experts, x, weights, training=False):
 
 def dense(experts, x, weights, training=False):
     """Every expert on every row, then the weighted sum."""
-    return sum(_weighted(expert(x, training=training), weights[:, k]) for k, expert in enumerate(experts))
+    return sum(weighted(expert(x, training=training), weights[:, k]) for k, expert in enumerate(experts))
 
 
 def guarded(experts, x, weights, training=False):
@@ -66,7 +66,7 @@ def guarded(experts, x, weights, training=False):
 
     def run(k):
         chosen = ops.any(ops.not_equal(weights[:, k], 0))
-        return ops.cond(chosen, lambda: _weighted(experts[k](x, training=training), weights[:, k]), lambda: zeros)
+        return ops.cond(chosen, lambda: weighted(experts[k](x, training=training), weights[:, k]), lambda: zeros)
 
     return sum(run(k) for k in range(len(experts)))
 
@@ -75,7 +75,7 @@ def _picked(experts, x, weights, training):
     # PyTorch knows the route when it runs: the guards are Python's, and to ask an expert for the shape of its zeros,
     # which takes longer than to run it on one row, is needed only where nobody was chosen.
     chosen = (weights != 0).any(0).nonzero().flatten().tolist()
-    values = [_weighted(experts[k](x, training=training), weights[:, k]) for k in chosen]
+    values = [weighted(experts[k](x, training=training), weights[:, k]) for k in chosen]
     return sum(values[1:], values[0]) if values else _zeros(experts[0], x, len(x))
 
 
@@ -88,7 +88,7 @@ def gathered(experts, x, weights, training=False):
     parts = _split(ops.take(x, rows, axis=0), counts, x.shape[1:])
     values = [_run_rows(expert, part, training) for expert, part in zip(experts, parts, strict=True)]
     weight = ops.take(ops.reshape(by_expert, (-1,)), pairs[:, 0] * ops.shape(x)[0] + rows)
-    values = _weighted(ops.concatenate(values), weight)
+    values = weighted(ops.concatenate(values), weight)
     return ops.scatter(ops.expand_dims(rows, -1), values, (ops.shape(x)[0], *values.shape[1:]))
 
 
@@ -117,7 +117,8 @@ def _no_gradient(expert):
     return 0 * sum(ops.sum(v.value) for v in expert.trainable_variables)
 
 
-def _weighted(y, weight):
+def weighted(y, weight):
+    """Rows of ``y``, ``(n, ...)``, times ``weight``, ``(n,)``, in the dtype of the weights."""
     return ops.cast(y, weight.dtype) * ops.reshape(weight, (-1,) + (1,) * (len(y.shape) - 1))
 
 

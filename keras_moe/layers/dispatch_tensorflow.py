@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from keras_moe.layers.dispatch import weighted
 from keras_moe.layers.inference import is_inference_only
 
 
@@ -25,7 +26,8 @@ def swapped(experts, x, weights):
 
     State that an expert changes in inference is lost, as on JAX.
     """
-    chosen = tf.transpose(weights) != 0
+    by_expert = tf.transpose(weights)
+    chosen = by_expert != 0
     pairs = tf.where(chosen)  # (expert, row), sorted by expert
     counts = tf.reduce_sum(tf.cast(chosen, "int64"), axis=1)
     ends = tf.cumsum(counts)
@@ -41,9 +43,8 @@ def swapped(experts, x, weights):
 
     values = tf.TensorArray(weights.dtype, tf.size(used), element_shape=(None, *shape[1:]), infer_shape=False)
     values = tf.while_loop(lambda i, _: i < tf.size(used), body, (0, values))[1].concat()
-    weight = tf.reshape(tf.gather_nd(tf.transpose(weights), pairs), (-1,) + (1,) * (len(shape) - 1))
     size = tf.concat([tf.shape(x, "int64")[:1], tf.constant(shape[1:], "int64")], axis=0)
-    return tf.scatter_nd(pairs[:, 1:], values * weight, size)
+    return tf.scatter_nd(pairs[:, 1:], weighted(values, tf.gather_nd(by_expert, pairs)), size)
 
 
 def _with_variables_of(experts):
