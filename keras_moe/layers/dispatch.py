@@ -89,7 +89,7 @@ def gathered(experts, x, weights, training=False):
     values = [_run_rows(expert, part, training) for expert, part in zip(experts, parts, strict=True)]
     weight = ops.take(ops.reshape(by_expert, (-1,)), pairs[:, 0] * ops.shape(x)[0] + rows)
     values = weighted(ops.concatenate(values), weight)
-    return ops.scatter(ops.expand_dims(rows, -1), values, (ops.shape(x)[0], *values.shape[1:]))
+    return _put_back(values, rows, ops.shape(x)[0])
 
 
 def _split(x, counts, shape):
@@ -103,11 +103,22 @@ def _split(x, counts, shape):
 
 def _run_rows(expert, x, training):
     # TensorFlow's convolutions raise on an empty batch, so an expert that nobody chose is not called at all.
-    return ops.cond(
-        ops.shape(x)[0] > 0,
-        lambda: expert(x, training=training),
-        lambda: _zeros(expert, x, 0) + (_no_gradient(expert) if training else 0),
-    )
+    def run():
+        return expert(x, training=training)
+
+    def skip():
+        return _zeros(expert, x, 0) + (_no_gradient(expert) if training else 0)
+
+    if keras.backend.backend() == "torch":  # where the number of rows is known, and a conditional costs more than "if"
+        return run() if len(x) else skip()
+    return ops.cond(ops.shape(x)[0] > 0, run, skip)
+
+
+def _put_back(values, rows, n):
+    """Values added up in the rows of an ``(n, ...)`` tensor that they belong to."""
+    if keras.backend.backend() == "torch":  # where Keras' scatter is a loop in Python over the rows
+        return values.new_zeros((n, *values.shape[1:])).index_add(0, rows, values)
+    return ops.scatter(ops.expand_dims(rows, -1), values, (n, *values.shape[1:]))
 
 
 def _no_gradient(expert):
