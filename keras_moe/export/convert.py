@@ -11,7 +11,7 @@ from keras_moe.graph import open_graph
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 
-def convert(function, shapes, model, quantize=None, samples=None, integer_io=False, kept=None):
+def convert(function, shapes, model, quantize=None, samples=None, integer_io=False, kept=None, clipped=True):
     """A LiteRT model, bytes, of one static graph with one signature, ``serving_default``.
 
     Args:
@@ -22,6 +22,7 @@ def convert(function, shapes, model, quantize=None, samples=None, integer_io=Fal
         samples: ``() -> iterator`` of dicts of arrays, to calibrate int8.
         integer_io: bool, int8: inputs and outputs are int8 too.
         kept: int8: LiteRT model, bytes, in float -> names of its tensors whose operations stay in float.
+        clipped: bool, int8: ranges of activations leave out rare values where that makes the others more exact.
 
     Raises:
         ValueError: an operation that has no LiteRT builtin; it names the operation and its layer.
@@ -50,7 +51,7 @@ def convert(function, shapes, model, quantize=None, samples=None, integer_io=Fal
             # What tf.lite.experimental.QuantizationDebugger does; it refuses where only the branches are quantized.
             calibrating._experimental_calibrate_only = True
             return mlir_quantize(
-                refined(calibrating.convert(), plain, samples()),
+                refined(calibrating.convert(), plain, samples(), clipped),
                 fully_quantize=integer_io,
                 input_data_type=tf.int8 if integer_io else tf.float32,
                 output_data_type=tf.int8 if integer_io else tf.float32,

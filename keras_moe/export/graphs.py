@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 
 from keras_moe.export.convert import convert
+from keras_moe.export.equalize import equalized
 from keras_moe.export.pieces import MAP, Piece, Pieces, cut, whole
 from keras_moe.export.rounding import rounded
 from keras_moe.export.structure import outside_branches, reading, routing
@@ -20,7 +21,7 @@ class Graphs:
 
     Args:
         graphs: dict, name -> bytes; ``"model"`` alone where one graph is all.
-        calibration: images that calibrated each expert, list of int; None without int8 or without experts.
+        calibration: images that calibrated each expert, list of int; None without any or without experts.
     """
 
     graphs: dict
@@ -32,8 +33,9 @@ def build(model, form, quantize, representative, gate):
     if model.bank is None:
         return _plain(model, form, quantize, representative)
     pieces = cut(model)
-    samples, counts = (None, None) if quantize != "int8" else _samples(pieces, representative, form)
-    with _on_the_grid(pieces.trunk, samples and gate != "float" and samples["trunk"]):
+    samples, counts = _samples(pieces, representative) if _has_steps(quantize, representative) else (None, None)
+    quantized = (*pieces.experts, *([] if gate == "float" else [pieces.trunk]))
+    with _ready_for_int8(quantized, samples):
         if form == "parts":
             return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
         run = _routed(pieces) if form == "routed" else _dense(pieces)
@@ -44,19 +46,28 @@ def build(model, form, quantize, representative, gate):
 
 def _plain(model, form, quantize, representative):
     piece, samples = whole(model), None
-    if quantize == "int8":
+    if _has_steps(quantize, representative):
         samples = [{"images": image[None]} for image in representative[:IMAGES]]
-    with _on_the_grid(piece, samples):
+    with _ready_for_int8([piece], samples and {piece.name: samples}):
         kept = None if form == "parts" else _in_float(model)
         made = _convert(piece, piece, model, quantize, samples, form == "parts", kept)
     return Graphs({"whole" if form == "parts" else "model": made})
 
 
-def _on_the_grid(piece, samples):
-    """Inside, the kernels of ``piece`` are rounded for int8; without samples nothing is done."""
-    if not samples:
-        return contextlib.nullcontext()
-    return rounded(piece.model, [[sample[name] for name in piece.inputs] for sample in samples])
+def _has_steps(quantize, representative):
+    """Whether kernels will be int8, and there are images to see what that does."""
+    return quantize in ("int8", "dynamic") and representative is not None
+
+
+@contextlib.contextmanager
+def _ready_for_int8(pieces, samples):
+    """Inside, channels of ``pieces`` are equalized and kernels rounded; without ``samples`` nothing is done."""
+    with contextlib.ExitStack() as stack:
+        for piece in pieces if samples else ():
+            inputs = [[sample[name] for name in piece.inputs] for sample in samples[piece.name]]
+            stack.enter_context(equalized(piece.model, inputs))
+            stack.enter_context(rounded(piece.model, inputs))
+        yield
 
 
 def _in_float(model, *choices):
@@ -76,14 +87,18 @@ def _part(piece, model, quantize, samples):
 
 
 def _convert(source, run, model, quantize, samples=None, integer_io=False, kept=None):
-    """LiteRT bytes of ``run``, which takes the inputs of the piece ``source``, by name."""
+    """LiteRT bytes of ``run``, which takes the inputs of the piece ``source``, by name.
+
+    What is rare is clipped for the sake of the rest, but not where it shows: in a picture.
+    """
     shapes = dict(zip(source.inputs, (tuple(t.shape) for t in source.model.inputs), strict=True))
 
     def function(*tensors):
         return run(dict(zip(shapes, tensors, strict=True)))
 
     integer_io = integer_io and quantize == "int8"
-    return convert(function, shapes, model, quantize, samples and (lambda: iter(samples)), integer_io, kept)
+    clipped = model.answers != "image"
+    return convert(function, shapes, model, quantize, samples and (lambda: iter(samples)), integer_io, kept, clipped)
 
 
 def _routed(pieces: Pieces):
@@ -115,23 +130,20 @@ def _weighed(expert: Piece, k, found):
     return output * found["route"][0, k]
 
 
-def _samples(pieces, representative, form):
+def _samples(pieces, representative):
     """``(samples, counts)``: dict, piece -> list of dicts of arrays; images that calibrate each expert, list of int.
 
-    The images are chosen so that each expert gets its share of those routed to it. In parts, an expert that too few
+    The images are chosen so that each expert gets its share of those routed to it. For itself, an expert that too few
     were routed to also gets those that its gate logit puts nearest to it.
     """
     import tensorflow as tf
 
     run = tf.function(lambda images: _route(pieces, {"images": images}))
+    combine = tf.function(lambda features, route: pieces.bank(features, route))
     found = [{n: t.numpy() for n, t in run(tf.constant(image[None])).items()} for image in representative]
-    route = np.concatenate([f["route"] for f in found])
+    route, logits = (np.concatenate([f[name] for f in found]) for name in ("route", "logits"))
     chosen = _balanced(route != 0)
     served = [[i for i in chosen if route[i, k]] for k in range(route.shape[1])]
-    if form != "parts":
-        return {"trunk": [{"images": representative[i][None]} for i in chosen]}, [len(own) for own in served]
-    logits = np.concatenate([f["logits"] for f in found])
-    combine = tf.function(lambda features, route: pieces.bank(features, route))
     samples = {"trunk": [{"images": representative[i][None]} for i in chosen]}
     for f in (found[i] for i in chosen):
         f["combined"] = combine(f["features"], f["route"]).numpy()

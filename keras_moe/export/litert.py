@@ -44,10 +44,11 @@ def litert(
             chosen, whatever k, dynamic k or early exit say. ``"parts"``: plain static graphs (trunk, router, each
             expert, head) for accelerators without control flow. ``"dense"``: every expert runs, for comparison.
         quantize: None, ``"float16"`` (weights), ``"dynamic"`` (int8 weights, float activations) or ``"int8"`` (both;
-            parts but the router have int8 inputs and outputs too). With int8, kernels that every image meets are
-            rounded so that outputs, and with them routes, change least (``keras_moe.export.rounding``).
-        representative: images ``(n, height, width, channels)`` in the model's range, at least one: calibrate int8. All
-            experts should be reached; the report says how many images each got.
+            parts but the router have int8 inputs and outputs too). With representative images, int8 kernels are
+            rounded so that outputs, and with them routes, change least, and channels are scaled to like ranges
+            (``keras_moe.export.rounding``, ``.equalize``).
+        representative: images ``(n, height, width, channels)`` in the model's range, at least one: calibrate int8, and
+            make dynamic more exact. All experts should be reached; the report says how many images each got.
         images: images to compare file and model on; None: ``representative``, or else noise.
         gate: ``"int8"`` or ``"float"``, with int8 and ``"routed"``: the precision of all that is outside the experts
             but the few small layers that decide the route, which are always in float; None: int8, unless that routes

@@ -11,13 +11,14 @@ _VALUES = 4096  # of each tensor and sample
 _SHRUNK = np.linspace(1.0, 0.4, 25)
 
 
-def refined(calibrated, plain, samples):
+def refined(calibrated, plain, samples, clipped=True):
     """A calibrated LiteRT model with better ranges in its main graph; branches of ``IF`` keep theirs.
 
     Args:
         calibrated: bytes, as the converter leaves it before it quantizes.
         plain: bytes, the same model in float.
         samples: iterable of dicts of arrays, the inputs.
+        clipped: bool; False: from the smallest to the largest value after all.
 
     Returns:
         bytes.
@@ -28,18 +29,21 @@ def refined(calibrated, plain, samples):
     model, seen = flatbuffer_utils.convert_bytearray_to_object(bytearray(calibrated)), _seen(plain, samples)
     for tensor in model.subgraphs[0].tensors:
         if tensor.name in seen and tensor.quantization is not None and np.size(tensor.quantization.min) == 1:
-            low, high = best_range(seen[tensor.name])
+            low, high = best_range(seen[tensor.name], _SHRUNK if clipped else _SHRUNK[:1])
             tensor.quantization.min, tensor.quantization.max = (np.array([end], "float32") for end in (low, high))
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-def best_range(values):
-    """``(low, high)`` around zero whose 256 steps represent ``values``, float array ``(n,)``, with the least error."""
+def best_range(values, factors=_SHRUNK):
+    """``(low, high)`` around zero whose 256 steps represent ``values``, float array ``(n,)``, with the least error.
+
+    ``factors``: of the whole range, those to choose from.
+    """
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     if low == high:
         return low, high
-    loss = [_loss(values, low * factor, high * factor) for factor in _SHRUNK]
-    factor = _SHRUNK[int(np.argmin(loss))]
+    loss = [_loss(values, low * factor, high * factor) for factor in factors]
+    factor = factors[int(np.argmin(loss))]
     return low * factor, high * factor
 
 

@@ -10,18 +10,19 @@ import contextlib
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers, ops, tree
 
 from keras_moe.graph import open_graph
 
 _STEPS = 127  # of a kernel's largest weight per output channel: the grid that the converter will find
 _ROWS = 1024  # places of a map, evenly spread, that one sample counts with
+_KINDS = (layers.Conv2D, layers.Conv2DTranspose, layers.Dense)
 _DAMPING = 1e-2  # of the mean square of the inputs, so that what hardly varies is not trusted
 
 
 @contextlib.contextmanager
 def rounded(model, samples):
-    """Inside, kernels of ``model``'s ``Conv2D`` and ``Dense`` layers lie on the int8 grid; then all is as it was.
+    """Inside, kernels of ``Conv2D``, ``Conv2DTranspose`` and ``Dense`` lie on the int8 grid; then all is as it was.
 
     Where layers of nested models share names, the converter rounds as it does.
 
@@ -33,39 +34,66 @@ def rounded(model, samples):
     if not graph.distinct:
         yield
         return
-    calls = [call for call in graph.calls if type(call.layer) in (layers.Conv2D, layers.Dense)]
-    calls = [call for call in calls if getattr(call.layer, "groups", 1) == 1]
+    calls = [call for call in graph.calls if type(call.layer) in _KINDS and getattr(call.layer, "groups", 1) == 1]
     before = [call.layer.get_weights() for call in calls]
     try:
         for call, (kernel, *rest), products in zip(calls, before, _products(graph, calls, samples), strict=True):
-            call.layer.set_weights([round_kernel(kernel, products), *rest])
+            call.layer.set_weights([_round(call.layer, kernel, products), *rest])
         yield
     finally:
         for call, weights in zip(calls, before, strict=True):
             call.layer.set_weights(weights)
 
 
-def round_kernel(kernel, products):
-    """A kernel on its own int8 grid, whose largest weight per output channel stays, and with it the grid.
+def round_kernel(kernel, products, step=None):
+    """A kernel on its int8 grid. Its largest weight per output channel stays, and with it the grid.
 
     Args:
         kernel: float array ``(..., outputs)``, ``d`` weights for each output.
         products: float array ``(d, d)``, sums of the products of each two inputs.
+        step: float array ``(outputs,)``, of the grid, where the kernel is a part of one; None: its largest weight per
+            output over 127.
 
     Returns:
-        float32 array of the kernel's shape, multiples of its largest weight over 127.
+        float32 array of the kernel's shape, multiples of the step.
     """
     weights = kernel.reshape(len(products), -1).astype("float64")
-    step = np.maximum(np.abs(weights).max(0), np.finfo("float32").tiny) / _STEPS
-    largest, left = np.abs(weights).argmax(0), weights.copy()
+    step = np.abs(weights).max(0) / _STEPS if step is None else step
+    step = np.maximum(step, np.finfo("float32").tiny)
+    stays, left = np.abs(weights) > (_STEPS - 1e-3) * step, weights.copy()
     damped = products + (_DAMPING * np.mean(np.diag(products)) + 1e-12) * np.eye(len(products))
     compensation = np.linalg.cholesky(np.linalg.inv(damped)).T
     for i, row in enumerate(compensation):
-        wanted = np.where(largest == i, weights[i], left[i])
+        wanted = np.where(stays[i], weights[i], left[i])
         taken = np.clip(np.rint(wanted / step), -_STEPS, _STEPS) * step
         left[i + 1 :] -= row[i + 1 :, None] * (left[i] - taken) / row[i]
         left[i] = taken
     return left.reshape(kernel.shape).astype("float32")
+
+
+def _round(layer, kernel, products):
+    if isinstance(layer, layers.Conv2DTranspose):
+        return _round_transposed(kernel, products, layer.strides)
+    return round_kernel(kernel, products)
+
+
+def _round_transposed(kernel, products, strides):
+    """A kernel ``(h, w, outputs, inputs)``, of which each output pixel sees every ``strides``-th weight."""
+    step, found = np.abs(kernel).max((0, 1, 3)).astype("float64") / _STEPS, np.empty_like(kernel)
+    places = np.arange(len(products)).reshape(*_reach(kernel.shape, strides), -1)
+    for y, x in np.ndindex(*strides):
+        part = np.s_[y :: strides[0], x :: strides[1]]
+        taps = kernel[part][::-1, ::-1].swapaxes(2, 3)  # the first weight meets the last pixel
+        if not taps.size:
+            continue
+        seen = places[-taps.shape[0] :, -taps.shape[1] :].ravel()
+        found[part] = round_kernel(taps, products[np.ix_(seen, seen)], step).swapaxes(2, 3)[::-1, ::-1]
+    return found
+
+
+def _reach(size, strides):
+    """How many input pixels, down and across, an output pixel of a transposed convolution sees at most."""
+    return tuple(-(-of // stride) for of, stride in zip(size, strides, strict=False))
 
 
 def _products(graph, calls, samples):
@@ -76,7 +104,8 @@ def _products(graph, calls, samples):
 
     @tf.function
     def of_sample(tensors):
-        seen = [_rows(call.layer, x) for call, x in zip(calls, sources(tensors, training=False), strict=True)]
+        found = sources(tensors, training=False)
+        seen = [_rows(call.layer, x) for call, x in zip(calls, tree.flatten(found), strict=True)]
         return [ops.matmul(ops.transpose(rows), rows) for rows in seen]
 
     found = (of_sample([tf.constant(a) for a in arrays]) for arrays in samples)
@@ -87,5 +116,7 @@ def _rows(layer, x):
     """What the kernel is multiplied with, a row for each place."""
     if isinstance(layer, layers.Conv2D):
         x = ops.image.extract_patches(x, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
+    if isinstance(layer, layers.Conv2DTranspose):
+        x = ops.image.extract_patches(x, _reach(layer.kernel_size, layer.strides), padding="same")
     rows = ops.reshape(x, (-1, x.shape[-1]))
     return rows[:: -(-rows.shape[0] // _ROWS)]
