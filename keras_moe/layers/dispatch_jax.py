@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import keras
 
+from keras_moe.layers.dispatch import weighted
+
 # Rows per round: large tiles run near full speed, small ones waste little.
 LARGE, SMALL = 32, 8
 
@@ -38,9 +40,9 @@ def _tiles(expert, x, weight, seats, count, size, start, y):
     def tile(state):
         at, y = state
         rows = jax.lax.dynamic_slice(seats, (at,), (size,))
-        output = expert(x.at[rows].get(mode="clip"), training=False).astype(y.dtype)
-        value = weight.at[rows].get(mode="clip").astype(y.dtype).reshape(-1, *(1,) * (output.ndim - 1))
-        return at + size, y.at[rows].add(output * value, mode="drop")
+        output = expert(x.at[rows].get(mode="clip"), training=False)
+        value = weighted(output, weight.at[rows].get(mode="clip"))
+        return at + size, y.at[rows].add(value.astype(y.dtype), mode="drop")
 
     return jax.lax.while_loop(more, tile, (jnp.asarray(start), y))
 
