@@ -43,6 +43,12 @@ class Graph:
         own = {id(call.layer): call.layer.name for call in self.calls}
         return len(set(own.values())) == len(own)
 
+    def run(self, tensors):
+        """Dict, id of each symbolic tensor -> its value where the inputs are ``tensors``, a list; at inference."""
+        known = {id(symbolic): tensor for symbolic, tensor in zip(self.inputs, tensors, strict=True)}
+        replay(self.calls, known)
+        return known
+
     def index(self, name):
         """Position of the last call of the layer ``name``.
 

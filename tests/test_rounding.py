@@ -52,9 +52,24 @@ def test_weights_come_back_whatever_happens():
         np.testing.assert_array_equal(a, b)
 
 
+@on_tensorflow
+def test_layers_of_equal_names_are_rounded_each():
+    def network(name):
+        x = keras.Input((6, 6, 2))
+        return keras.Model(x, layers.Conv2D(2, 3, name="conv")(x), name=name)
+
+    images = keras.Input((6, 6, 2), batch_size=1)
+    model = keras.Model(images, layers.Add()([network("left")(images), network("right")(images)]))
+    before, rng = model.get_weights(), np.random.default_rng(0)
+    with rounded(model, [[rng.random((1, 6, 6, 2), "float32")]]):
+        for (ours, theirs), kernel in zip(zip(model.get_weights(), before, strict=True), [1, 0, 1, 0], strict=True):
+            assert np.array_equal(ours, theirs) == (not kernel)
+
+
 def test_ranges_clip_what_is_rare():
     even = np.linspace(-1, 1, 1001)
     assert best_range(even) == (-1, 1)
     assert best_range(np.append(even[500:], 1.5))[0] == 0
     assert 1 <= best_range(np.append(np.tile(even, 500), [2.0, -2.0]))[1] < 1.3  # finer steps, for two values
+    assert best_range(np.append(np.tile(even, 500), [2.0, -2.0]), factors=(1.0,)) == (-2, 2)
     assert best_range(np.zeros(3)) == (0, 0)

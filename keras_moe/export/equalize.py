@@ -8,7 +8,6 @@ Equalization and Bias Correction (ICCV 2019, section 4.1), with the ranges of te
 
 import contextlib
 
-import keras
 import numpy as np
 from keras import activations, layers, tree
 
@@ -83,11 +82,10 @@ def _largest(graph, pairs, samples):
     """For each pair, the largest absolute value of each channel of the first one's output, on ``samples``."""
     import tensorflow as tf
 
-    outputs = keras.Model(list(graph.inputs), [first.outputs for first, _ in pairs])
-
     @tf.function
     def of_sample(tensors):
-        return [tf.reduce_max(tf.abs(x), axis=(0, 1, 2)) for x in tree.flatten(outputs(tensors, training=False))]
+        found = graph.run(tensors)
+        return [tf.reduce_max(tf.abs(found[id(first.outputs)]), axis=(0, 1, 2)) for first, _ in pairs]
 
     found = [[x.numpy() for x in of_sample([tf.constant(a) for a in arrays])] for arrays in samples]
     return [np.max(each, axis=0) for each in zip(*found, strict=True)]

@@ -8,9 +8,8 @@ GPTQ (ICLR 2023). Runs on the TensorFlow backend only.
 
 import contextlib
 
-import keras
 import numpy as np
-from keras import layers, ops, tree
+from keras import layers, ops
 
 from keras_moe.graph import open_graph
 
@@ -24,16 +23,11 @@ _DAMPING = 1e-2  # of the mean square of the inputs, so that what hardly varies 
 def rounded(model, samples):
     """Inside, kernels of ``Conv2D``, ``Conv2DTranspose`` and ``Dense`` lie on the int8 grid; then all is as it was.
 
-    Where layers of nested models share names, the converter rounds as it does.
-
     Args:
         model: a functional model.
         samples: list of lists of arrays, its inputs.
     """
     graph = open_graph(model)
-    if not graph.distinct:
-        yield
-        return
     calls = [call for call in graph.calls if type(call.layer) in _KINDS and getattr(call.layer, "groups", 1) == 1]
     before = [call.layer.get_weights() for call in calls]
     try:
@@ -100,12 +94,10 @@ def _products(graph, calls, samples):
     """For each call, the sums over ``samples`` of the products of each two of its inputs, ``(d, d)``."""
     import tensorflow as tf
 
-    sources = keras.Model(list(graph.inputs), [call.inputs[0] for call in calls])
-
     @tf.function
     def of_sample(tensors):
-        found = sources(tensors, training=False)
-        seen = [_rows(call.layer, x) for call, x in zip(calls, tree.flatten(found), strict=True)]
+        found = graph.run(tensors)
+        seen = [_rows(call.layer, found[id(call.inputs[0])]) for call in calls]
         return [ops.matmul(ops.transpose(rows), rows) for rows in seen]
 
     found = (of_sample([tf.constant(a) for a in arrays]) for arrays in samples)
