@@ -183,10 +183,10 @@ def test_batches_recolour_both_alike():
 
 def test_a_single_network_learns_and_resumes(tmp_path):
     train = patches()
-    recipe = SRRecipe(1, 0, 0, used_epochs=1, steps=2, batch_size=4)
+    recipe = SRRecipe(1, 0, 0, used_epochs=1, squared_epochs=1, steps=2, batch_size=4)
     network, again = (SRNetwork((8, 8, 3), "fsrcnn", 4, 2) for _ in range(2))
     history = train_branch(network, train, train, tmp_path, recipe)
-    assert list(history) == ["branch", "used"]
+    assert list(history) == ["branch", "used", "squared"]
     assert train_branch(again, train, train, tmp_path, recipe) == history
     for ours, theirs in zip(again.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -195,7 +195,7 @@ def test_a_single_network_learns_and_resumes(tmp_path):
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")
 def test_stages_resume_and_the_knob_pays(tmp_path):
     train = patches()
-    recipe = SRRecipe(1, 1, 1, 1, 1, 1, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
+    recipe = SRRecipe(1, 1, 1, 1, 1, 1, 1, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
     keras.utils.set_random_seed(0)
     model = ClassSR(**TINY)
     history = train_classsr(model, train, train, tmp_path, recipe)
@@ -203,8 +203,9 @@ def test_stages_resume_and_the_knob_pays(tmp_path):
         "branch_0", "branch_1", "class_module", "joint", "errors", "knob",
         "used_0", "used_1", "errors_used", "knob_used",
         "longer_0", "errors_longer", "knob_longer",
+        "squared_0", "squared_1", "errors_squared", "knob_squared",
     ]  # fmt: skip
-    assert history["knob_longer"][0]["cost_weight"] == pytest.approx(model.cost_weight)
+    assert history["knob_squared"][0]["cost_weight"] == pytest.approx(model.cost_weight)
     assert {"usage_0", "usage_1"} <= set(history["joint"][0])
     again = ClassSR(**TINY)
     assert train_classsr(again, train, train, tmp_path, recipe) == history

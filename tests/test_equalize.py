@@ -130,5 +130,13 @@ def test_a_transposed_kernel_is_rounded_by_its_outputs(size, stride):
     assert np.square(ours - wanted).sum() < 0.7 * np.square(nearest - wanted).sum()
 
 
+def test_a_dilated_transposed_kernel_is_left_alone():
+    images = keras.Input((8, 8, 3), batch_size=1)
+    model = keras.Model(images, layers.Conv2DTranspose(2, 3, dilation_rate=2)(images))
+    before = model.get_weights()[0]
+    with rounded(model, samples(8, 8, 3)):
+        np.testing.assert_array_equal(model.get_weights()[0], before)
+
+
 def test_a_part_of_a_kernel_keeps_the_step_of_the_whole():
     np.testing.assert_allclose(round_kernel(np.array([[0.014]]), np.eye(1), np.array([0.01])), [[0.01]], rtol=1e-6)

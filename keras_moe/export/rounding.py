@@ -28,7 +28,7 @@ def rounded(model, samples):
         samples: list of lists of arrays, its inputs.
     """
     graph = open_graph(model)
-    calls = [call for call in graph.calls if type(call.layer) in _KINDS and getattr(call.layer, "groups", 1) == 1]
+    calls = [call for call in graph.calls if _is_plain(call.layer)]
     before = [call.layer.get_weights() for call in calls]
     try:
         for call, (kernel, *rest), products in zip(calls, before, _products(graph, calls, samples), strict=True):
@@ -37,6 +37,11 @@ def rounded(model, samples):
     finally:
         for call, weights in zip(calls, before, strict=True):
             call.layer.set_weights(weights)
+
+
+def _is_plain(layer):
+    dilated = isinstance(layer, layers.Conv2DTranspose) and layer.dilation_rate != (1, 1)
+    return type(layer) in _KINDS and getattr(layer, "groups", 1) == 1 and not dilated
 
 
 def round_kernel(kernel, products, step=None):
