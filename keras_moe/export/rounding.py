@@ -14,7 +14,9 @@ from keras import layers, ops
 from keras_moe.graph import open_graph
 
 _STEPS = 127  # of a kernel's largest weight per output channel: the grid that the converter will find
-_ROWS = 1024  # places of a map, evenly spread, that one sample counts with
+_ROWS = 1024  # places of a map, evenly spread, that one sample counts with,
+_WEIGHTS = 576  # of a kernel for an output; of larger ones fewer, so that their products take no longer
+_LEAST = 32  # but as many
 _KINDS = (layers.Conv2D, layers.Conv2DTranspose, layers.Dense)
 _DAMPING = 1e-2  # of the mean square of the inputs, so that what hardly varies is not trusted
 
@@ -116,4 +118,5 @@ def _rows(layer, x):
     if isinstance(layer, layers.Conv2DTranspose):
         x = ops.image.extract_patches(x, _reach(layer.kernel_size, layer.strides), padding="same")
     rows = ops.reshape(x, (-1, x.shape[-1]))
-    return rows[:: -(-rows.shape[0] // _ROWS)]
+    most = max(_LEAST, _ROWS * _WEIGHTS**2 // max(_WEIGHTS, rows.shape[1]) ** 2)
+    return rows[:: -(-rows.shape[0] // most)]

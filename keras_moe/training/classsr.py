@@ -29,6 +29,8 @@ class SRRecipe:
             recoloured (see ``PatchBatches``); 0 leave that stage out.
         longer_epochs: int, epochs of the cheapest branch, which gets most patches, once more in that way, at
             ``learning_rate``; 0 leave that stage out.
+        squared_epochs: int, epochs of a single network, or of the cheapest and the largest branch, at the end in that
+            way but with squared errors, the ones that PSNR tells; 0 leave that stage out.
         share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
             validation patches once the class module is trained. None: the knob stays where it is.
         steps: int, batches an epoch.
@@ -45,6 +47,7 @@ class SRRecipe:
     error_epochs: int = 0
     used_epochs: int = 0
     longer_epochs: int = 0
+    squared_epochs: int = 0
     share: float | None = None
     steps: int = 500
     batch_size: int = 16
@@ -59,9 +62,9 @@ class SRRecipe:
 
 
 def train_branch(network, train, validation, folder, recipe):
-    """Trains one super-resolution network with L1 and Adam, and resumes where it was cut off.
+    """Trains one super-resolution network with Adam, and resumes where it was cut off.
 
-    Two stages, *branch* and, if the recipe asks for it, *used*: see ``SRRecipe``.
+    The stages *branch* and, if the recipe asks for them, *used* and *squared*: see ``SRRecipe``.
 
     Args:
         network: an ``SRNetwork``. An FSRCNN starts as linear interpolation.
@@ -73,9 +76,8 @@ def train_branch(network, train, validation, folder, recipe):
         dict, stage -> list of logs.
     """
     _start(network, [network.get_layer("branch")])
-    stages = [_alone("branch", train, validation, recipe, recipe.branch_epochs)]
-    if recipe.used_epochs:
-        stages.append(_alone("used", train, validation, recipe, recipe.used_epochs))
+    epochs = {"branch": recipe.branch_epochs, "used": recipe.used_epochs, "squared": recipe.squared_epochs}
+    stages = [_alone(name, train, validation, recipe, count) for name, count in epochs.items() if count]
     return run_stages(network, stages, folder, verbose=2)
 
 
@@ -96,6 +98,7 @@ def train_classsr(model, train, validation, folder, recipe):
        cheapest gets most patches, and has learned from the easiest third.
     7. *errors_used*, and the knob again: the branches' errors have changed.
     8. *longer_0*: the cheapest branch as in 6, for longer; then *errors_longer* and the knob.
+    9. *squared_k*: the cheapest and the largest branch as in 6, with squared errors; *errors_squared* and the knob.
 
     Args:
         model: a ``ClassSR``.
@@ -105,7 +108,7 @@ def train_classsr(model, train, validation, folder, recipe):
 
     Returns:
         dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``;
-        ``"knob"``, ``"knob_used"`` and ``"knob_longer"`` are lists of one ``CostPoint`` as a dict.
+        ``"knob"``, ``"knob_used"``, ``"knob_longer"`` and ``"knob_squared"`` are lists of one ``CostPoint`` as a dict.
 
     Raises:
         ValueError: a share that the model cannot get down to.
@@ -130,6 +133,9 @@ def train_classsr(model, train, validation, folder, recipe):
         history |= _in_use(model, "used", everyone, recipe.used_epochs, thirds, *arguments, folder)
     if recipe.longer_epochs:
         history |= _in_use(model, "longer", (0,), recipe.longer_epochs, thirds, *arguments, folder)
+    if recipe.squared_epochs:
+        ends = sorted({0, len(experts) - 1})
+        history |= _in_use(model, "squared", ends, recipe.squared_epochs, thirds, *arguments, folder)
     return history
 
 
@@ -186,9 +192,10 @@ def _train_apart(model, stage, branches, groups, train, validation, folder, reci
 
 
 def _alone(name, train, validation, recipe, epochs):
-    """The stage ``"branch"``, ``"used"`` or ``"longer"`` of one network."""
+    """The stage ``"branch"``, ``"used"``, ``"longer"`` or ``"squared"`` of one network."""
     low, high = (x.astype("float32") for x in validation)
     settings = {"steps": recipe.steps, "batch_size": recipe.batch_size, "seed": recipe.seed}
+    loss = keras.losses.MeanSquaredError() if name == "squared" else keras.losses.MeanAbsoluteError()
     rate, share = recipe.used_rate if name == "used" else recipe.learning_rate, 0.0 if name == "branch" else 0.5
     return Stage(
         name=name,
@@ -196,7 +203,7 @@ def _alone(name, train, validation, recipe, epochs):
         epochs=epochs,
         optimizer=lambda: _adam(rate, epochs * recipe.steps),
         data=PatchBatches(train[0], train[1], recoloured=share, **settings),
-        losses={"class": keras.losses.MeanAbsoluteError()},
+        losses={"class": loss},
         validation_data=(low, {"class": high}) if len(low) else None,
     )
 

@@ -96,7 +96,7 @@ def main():
     print(f"{card.name}: Keras {trial.metric} {reference:.4f}")
     files = [file for file in card.files if file.name.endswith(".safetensors")]
     metrics = [metric for metric in card.metrics if not metric.name.endswith((".tflite", ".json"))]
-    for name, options in _wanted(card, model).items():
+    for name, options in _wanted(model).items():
         made, metric = _made(card, model, folder / name, options, trial, reference)
         if metric is None:
             continue
@@ -127,10 +127,8 @@ def _made(card, model, path, options, trial, reference):
     return [pinned(path.parent / name) for name in report["files"]], metric
 
 
-def _wanted(card, model):
+def _wanted(model):
     """File name -> arguments of ``litert``. Without experts parts are worth having for their int8 border alone."""
-    if card.task == "segmentation":
-        return ROUTED
     return ROUTED | (PARTS if model.bank else {name: PARTS[name] for name in ("parts_int8.json",)})
 
 

@@ -42,14 +42,14 @@ _BSD400 = Data(
 )
 
 
-def classsr_fsrcnn(scale, epochs):
+def classsr_fsrcnn(scale, epochs, squared):
     """The ``Published`` of a ClassSR of three FSRCNNs on photographs."""
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 16}
-    stages = recipe(epochs, seed=0)
+    stages = recipe(epochs, squared, seed=0)
 
     def train(model, seed, folder, epochs):
         learn, held = photograph_patches(scale)
-        return train_classsr(model, learn, held, folder, recipe(epochs, seed))
+        return train_classsr(model, learn, held, folder, recipe(epochs, squared, seed))
 
     card = {
         **_CLASSSR,
@@ -57,7 +57,8 @@ def classsr_fsrcnn(scale, epochs):
         "recipe_note": f"Steps of {BATCH_SIZE} patches, {STEPS:,} an epoch: branches on terciles for {epochs} epochs, "
         f"the class module for {stages.class_epochs}, jointly for {stages.joint_epochs}; then the class module for "
         f"{stages.error_epochs} on the branches' errors, each branch for {stages.used_epochs} on the patches that it "
-        f"gets in use and its third, the smallest for {stages.longer_epochs} more, the class module after each; Adam. "
+        f"gets in use and its third, the smallest for {stages.longer_epochs} more, the smallest and the largest for "
+        f"{squared} with squared errors, the class module after each; Adam. "
         "JAX on one GPU up to the errors, then TensorFlow on two CPU cores; the class stride was 8 until the class "
         "module's last stage.",
         "config": config,
@@ -66,20 +67,20 @@ def classsr_fsrcnn(scale, epochs):
     return _on_photographs(f"classsr_fsrcnn_x{scale}", card, lambda: ClassSR(**config), train, epochs, scale)
 
 
-def fsrcnn(scale, epochs):
+def fsrcnn(scale, epochs, squared):
     """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches."""
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
 
     def train(model, seed, folder, epochs):
         learn, held = photograph_patches(scale)
-        return train_branch(model, learn, held, folder, recipe(epochs, seed))
+        return train_branch(model, learn, held, folder, recipe(epochs, squared, seed))
 
     card = {
         **_DENSE,
         "summary": f"FSRCNN (56 filters) that enlarges photographs x{scale}: every pixel runs all of it.",
         "recipe_note": f"{epochs} x {STEPS:,} steps of {BATCH_SIZE} patches of {PATCH}x{PATCH} pixels, a cosine from "
-        f"1e-3, JAX on one GPU; then {USED} x {STEPS:,} with half of the patches recoloured, a cosine from 5e-4, "
-        "TensorFlow on two CPU cores; L1, Adam.",
+        f"1e-3, JAX on one GPU; then {USED} x {STEPS:,} with half of the patches recoloured, a cosine from 5e-4, then "
+        f"{squared} x {STEPS:,} of these with squared errors, from 1e-3, TensorFlow on two CPU cores; Adam.",
         "config": config,
     }
     return _on_photographs(f"fsrcnn_x{scale}", card, lambda: SRNetwork(**config), train, epochs, scale)
@@ -127,11 +128,11 @@ def classsr_on_two_photographs(epochs=3):
     )
 
 
-def recipe(epochs, seed):
-    """The ``SRRecipe`` of the published models, branches for ``epochs``."""
+def recipe(epochs, squared, seed):
+    """The ``SRRecipe`` of the published models, branches for ``epochs``, with squared errors for ``squared``."""
     return SRRecipe(
         epochs, class_epochs=2, joint_epochs=epochs // 3, error_epochs=3, used_epochs=USED,
-        longer_epochs=LONGER, share=SHARE, steps=STEPS, batch_size=BATCH_SIZE, seed=seed,
+        longer_epochs=LONGER, squared_epochs=squared, share=SHARE, steps=STEPS, batch_size=BATCH_SIZE, seed=seed,
     )  # fmt: skip
 
 
