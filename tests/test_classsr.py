@@ -203,7 +203,7 @@ def test_stages_resume_and_the_knob_pays(tmp_path):
         "branch_0", "branch_1", "class_module", "joint", "errors", "knob",
         "used_0", "used_1", "errors_used", "knob_used",
         "longer_0", "errors_longer", "knob_longer",
-        "squared_0", "squared_1", "errors_squared", "knob_squared",
+        "squared_0", "errors_squared", "knob_squared",
     ]  # fmt: skip
     assert history["knob_squared"][0]["cost_weight"] == pytest.approx(model.cost_weight)
     assert {"usage_0", "usage_1"} <= set(history["joint"][0])

@@ -29,8 +29,8 @@ class SRRecipe:
             recoloured (see ``PatchBatches``); 0 leave that stage out.
         longer_epochs: int, epochs of the cheapest branch, which gets most patches, once more in that way, at
             ``learning_rate``; 0 leave that stage out.
-        squared_epochs: int, epochs of a single network, or of the cheapest and the largest branch, at the end in that
-            way but with squared errors, the ones that PSNR tells; 0 leave that stage out.
+        squared_epochs: int, epochs of a single network, or of the cheapest branch, at the end in that way but with
+            squared errors, the ones that PSNR tells; 0 leave that stage out.
         share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
             validation patches once the class module is trained. None: the knob stays where it is.
         steps: int, batches an epoch.
@@ -98,7 +98,7 @@ def train_classsr(model, train, validation, folder, recipe):
        cheapest gets most patches, and has learned from the easiest third.
     7. *errors_used*, and the knob again: the branches' errors have changed.
     8. *longer_0*: the cheapest branch as in 6, for longer; then *errors_longer* and the knob.
-    9. *squared_k*: the cheapest and the largest branch as in 6, with squared errors; *errors_squared* and the knob.
+    9. *squared_0*: the cheapest branch as in 8, with squared errors; then *errors_squared* and the knob.
 
     Args:
         model: a ``ClassSR``.
@@ -134,8 +134,7 @@ def train_classsr(model, train, validation, folder, recipe):
     if recipe.longer_epochs:
         history |= _in_use(model, "longer", (0,), recipe.longer_epochs, thirds, *arguments, folder)
     if recipe.squared_epochs:
-        ends = sorted({0, len(experts) - 1})
-        history |= _in_use(model, "squared", ends, recipe.squared_epochs, thirds, *arguments, folder)
+        history |= _in_use(model, "squared", (0,), recipe.squared_epochs, thirds, *arguments, folder)
     return history
 
 
