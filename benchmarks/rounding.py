@@ -21,6 +21,7 @@ from keras_moe.export.convert import convert
 from keras_moe.export.equalize import equalized
 from keras_moe.export.parity import compare
 from keras_moe.export.pieces import cut, whole
+from keras_moe.export.restore import weights_kept
 from keras_moe.export.rounding import round_kernel, rounded
 from keras_moe.zoo.phones import TRIALS
 
@@ -85,13 +86,12 @@ def _run(file, images):
 @contextlib.contextmanager
 def nearest(layers):
     """Inside, the layers' kernels are rounded to the nearest step of their int8 grid."""
-    before = [layer.get_weights() for layer in layers]
-    for layer, (kernel, *rest) in zip(layers, before, strict=True):
-        independent = np.eye(kernel.size // kernel.shape[-1])  # inputs that have nothing to do with each other
-        layer.set_weights([round_kernel(kernel, independent), *rest])
-    yield
-    for layer, weights in zip(layers, before, strict=True):
-        layer.set_weights(weights)
+    with weights_kept(layers):
+        for layer in layers:
+            kernel, *rest = layer.get_weights()
+            independent = np.eye(kernel.size // kernel.shape[-1])  # inputs that have nothing to do with each other
+            layer.set_weights([round_kernel(kernel, independent), *rest])
+        yield
 
 
 def _under(model, change, images):

@@ -6,11 +6,13 @@ Equalization and Bias Correction (ICCV 2019, section 4.1), with the ranges of te
 (ICML 2023, section 4; its strength 0.5). Runs on the TensorFlow backend only.
 """
 
+import collections
 import contextlib
 
 import numpy as np
 from keras import activations, layers, tree
 
+from keras_moe.export.restore import weights_kept
 from keras_moe.graph import open_graph
 
 _TINY = 1e-6  # ranges below are of channels that are not used
@@ -27,16 +29,11 @@ def equalized(model, samples):
     """
     graph = open_graph(model)
     pairs = _pairs(graph)
-    concerned = {id(call.layer): call.layer for pair in pairs for call in pair}.values()
-    before = [(layer, layer.get_weights()) for layer in concerned]
-    try:
+    with weights_kept(call.layer for pair in pairs for call in pair):
         if pairs:
             for (first, then), largest in zip(pairs, _largest(graph, pairs, samples), strict=True):
                 _share(first.layer, then.layer, largest)
         yield
-    finally:
-        for layer, weights in before:
-            layer.set_weights(weights)
 
 
 def _pairs(graph):
@@ -47,15 +44,15 @@ def _pairs(graph):
             readers.setdefault(id(tensor), []).append(call)
     for tensor in tree.flatten(graph.output):
         readers.setdefault(id(tensor), []).append(None)
-    once = {id(c.layer) for c in graph.calls if sum(other.layer is c.layer for other in graph.calls) == 1}
+    uses = collections.Counter(id(call.layer) for call in graph.calls)
 
     def reader(call):
         found = readers.get(id(call.outputs), [])
-        return found[0] if len(found) == 1 and found[0] and id(found[0].layer) in once else None
+        return found[0] if len(found) == 1 and found[0] and uses[id(found[0].layer)] == 1 else None
 
     pairs = []
     for call in graph.calls:
-        if type(call.layer) is not layers.Conv2D or not _homogeneous(call.layer) or id(call.layer) not in once:
+        if type(call.layer) is not layers.Conv2D or not _homogeneous(call.layer) or uses[id(call.layer)] > 1:
             continue
         then = reader(call)
         while then and not hasattr(then.layer, "kernel") and _homogeneous(then.layer):

@@ -11,6 +11,7 @@ import contextlib
 import numpy as np
 from keras import layers, ops
 
+from keras_moe.export.restore import weights_kept
 from keras_moe.graph import open_graph
 
 _STEPS = 127  # of a kernel's largest weight per output channel: the grid that the converter will find
@@ -31,14 +32,11 @@ def rounded(model, samples):
     """
     graph = open_graph(model)
     calls = [call for call in graph.calls if _is_plain(call.layer)]
-    before = [call.layer.get_weights() for call in calls]
-    try:
+    with weights_kept(call.layer for call in calls):
+        before = [call.layer.get_weights() for call in calls]
         for call, (kernel, *rest), products in zip(calls, before, _products(graph, calls, samples), strict=True):
             call.layer.set_weights([_round(call.layer, kernel, products), *rest])
         yield
-    finally:
-        for call, weights in zip(calls, before, strict=True):
-            call.layer.set_weights(weights)
 
 
 def _is_plain(layer):

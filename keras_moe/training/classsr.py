@@ -129,12 +129,14 @@ def train_classsr(model, train, validation, folder, recipe):
     history |= run_stages(model, [s for s in stages if s.epochs], folder / "routed", verbose=2)
     history |= _choose(model, "", *arguments, folder)
     check_collapse(model.route(validation[0].astype("float32")))
-    if recipe.used_epochs:
-        history |= _in_use(model, "used", everyone, recipe.used_epochs, thirds, *arguments, folder)
-    if recipe.longer_epochs:
-        history |= _in_use(model, "longer", (0,), recipe.longer_epochs, thirds, *arguments, folder)
-    if recipe.squared_epochs:
-        history |= _in_use(model, "squared", (0,), recipe.squared_epochs, thirds, *arguments, folder)
+    in_use = (
+        ("used", everyone, recipe.used_epochs),
+        ("longer", (0,), recipe.longer_epochs),
+        ("squared", (0,), recipe.squared_epochs),
+    )
+    for stage, branches, epochs in in_use:
+        if epochs:
+            history |= _in_use(model, stage, branches, epochs, thirds, *arguments, folder)
     return history
 
 
