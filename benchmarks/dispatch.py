@@ -74,7 +74,7 @@ def _speeds(experts, shape, n, k, rounds):
     runs = {name: _compiled(bank, x, w) for name, bank in (("dense", Dense(experts)), ("ideal", Ideal(experts, k)))}
     bank = ExpertBank(experts)
     runs["routed"] = _compiled(bank, x, w)
-    runs["apart"] = _compiled(*_apart(bank, x, w))
+    runs["apart"] = _compiled(*_apart(experts, x, w))
     seconds = {name: [] for name in runs}
     for round in range(rounds + 2):
         for name, run in runs.items():
@@ -85,13 +85,17 @@ def _speeds(experts, shape, n, k, rounds):
     return {name: n / np.median(s) for name, s in seconds.items()}
 
 
-def _apart(bank, x, w):
+def _apart(experts, x, w):
     """A function that runs each expert on rows of its own, and these rows. The sum leaves no output unused."""
     chosen = np.flatnonzero(w.any(axis=0))
-    experts = [(bank._traced if keras.backend.backend() == "torch" else bank.experts)[k] for k in chosen]
+    ran = [experts[k] for k in chosen]
+    if keras.backend.backend() == "torch":
+        from keras_moe.layers.dispatch_torch import Traced
+
+        ran = [Traced(expert) for expert in ran]
 
     def run(*parts):
-        return sum(ops.sum(expert(part, training=False)) for expert, part in zip(experts, parts, strict=True))
+        return sum(ops.sum(expert(part, training=False)) for expert, part in zip(ran, parts, strict=True))
 
     return run, *(x[w[:, k] != 0] for k in chosen)
 

@@ -88,6 +88,16 @@ def test_nested_networks_whose_layers_share_names(tmp_path):
 
 
 @on_tensorflow
+def test_a_branch_that_does_not_run_stores_no_map_of_zeros(tmp_path):
+    def size(side):
+        model = SegmentationMoE((side, side, 3), 0.25, "resnet8", classes=4, sparse=True)
+        images = np.zeros((1, side, side, 3), "float32")
+        return litert(model, tmp_path / "x.tflite", images=images)["bytes"]
+
+    assert size(64) - size(32) < 1000
+
+
+@on_tensorflow
 @pytest.mark.parametrize("sparse", [False, True])
 def test_where_pixels_are_classified_the_image_is_read_in_float(tmp_path, sparse):
     model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=4, sparse=sparse)
@@ -118,15 +128,15 @@ def _convolutions(data):
 def test_parts_run_only_what_is_chosen(exported, monkeypatch):
     model = LiteRTModel(exported("test_single_gated", "parts")[0])
     ran = []
-    for k, expert in enumerate(model._run._experts):
-        monkeypatch.setattr(expert, "_run", functools.partial(_noting, ran, k, expert._run))
+    noting = [functools.partial(_noting, ran, k, expert) for k, expert in enumerate(model._run._experts)]
+    monkeypatch.setattr(model._run, "_experts", noting)
     route = model.route(IMAGES[:20])
     assert ran == [k for row in route for k in np.flatnonzero(row)]
 
 
-def _noting(ran, k, run, **tensors):
+def _noting(ran, k, run, tensors):
     ran.append(k)
-    return run(**tensors)
+    return run(tensors)
 
 
 @on_tensorflow
@@ -155,6 +165,25 @@ def test_int8_keeps_the_routing(exported):
     assert (
         abs(_accuracy(exported("test_hydranet", quantize="int8")[0]) - _accuracy(exported("test_hydranet")[0])) < 0.02
     )
+
+
+@on_tensorflow
+def test_int8_sums_what_the_experts_return_in_float(exported):
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    data = exported("test_hydranet", quantize="int8")[0].read_bytes()
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
+    main, *branches = model.subgraphs
+
+    def kinds(graph, name):
+        ran = [op for op in graph.operators or () if flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) == name]
+        return [graph.tensors[op.outputs[0]].type for op in ran]
+
+    experts = len(zoo.load("test_hydranet").bank.experts)
+    assert kinds(main, "ADD")[1 - experts :] == [schema.TensorType.FLOAT32] * (experts - 1)
+    assert [kind for branch in branches for kind in kinds(branch, "MUL")] == [schema.TensorType.FLOAT32] * experts
+    assert schema.TensorType.INT8 in [kind for branch in branches for kind in kinds(branch, "CONV_2D")]
 
 
 def _accuracy(path):

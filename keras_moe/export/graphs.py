@@ -9,7 +9,7 @@ from keras_moe.export.convert import convert
 from keras_moe.export.equalize import equalized
 from keras_moe.export.pieces import MAP, Piece, Pieces, cut, whole
 from keras_moe.export.rounding import rounded
-from keras_moe.export.structure import outside_branches, reading, routing
+from keras_moe.export.structure import around_experts, outside_branches, reading
 
 IMAGES = 300  # calibrate; more changed nothing
 PER_EXPERT = 20  # images at least, where there are as many
@@ -39,7 +39,7 @@ def build(model, form, quantize, representative, gate):
         if form == "parts":
             return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
         run = _routed(pieces) if form == "routed" else _dense(pieces)
-        kept = _in_float(model, outside_branches if gate == "float" else routing)
+        kept = _in_float(model, outside_branches if gate == "float" else around_experts)
         made = _convert(pieces.trunk, run, model, quantize, samples and samples["trunk"], kept=kept)
     return Graphs({"model": made}, counts)
 

@@ -51,8 +51,8 @@ def litert(
             make dynamic more exact. All experts should be reached; the report says how many images each got.
         images: images to compare file and model on; None: ``representative``, or else noise.
         gate: ``"int8"`` or ``"float"``, with int8 and ``"routed"``: the precision of all that is outside the experts
-            but the few small layers that decide the route, which are always in float; None: int8, unless that routes
-            more than 2 % of the images differently.
+            but the few small layers that decide the route, and those that put together what the experts return, which
+            are always in float; None: int8, unless that routes more than 2 % of the images differently.
         labels: names of the classes, in order.
         card: the zoo's ``Card``: labels and licence are taken from it.
         check_parity: bool, refuse a file that agrees too little with the model (``parity.BOUNDS``).

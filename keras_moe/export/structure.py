@@ -43,20 +43,45 @@ def reading(data):
     return found
 
 
-def routing(data):
-    """Names of the tensors of vectors, not maps, that lead to the output ``"route"``: see ``pieces.Pieces``."""
+def around_experts(data):
+    """Names of the tensors that decide which experts run, and of those that put together what they return.
+
+    The former are the vectors, not maps, that lead to the output ``"route"``: see ``pieces.Pieces``. The latter come of
+    it: vectors, and what the experts return times its weight, be it a map, and the sum of that.
+    """
     model = _read(data)
     graph = model.subgraphs[0]
-    makers = {int(t): op for op in graph.operators for t in op.outputs}
-    left = [t.tensorIndex for t in model.signatureDefs[0].outputs if t.name == b"route"]
-    found: dict[int, str] = {}
-    while left:
-        index = int(left.pop())
-        tensor = graph.tensors[index]
-        if index in makers and index not in found and np.size(tensor.shape) < 4:
-            found[index] = tensor.name.decode()
-            left += list(makers[index].inputs)
-    return list(found.values())
+    route = {int(t.tensorIndex) for t in model.signatureDefs[0].outputs if t.name == b"route"}
+    leading = set(route)
+    for op in reversed(graph.operators):
+        if any(int(t) in leading and _is_vector(graph, t) for t in op.outputs):
+            leading |= {int(t) for t in op.inputs}
+    made = {int(t) for op in graph.operators for t in op.outputs}
+    deciding = [graph.tensors[t].name.decode() for t in sorted(leading & made) if _is_vector(graph, t)]
+    return deciding + _coming_of(model, graph, route)
+
+
+def _coming_of(model, graph, known):
+    """Names of what comes of the tensors ``known``, indices in ``graph``, inside branches of ``IF`` too."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    known, names = set(known), []
+    for op in graph.operators or ():
+        taken = [i for i, t in enumerate(op.inputs) if int(t) in known]
+        kind = _name(flatbuffer_utils, model, op.opcodeIndex)
+        if taken and kind == "IF":  # whose first input is the condition
+            for index in (op.builtinOptions.thenSubgraphIndex, op.builtinOptions.elseSubgraphIndex):
+                branch = model.subgraphs[index]
+                names += _coming_of(model, branch, {int(branch.inputs[i - 1]) for i in taken if i})
+        if taken:
+            outputs = {int(t) for t in op.outputs if kind in ("IF", "MUL", "ADD") or _is_vector(graph, t)}
+            known |= outputs
+            names += [graph.tensors[t].name.decode() for t in outputs]
+    return names
+
+
+def _is_vector(graph, index):
+    return np.size(graph.tensors[index].shape) < 4
 
 
 def _read(data):

@@ -62,11 +62,14 @@ def guarded(experts, x, weights, training=False):
     """Each expert on the whole batch if any row chose it, else nothing: one guard per expert."""
     if keras.backend.backend() == "torch":
         return _picked(experts, x, weights, training)
-    zeros = _zeros(experts[0], x, ops.shape(x)[0])
+    shape = (ops.shape(x)[0], *experts[0].compute_output_shape(x.shape)[1:])
+    # Always zero, but not known beforehand: a constant of that shape would be part of every file made of the graph.
+    zeros = ops.full(shape, ops.cast(ops.any(ops.absolute(weights) < 0), x.dtype))
+    chosen = ops.any(ops.not_equal(weights, 0), axis=0)
 
     def run(k):
-        chosen = ops.any(ops.not_equal(weights[:, k], 0))
-        return ops.cond(chosen, lambda: weighted(experts[k](x, training=training), weights[:, k]), lambda: zeros)
+        weight = weights[:, k]
+        return ops.cond(chosen[k], lambda: weighted(experts[k](x, training=training), weight), lambda: zeros)
 
     return sum(run(k) for k in range(len(experts)))
 

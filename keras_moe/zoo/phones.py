@@ -27,7 +27,8 @@ MOST = 8e6  # bytes of a model's files
 
 # float16 is how the weights are published: as exact as float32, in half the space.
 ROUTED = {f"routed_{q}.tflite": {"quantize": q} for q in ("float16", "dynamic", "int8")}
-PARTS = {f"parts_{q}.json": {"quantize": q, "form": "parts"} for q in ("int8", "float16")}
+INTEGERS = {"parts_int8.json": {"quantize": "int8", "form": "parts"}}
+PARTS = INTEGERS | {"parts_float16.json": {"quantize": "float16", "form": "parts"}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _made(card, model, path, options, trial, reference):
 
 def _wanted(model):
     """File name -> arguments of ``litert``. Without experts parts are worth having for their int8 border alone."""
-    return ROUTED | (PARTS if model.bank else {name: PARTS[name] for name in ("parts_int8.json",)})
+    return ROUTED | (PARTS if model.bank else INTEGERS)
 
 
 def _note(report, route, trial, reference):
