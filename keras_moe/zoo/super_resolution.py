@@ -13,10 +13,6 @@ from keras_moe.zoo.publish import Published
 
 PATCH, HELD_OUT = 32, 40
 
-# Mean MACs per patch that the knob is set to on held-out patches, class module included, of the largest branch's. On a
-# whole image patches overlap, which costs a tenth more.
-SHARE = 0.525
-
 STEPS, BATCH_SIZE = 1000, 16  # of an epoch, and patches of a step
 
 USED = 10  # epochs of each network on what it gets in use
@@ -42,14 +38,17 @@ _BSD400 = Data(
 )
 
 
-def classsr_fsrcnn(scale, epochs, squared):
-    """The ``Published`` of a ClassSR of three FSRCNNs on photographs."""
+def classsr_fsrcnn(scale, epochs, squared, share):
+    """The ``Published`` of a ClassSR of three FSRCNNs on photographs.
+
+    ``share`` is the ``SRRecipe``'s; on a whole image patches overlap, which costs a tenth more.
+    """
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 16}
-    stages = recipe(epochs, squared, seed=0)
+    stages = recipe(epochs, squared, share=share)
 
     def train(model, seed, folder, epochs):
         learn, held = photograph_patches(scale)
-        return train_classsr(model, learn, held, folder, recipe(epochs, squared, seed))
+        return train_classsr(model, learn, held, folder, recipe(epochs, squared, seed, share))
 
     card = {
         **_CLASSSR,
@@ -128,11 +127,11 @@ def classsr_on_two_photographs(epochs=3):
     )
 
 
-def recipe(epochs, squared, seed):
+def recipe(epochs, squared, seed=0, share=None):
     """The ``SRRecipe`` of the published models, branches for ``epochs``, with squared errors for ``squared``."""
     return SRRecipe(
         epochs, class_epochs=2, joint_epochs=epochs // 3, error_epochs=3, used_epochs=USED,
-        longer_epochs=LONGER, squared_epochs=squared, share=SHARE, steps=STEPS, batch_size=BATCH_SIZE, seed=seed,
+        longer_epochs=LONGER, squared_epochs=squared, share=share, steps=STEPS, batch_size=BATCH_SIZE, seed=seed,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pathlib
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.super_resolution import classsr_fsrcnn
 
-MODEL = classsr_fsrcnn(scale=2, epochs=24, squared=10)
+MODEL = classsr_fsrcnn(scale=2, epochs=24, squared=30, share=0.515)
 
 if __name__ == "__main__":
     main(MODEL, pathlib.Path(__file__).parent)
