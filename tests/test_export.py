@@ -112,16 +112,27 @@ def test_where_pixels_are_classified_the_image_is_read_in_float(tmp_path, sparse
 
 def _convolutions(data):
     """``(channels, type)`` of the kernel of each convolution, whatever graph it is in."""
-    from ai_edge_litert import schema_py_generated as schema
+    for _, graph, op in _ran(data, "CONV_2D"):
+        kernel = graph.tensors[op.inputs[1]]
+        yield kernel.shape[-1], _type(kernel)
+
+
+def _ran(data, name):
+    """``(number of the graph, graph, operation)`` of each operation called ``name``."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    names = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
-    for graph in model.subgraphs:
+    for number, graph in enumerate(model.subgraphs):
         for op in graph.operators or ():
-            if flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) == "CONV_2D":
-                kernel = graph.tensors[op.inputs[1]]
-                yield kernel.shape[-1], names[kernel.type]
+            if flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) == name:
+                yield number, graph, op
+
+
+def _type(tensor):
+    from ai_edge_litert import schema_py_generated as schema
+
+    (name,) = (name for name, value in vars(schema.TensorType).items() if value == tensor.type and name.isupper())
+    return name
 
 
 @on_tensorflow
@@ -169,21 +180,16 @@ def test_int8_keeps_the_routing(exported):
 
 @on_tensorflow
 def test_int8_sums_what_the_experts_return_in_float(exported):
-    from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
-
     data = exported("test_hydranet", quantize="int8")[0].read_bytes()
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
-    main, *branches = model.subgraphs
 
-    def kinds(graph, name):
-        ran = [op for op in graph.operators or () if flatbuffer_utils.opcode_to_name(model, op.opcodeIndex) == name]
-        return [graph.tensors[op.outputs[0]].type for op in ran]
+    def made(name, in_branch):
+        ran = [(graph, op) for number, graph, op in _ran(data, name) if bool(number) == in_branch]
+        return [_type(graph.tensors[op.outputs[0]]) for graph, op in ran]
 
     experts = len(zoo.load("test_hydranet").bank.experts)
-    assert kinds(main, "ADD")[1 - experts :] == [schema.TensorType.FLOAT32] * (experts - 1)
-    assert [kind for branch in branches for kind in kinds(branch, "MUL")] == [schema.TensorType.FLOAT32] * experts
-    assert schema.TensorType.INT8 in [kind for branch in branches for kind in kinds(branch, "CONV_2D")]
+    assert made("ADD", in_branch=False)[1 - experts :] == ["FLOAT32"] * (experts - 1)
+    assert made("MUL", in_branch=True) == ["FLOAT32"] * experts
+    assert "INT8" in made("CONV_2D", in_branch=True)
 
 
 def _accuracy(path):

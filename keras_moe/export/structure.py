@@ -68,15 +68,16 @@ def _coming_of(model, graph, known):
     known, names = set(known), []
     for op in graph.operators or ():
         taken = [i for i, t in enumerate(op.inputs) if int(t) in known]
+        if not taken:
+            continue
         kind = _name(flatbuffer_utils, model, op.opcodeIndex)
-        if taken and kind == "IF":  # whose first input is the condition
+        if kind == "IF":  # whose first input is the condition
             for index in (op.builtinOptions.thenSubgraphIndex, op.builtinOptions.elseSubgraphIndex):
                 branch = model.subgraphs[index]
                 names += _coming_of(model, branch, {int(branch.inputs[i - 1]) for i in taken if i})
-        if taken:
-            outputs = {int(t) for t in op.outputs if kind in ("IF", "MUL", "ADD") or _is_vector(graph, t)}
-            known |= outputs
-            names += [graph.tensors[t].name.decode() for t in outputs]
+        outputs = {int(t) for t in op.outputs if kind in ("IF", "MUL", "ADD") or _is_vector(graph, t)}
+        known |= outputs
+        names += [graph.tensors[t].name.decode() for t in outputs]
     return names
 
 

@@ -62,9 +62,9 @@ def guarded(experts, x, weights, training=False):
     """Each expert on the whole batch if any row chose it, else nothing: one guard per expert."""
     if keras.backend.backend() == "torch":
         return _picked(experts, x, weights, training)
-    shape = (ops.shape(x)[0], *experts[0].compute_output_shape(x.shape)[1:])
     # Always zero, but not known beforehand: a constant of that shape would be part of every file made of the graph.
-    zeros = ops.full(shape, ops.cast(ops.any(ops.absolute(weights) < 0), x.dtype))
+    zero = ops.cast(ops.any(ops.absolute(weights) < 0), x.dtype)
+    zeros = _zeros(experts[0], x, ops.shape(x)[0], zero)
     chosen = ops.any(ops.not_equal(weights, 0), axis=0)
 
     def run(k):
@@ -136,5 +136,5 @@ def weighted(y, weight):
     return ops.cast(y, weight.dtype) * ops.reshape(weight, (-1,) + (1,) * (len(y.shape) - 1))
 
 
-def _zeros(expert, x, rows):
-    return ops.zeros((rows, *expert.compute_output_shape(x.shape)[1:]), dtype=x.dtype)
+def _zeros(expert, x, rows, zero=0):
+    return ops.full((rows, *expert.compute_output_shape(x.shape)[1:]), zero, dtype=x.dtype)
