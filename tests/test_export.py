@@ -16,7 +16,7 @@ from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.export import IntegrityError, LiteRTModel, ParityError, integrity, litert
 from keras_moe.export.parity import check, compare
-from keras_moe.export.structure import operations
+from keras_moe.export.structure import operations, tensors
 from keras_moe.models import Classifier, SegmentationMoE
 from keras_moe.weights import read_tensors
 
@@ -101,7 +101,7 @@ def test_a_branch_that_does_not_run_stores_no_map_of_zeros(tmp_path):
 @pytest.mark.parametrize("sparse", [False, True])
 def test_where_pixels_are_classified_the_image_is_read_in_float(tmp_path, sparse):
     model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=4, sparse=sparse)
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")
+    images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype("float32")
     litert(model, tmp_path / "x.tflite", quantize="int8", representative=images, check_parity=False)
     kinds = {}
     for channels, kind in _convolutions((tmp_path / "x.tflite").read_bytes()):
@@ -176,6 +176,22 @@ def test_int8_keeps_the_routing(exported):
     assert (
         abs(_accuracy(exported("test_hydranet", quantize="int8")[0]) - _accuracy(exported("test_hydranet")[0])) < 0.02
     )
+
+
+@on_tensorflow
+def test_int8_of_an_expert_that_no_calibration_image_chose(tmp_path):
+    model, learn, path = zoo.load("test_hydranet"), digits()[0][0], tmp_path / "x.tflite"
+    ran = model.route(learn) != 0
+    rare = int(ran.mean(axis=0).argmin())
+    others = learn[~ran[:, rare]][:300]
+    with pytest.warns(UserWarning, match=rf"fewer than 20 .* \{{{rare}: 0\}}"):
+        report = litert(model, path, quantize="int8", representative=others, images=IMAGES)
+    assert [n == 0 for n in report["calibration"]] == [k == rare for k in range(len(report["calibration"]))]
+    assert {_type(graph.tensors[op.outputs[0]]) for number, graph, op in _ran(path.read_bytes(), "CONV_2D")} == {"INT8"}
+    assert [tensor["name"] for tensor in tensors(path.read_bytes())["inputs"]] == ["images"]
+    theirs = IMAGES[model.route(IMAGES)[:, rare] != 0]
+    assert len(theirs) > 20
+    assert np.mean(np.abs(LiteRTModel(path).predict(theirs) - model.predict(theirs, verbose=0))) < 0.01
 
 
 @on_tensorflow

@@ -6,12 +6,13 @@ import tempfile
 import warnings
 
 from keras_moe.export.ranges import refined
+from keras_moe.export.structure import with_zeros
 from keras_moe.graph import open_graph
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 
 
-def convert(function, shapes, model, quantize=None, samples=None, integer_io=False, kept=None, clipped=True):
+def convert(function, shapes, model, quantize=None, samples=None, integer_io=False, kept=None, clipped=True, zeros=()):
     """A LiteRT model, bytes, of one static graph with one signature, ``serving_default``.
 
     Args:
@@ -23,6 +24,7 @@ def convert(function, shapes, model, quantize=None, samples=None, integer_io=Fal
         integer_io: bool, int8: inputs and outputs are int8 too.
         kept: int8: LiteRT model, bytes, in float -> names of its tensors whose operations stay in float.
         clipped: bool, int8: ranges of activations leave out rare values where that makes the others more exact.
+        zeros: int8: names of arguments that only calibrate; the file has zeros in their place.
 
     Raises:
         ValueError: an operation that has no LiteRT builtin; it names the operation and its layer.
@@ -50,8 +52,9 @@ def convert(function, shapes, model, quantize=None, samples=None, integer_io=Fal
             plain, calibrating = converter(None).convert(), converter(quantize)
             # What tf.lite.experimental.QuantizationDebugger does; it refuses where only the branches are quantized.
             calibrating._experimental_calibrate_only = True
+            calibrated = refined(calibrating.convert(), plain, samples(), clipped)
             return mlir_quantize(
-                refined(calibrating.convert(), plain, samples(), clipped),
+                with_zeros(calibrated, zeros) if zeros else calibrated,
                 fully_quantize=integer_io,
                 input_data_type=tf.int8 if integer_io else tf.float32,
                 output_data_type=tf.int8 if integer_io else tf.float32,

@@ -13,6 +13,7 @@ from keras_moe.export.structure import around_experts, outside_branches, reading
 
 IMAGES = 300  # calibrate; more changed nothing
 PER_EXPERT = 20  # images at least, where there are as many
+_DETOUR = "detour"  # an input that only calibrates: weights that the route gets in addition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Graphs:
 
     Args:
         graphs: dict, name -> bytes; ``"model"`` alone where one graph is all.
-        calibration: images that calibrated each expert, list of int; None without any or without experts.
+        calibration: images routed to each expert, list of int; None without any or without experts.
     """
 
     graphs: dict
@@ -40,7 +41,8 @@ def build(model, form, quantize, representative, gate):
             return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
         run = _routed(pieces) if form == "routed" else _dense(pieces)
         kept = _in_float(model, outside_branches if gate == "float" else around_experts)
-        made = _convert(pieces.trunk, run, model, quantize, samples and samples["trunk"], kept=kept)
+        seen = samples and samples["routed" if form == "routed" and quantize == "int8" else "trunk"]
+        made = _convert(pieces.trunk, run, model, quantize, seen, kept=kept)
     return Graphs({"model": made}, counts)
 
 
@@ -89,21 +91,26 @@ def _part(piece, model, quantize, samples):
 def _convert(source, run, model, quantize, samples=None, integer_io=False, kept=None):
     """LiteRT bytes of ``run``, which takes the inputs of the piece ``source``, by name.
 
-    What is rare is clipped for the sake of the rest, but not where it shows: in a picture.
+    What samples have beyond these inputs calibrates alone. What is rare is clipped for the sake of the rest, but not
+    where it shows: in a picture.
     """
     shapes = dict(zip(source.inputs, (tuple(t.shape) for t in source.model.inputs), strict=True))
+    extra = {name: x.shape for name, x in samples[0].items() if name not in shapes} if samples else {}
 
     def function(*tensors):
-        return run(dict(zip(shapes, tensors, strict=True)))
+        return run(dict(zip(shapes | extra, tensors, strict=True)))
 
     integer_io = integer_io and quantize == "int8"
     clipped = model.answers != "image"
-    return convert(function, shapes, model, quantize, samples and (lambda: iter(samples)), integer_io, kept, clipped)
+    seen = samples and (lambda: iter(samples))
+    return convert(function, shapes | extra, model, quantize, seen, integer_io, kept, clipped, tuple(extra))
 
 
 def _routed(pieces: Pieces):
     def run(tensors):
         found = _route(pieces, tensors)
+        if _DETOUR in tensors:
+            found["route"] += tensors[_DETOUR]
         found["combined"] = pieces.bank(found["features"], found["route"])
         return {**pieces.head(found), "route": found["route"]}
 
@@ -131,10 +138,10 @@ def _weighed(expert: Piece, k, found):
 
 
 def _samples(pieces, representative):
-    """``(samples, counts)``: dict, piece -> list of dicts of arrays; images that calibrate each expert, list of int.
+    """``(samples, counts)``: dict, piece -> list of dicts of arrays; images routed to each expert, list of int.
 
-    The images are chosen so that each expert gets its share of those routed to it. For itself, an expert that too few
-    were routed to also gets those that its gate logit puts nearest to it.
+    The images are chosen so that each expert gets its share of those routed to it. An expert that too few were routed
+    to also gets those that its gate logit puts nearest to it; ``"routed"``, the samples of a whole file, sends them on.
     """
     import tensorflow as tf
 
@@ -148,10 +155,22 @@ def _samples(pieces, representative):
     for f in (found[i] for i in chosen):
         f["combined"] = combine(f["features"], f["route"]).numpy()
     samples["head"] = [{name: found[i][name] for name in pieces.head.inputs} for i in chosen]
+    detours = []
     for k, own in enumerate(served):
         nearest = [i for i in np.argsort(-logits[:, k]) if i not in own][: max(0, PER_EXPERT - len(own))]
         samples[f"expert_{k}"] = [{"features": found[i]["features"]} for i in (*own, *nearest)]
+        detours += [(representative[i][None], k) for i in nearest]
+    samples["routed"] = _with_detours(samples["trunk"], detours, len(served))
     return samples, [len(own) for own in served]
+
+
+def _with_detours(straight, detours, experts):
+    """Samples that go their way, then ``detours``: pairs of an image and the expert that it is sent to as well."""
+    if not detours:
+        return straight
+    extra = np.eye(experts, dtype="float32")
+    straight = [{**sample, _DETOUR: np.zeros_like(extra[:1])} for sample in straight]
+    return straight + [{"images": image, _DETOUR: extra[k : k + 1]} for image, k in detours]
 
 
 def _balanced(ran):

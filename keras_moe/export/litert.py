@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import tempfile
+import warnings
 
 import keras
 import numpy as np
@@ -48,7 +49,8 @@ def litert(
             rounded so that outputs, and with them routes, change least, and channels are scaled to like ranges
             (``keras_moe.export.rounding``, ``.equalize``).
         representative: images ``(n, height, width, channels)`` in the model's range, at least one: calibrate int8, and
-            make dynamic more exact. All experts should be reached; the report says how many images each got.
+            make dynamic more exact. The report says how many were routed to each expert; one with fewer than 20 is
+            calibrated with those, too, that the gate puts nearest to it.
         images: images to compare file and model on; None: ``representative``, or else noise.
         gate: ``"int8"`` or ``"float"``, with int8 and ``"routed"``: the precision of all that is outside the experts
             but the few small layers that decide the route, and those that put together what the experts return, which
@@ -59,13 +61,16 @@ def litert(
 
     Returns:
         dict, also written beside the file as ``<name>.report.json``: the files with sizes and sha256, their operations,
-        how many ``IF``, what accelerators leave to the CPU of each graph, parity with Keras, images that calibrated
-        each expert.
+        how many ``IF``, what accelerators leave to the CPU of each graph, parity with Keras, representative
+        images routed to each expert.
 
     Raises:
         ValueError: an argument out of range, or an operation without a LiteRT builtin.
         ParityError: see ``check_parity``.
         ImportError: no TensorFlow, or no ``ai_edge_litert``.
+
+    Warns:
+        UserWarning: an expert to which fewer than 20 representative images are routed.
     """
     path = pathlib.Path(path)
     _check_arguments(model, path, form, quantize, representative, gate)
@@ -91,9 +96,11 @@ def litert(
     labels = list(card.classes if card else labels)
     options = {"path": str(path.absolute()), "described": described, "labels": labels, "gate": gate}
     options["check_parity"] = check_parity
-    if keras.backend.backend() == "tensorflow":
-        return export(model, arrays, **options)
-    return elsewhere.run(model, arrays, options)
+    here = keras.backend.backend() == "tensorflow"
+    report = export(model, arrays, **options) if here else elsewhere.run(model, arrays, options)
+    if form != "dense":
+        _warn_of_rare(report["calibration"])
+    return report
 
 
 def export(model, arrays, path, described, labels, gate, check_parity):
@@ -111,6 +118,16 @@ def export(model, arrays, path, described, labels, gate, check_parity):
     report = _report(described, made, files, found)
     _write(target, files, report)
     return report
+
+
+def _warn_of_rare(calibration):
+    few = {k: images for k, images in enumerate(calibration or ()) if images < graphs.PER_EXPERT}
+    if few:
+        warnings.warn(
+            f"litert: fewer than {graphs.PER_EXPERT} representative images are routed to some experts (expert: "
+            f"images): {few}. Those that the gate puts nearest calibrated them too. Add images that reach them.",
+            stacklevel=3,
+        )
 
 
 def _gates(gate, described):

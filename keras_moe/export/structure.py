@@ -61,6 +61,25 @@ def around_experts(data):
     return deciding + _coming_of(model, graph, route)
 
 
+def with_zeros(data, names):
+    """The LiteRT model ``data``, bytes, with float zeros in the place of the inputs ``names``."""
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    # Its `read_model_from_bytearray` cannot read a branch without operations.
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    gone = {int(t.tensorIndex) for t in signature.inputs if t.name.decode() in names}
+    for index in gone:
+        buffer = schema.BufferT()
+        buffer.data = np.zeros(graph.tensors[index].shape, "float32").view("uint8").ravel()
+        graph.tensors[index].buffer = len(model.buffers)
+        model.buffers.append(buffer)
+    graph.inputs = [i for i in graph.inputs if int(i) not in gone]
+    signature.inputs = [t for t in signature.inputs if int(t.tensorIndex) not in gone]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
 def _coming_of(model, graph, known):
     """Names of what comes of the tensors ``known``, indices in ``graph``, inside branches of ``IF`` too."""
     from ai_edge_litert.tools import flatbuffer_utils
