@@ -6,16 +6,17 @@ import keras
 
 from keras_moe.layers.dispatch import weighted
 
-# Rows per round: large tiles run near full speed, small ones waste little. Neither is a power of two, on which some
-# convolutions are slower on a CPU.
-LARGE, SMALL = 30, 10
+# Seats per round, and how many of them may stay empty: large tiles run near full speed, small ones waste little. The
+# larger two are no powers of two, on which some convolutions are slower on a CPU.
+TILES = (30, 9), (10, 5), (1, 0)
 
 
 def looped(experts, x, weights):
     """Each expert in a loop over tiles of the rows that chose it; the loop ends when they are used up.
 
-    Tiles of 30 rows while they are full but for 9, then tiles of 10; a tile's spare seats run the last row for nobody.
-    Nothing is dropped and no capacity is set. Inference only: a loop of unknown length has no reverse-mode gradient.
+    Tiles of 30 rows while they are full but for 9, then of 10 while they are full but for 5, then row by row; a tile's
+    empty seats run the last row for nobody. Nothing is dropped and no capacity is set. Inference only: a loop of
+    unknown length has no reverse-mode gradient.
     """
     n = x.shape[0]
     y = jnp.zeros((n, *experts[0].compute_output_shape(x.shape)[1:]), x.dtype)
@@ -23,20 +24,22 @@ def looped(experts, x, weights):
         return y
     # Column k: the rows that chose expert k, in order, then row n, which there is not.
     seats = jnp.sort(jnp.where(weights != 0, jnp.arange(n)[:, None], n), axis=0)
-    seats = jnp.pad(seats, ((0, LARGE), (0, 0)), constant_values=n)
+    seats = jnp.pad(seats, ((0, TILES[0][0]), (0, 0)), constant_values=n)
     counts = jnp.sum(weights != 0, axis=0)
     for k, expert in enumerate(experts):
         start = 0
-        for size in (LARGE, SMALL):
-            start, y = _tiles(expert, x, weights[:, k], seats[:, k], counts[k], size, start, y)
+        for size, empty in TILES:
+            if size > n + empty:  # never full enough: not worth compiling
+                continue
+            start, y = _tiles(expert, x, weights[:, k], seats[:, k], counts[k] + empty, size, start, y)
     return y
 
 
-def _tiles(expert, x, weight, seats, count, size, start, y):
-    """Tiles of ``size`` rows, as many as leave fewer seats empty than a small tile has."""
+def _tiles(expert, x, weight, seats, end, size, start, y):
+    """Tiles of ``size`` seats from ``start`` on, as many as fit in front of ``end``."""
 
     def more(state):
-        return state[0] + size < count + SMALL
+        return state[0] + size <= end
 
     def tile(state):
         at, y = state
