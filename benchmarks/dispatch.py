@@ -93,9 +93,13 @@ def _apart(experts, x, w):
         from keras_moe.layers.dispatch_torch import Traced
 
         ran = [Traced(expert) for expert in ran]
+    if keras.backend.backend() == "tensorflow":
+        from keras_moe.layers.dispatch_tensorflow import with_fused_norms
+
+        ran = [with_fused_norms(expert) for expert in ran]
 
     def run(*parts):
-        return sum(ops.sum(expert(part, training=False)) for expert, part in zip(ran, parts, strict=True))
+        return sum(ops.sum(expert(part)) for expert, part in zip(ran, parts, strict=True))
 
     return run, *(x[w[:, k] != 0] for k in chosen)
 

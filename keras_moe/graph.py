@@ -43,10 +43,13 @@ class Graph:
         own = {id(call.layer): call.layer.name for call in self.calls}
         return len(set(own.values())) == len(own)
 
-    def run(self, tensors):
-        """Dict, id of each symbolic tensor -> its value where the inputs are ``tensors``, a list; at inference."""
+    def run(self, tensors, copy=lambda call: call.layer):
+        """Dict, id of each symbolic tensor -> its value where the inputs are ``tensors``, a list; at inference.
+
+        ``copy``: see ``replay``.
+        """
         known = {id(symbolic): tensor for symbolic, tensor in zip(self.inputs, tensors, strict=True)}
-        replay(self.calls, known)
+        replay(self.calls, known, copy)
         return known
 
     def index(self, name):

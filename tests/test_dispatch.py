@@ -247,6 +247,32 @@ def test_the_promise_of_no_gradient():
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="TensorFlow's functions")
+@pytest.mark.parametrize(
+    ("options", "training", "fused"),
+    [({}, None, 1), ({}, False, 1), ({}, True, 1), ({"axis": 1}, True, 0), ({"scale": False}, None, 0),
+     ({"center": False}, None, 0), ({"dtype": "float64"}, None, 0)],
+)  # fmt: skip
+def test_norms_of_swapped_experts(options, training, fused):
+    def expert(k):
+        inputs = keras.Input((6, 6, 2))
+        norm = keras.layers.BatchNormalization(name=f"bn_{k}", **options)
+        inner = keras.Model(inputs, norm(inputs, training=training), name=f"inner_{k}")
+        outer = keras.Sequential([keras.Input((6, 6, 2)), inner], name=f"outer_{k}")
+        norm.set_weights([np.random.default_rng(k).uniform(0.5, 2, v.shape) for v in norm.weights])
+        return outer
+
+    bank = ExpertBank([expert(k) for k in range(2)])
+    x, w = tensors(np.random.default_rng(0).normal(size=(5, 6, 6, 2)), np.eye(2)[[0, 1, 1, 0, 1]])
+    expected = gathered(bank.experts, x, w)
+    promised = tf.function(lambda x, w: bank(x, w, training=False))
+    with inference_only():
+        found = promised.get_concrete_function(x, w)
+    np.testing.assert_allclose(found(x, w), expected, atol=1e-5)
+    nodes = [node.op for f in found.graph.as_graph_def().library.function for node in f.node_def]
+    assert nodes.count("FusedBatchNormV3") == fused
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="TensorFlow's functions")
 def test_experts_that_differ_are_not_swapped():
     def expert(name, activation="relu", units=2):
         return keras.Sequential([keras.Input((2,)), keras.layers.Dense(units, activation, name=f"{name}_x")], name=name)

@@ -3,12 +3,16 @@
 A call of a ``tf.function`` costs with every variable that the function holds, used or not, and with 16 experts that is
 more than one expert's work on an image. Here the function holds one tensor of references to them instead, and reads
 those of the expert that runs.
+
+Keras' BatchNorm is seven operations, which cost as much on few rows as on many. Here it is TensorFlow's own one, which
+TensorFlow also merges into the convolution in front of it.
 """
 
 import keras
 import tensorflow as tf
 from keras import tree
 
+from keras_moe.graph import is_functional, open_graph
 from keras_moe.layers.dispatch import weighted
 from keras_moe.layers.inference import is_inference_only
 
@@ -49,7 +53,7 @@ def swapped(experts, x, weights):
 
 def _with_variables_of(experts):
     """``(k, rows) -> outputs`` of expert ``k``, a tensor."""
-    first = experts[0]
+    first, answer = experts[0], with_fused_norms(experts[0])
     with tf.init_scope():  # ``_value``: the variable itself, whatever precision the bank computes in
         handles = tf.stack([tf.stack([v._value.handle for v in expert.variables]) for expert in experts])
 
@@ -57,7 +61,45 @@ def _with_variables_of(experts):
         own = tf.unstack(tf.gather(handles, k))
         values = [_read(handle, v) for handle, v in zip(own, first.variables, strict=True)]
         with keras.StatelessScope(list(zip(first.variables, values, strict=True))):
-            return first(rows, training=False)
+            return answer(rows)
+
+    return run
+
+
+def with_fused_norms(expert):
+    """``rows -> outputs`` of ``expert`` at inference, the norms of its maps as one operation each."""
+    if not is_functional(expert):
+        return lambda rows: expert(rows, training=False)
+    graph = open_graph(expert)
+
+    def layer(call):
+        if _can_fuse(call):
+            return _fused(call.layer)
+        if "training" in call.kwargs:  # whatever the model was made with, as when it is called
+            return lambda *args, **kwargs: call.layer(*args, **{**kwargs, "training": False})
+        return call.layer
+
+    return lambda rows: graph.run([rows], layer)[id(graph.output)]
+
+
+def _can_fuse(call):
+    norm = call.layer
+    if type(norm) is not keras.layers.BatchNormalization or len(call.outputs.shape) != 4:
+        return False
+    return norm.scale and norm.center and norm.axis in (-1, 3) and norm.compute_dtype == "float32"
+
+
+def _fused(norm):
+    def run(x, **_):
+        return tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=norm.gamma.value,
+            offset=norm.beta.value,
+            mean=norm.moving_mean.value,
+            variance=norm.moving_variance.value,
+            epsilon=norm.epsilon,
+            is_training=False,
+        ).y
 
     return run
 
