@@ -10,7 +10,7 @@ import pathlib
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.super_resolution import fsrcnn
 
-MODEL = fsrcnn(scale=2, epochs=56, squared=30)
+MODEL = fsrcnn(scale=2, epochs=56, squared=50)
 
 if __name__ == "__main__":
     main(MODEL, pathlib.Path(__file__).parent)

@@ -10,7 +10,7 @@ import pathlib
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.super_resolution import fsrcnn
 
-MODEL = fsrcnn(scale=4, epochs=57, squared=10)
+MODEL = fsrcnn(scale=4, epochs=57, squared=30)
 
 if __name__ == "__main__":
     main(MODEL, pathlib.Path(__file__).parent)
