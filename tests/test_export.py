@@ -179,6 +179,20 @@ def test_int8_keeps_the_routing(exported):
 
 
 @on_tensorflow
+def test_float16_decides_the_route_in_float32(exported):
+    path, report = exported("test_hydranet", quantize="float16")
+    halves = [(number, graph.tensors[op.inputs[0]]) for number, graph, op in _ran(path.read_bytes(), "DEQUANTIZE")]
+    kernels = [number for number, tensor in halves if np.size(tensor.shape) == 4]
+    assert len(kernels) == 3 * report["conditions"], "each convolution of each expert"
+    assert 0 not in kernels, "the main graph"
+    assert report["bytes"] < exported("test_hydranet")[1]["bytes"]
+    assert report["parity"]["routing_agreement"] == report["parity"]["prediction_agreement"] == 1
+    parts, _ = exported("test_hydranet", "parts", "float16")
+    stored = {n: operations((parts.parent / f"{parts.stem}.{n}.tflite").read_bytes()) for n in ("trunk", "expert_0")}
+    assert ["DEQUANTIZE" in found for found in stored.values()] == [False, True]
+
+
+@on_tensorflow
 def test_int8_of_an_expert_that_no_calibration_image_chose(tmp_path):
     model, learn, path = zoo.load("test_hydranet"), digits()[0][0], tmp_path / "x.tflite"
     ran = model.route(learn) != 0

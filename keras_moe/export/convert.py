@@ -6,7 +6,7 @@ import tempfile
 import warnings
 
 from keras_moe.export.ranges import refined
-from keras_moe.export.structure import with_zeros
+from keras_moe.export.structure import with_floats, with_zeros
 from keras_moe.graph import open_graph
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
@@ -22,7 +22,8 @@ def convert(function, shapes, model, quantize=None, samples=None, integer_io=Fal
         quantize: one of ``QUANTIZATIONS``.
         samples: ``() -> iterator`` of dicts of arrays, to calibrate int8.
         integer_io: bool, int8: inputs and outputs are int8 too.
-        kept: int8: LiteRT model, bytes, in float -> names of its tensors whose operations stay in float.
+        kept: float16 and int8: LiteRT model, bytes, in float -> names of its tensors that stay so: with int8 those that
+            operations make, with float16 constants.
         clipped: bool, int8: ranges of activations leave out rare values where that makes the others more exact.
         zeros: int8: names of arguments that only calibrate; the file has zeros in their place.
 
@@ -48,7 +49,8 @@ def convert(function, shapes, model, quantize=None, samples=None, integer_io=Fal
 
         with _explained(model):
             if quantize != "int8":
-                return converter(quantize).convert()
+                made = converter(quantize).convert()
+                return with_floats(made, converter(None).convert(), kept) if kept and quantize == "float16" else made
             plain, calibrating = converter(None).convert(), converter(quantize)
             # What tf.lite.experimental.QuantizationDebugger does; it refuses where only the branches are quantized.
             calibrating._experimental_calibrate_only = True

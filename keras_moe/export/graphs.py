@@ -40,7 +40,7 @@ def build(model, form, quantize, representative, gate):
         if form == "parts":
             return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
         run = _routed(pieces) if form == "routed" else _dense(pieces)
-        kept = _in_float(model, outside_branches if gate == "float" else around_experts)
+        kept = _kept(model, form, quantize, gate)
         seen = samples and samples["routed" if form == "routed" and quantize == "int8" else "trunk"]
         made = _convert(pieces.trunk, run, model, quantize, seen, kept=kept)
     return Graphs({"model": made}, counts)
@@ -51,7 +51,7 @@ def _plain(model, form, quantize, representative):
     if _has_steps(quantize, representative):
         samples = [{"images": image[None]} for image in representative[:IMAGES]]
     with _ready_for_int8([piece], samples and {piece.name: samples}):
-        kept = None if form == "parts" else _in_float(model)
+        kept = _in_float(model) if quantize == "int8" and form != "parts" else None
         made = _convert(piece, piece, model, quantize, samples, form == "parts", kept)
     return Graphs({"whole" if form == "parts" else "model": made})
 
@@ -72,6 +72,13 @@ def _ready_for_int8(pieces, samples):
         yield
 
 
+def _kept(model, form, quantize, gate):
+    """What stays in float32 of a whole file: with float16 what decides the route, since little decides a near tie."""
+    if quantize == "float16":
+        return outside_branches if form == "routed" else None
+    return _in_float(model, outside_branches if gate == "float" else around_experts)
+
+
 def _in_float(model, *choices):
     """What stays in float with int8: a function for ``convert``, which also keeps what ``choices`` name.
 
@@ -83,7 +90,7 @@ def _in_float(model, *choices):
 
 
 def _part(piece, model, quantize, samples):
-    if piece.name == "router":  # see ``Pieces``
+    if piece.name == "router" or (piece.name == "trunk" and quantize == "float16"):  # see ``Pieces`` and ``_kept``
         return _convert(piece, piece, model, None)
     return _convert(piece, piece, model, quantize, samples and samples[piece.name], True)
 

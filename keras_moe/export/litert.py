@@ -44,9 +44,10 @@ def litert(
         form: ``"routed"``: one file; each expert lies under an ``IF`` guarded by its own weight and runs only if
             chosen, whatever k, dynamic k or early exit say. ``"parts"``: plain static graphs (trunk, router, each
             expert, head) for accelerators without control flow. ``"dense"``: every expert runs, for comparison.
-        quantize: None, ``"float16"`` (weights), ``"dynamic"`` (int8 weights, float activations) or ``"int8"`` (both;
-            parts but the router have int8 inputs and outputs too). With representative images, int8 kernels are
-            rounded so that outputs, and with them routes, change least, and channels are scaled to like ranges
+        quantize: None, ``"float16"`` (weights, but for what decides the route: all outside the branches, or trunk and
+            router), ``"dynamic"`` (int8 weights, float activations) or ``"int8"`` (both; parts but the router have
+            int8 inputs and outputs too). With representative images, int8 kernels are rounded so that outputs, and
+            with them routes, change least, and channels are scaled to like ranges
             (``keras_moe.export.rounding``, ``.equalize``).
         representative: images ``(n, height, width, channels)`` in the model's range, at least one: calibrate int8, and
             make dynamic more exact. The report says how many were routed to each expert; one with fewer than 20 is

@@ -63,7 +63,6 @@ def around_experts(data):
 
 def with_zeros(data, names):
     """The LiteRT model ``data``, bytes, with float zeros in the place of the inputs ``names``."""
-    from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
     # Its `read_model_from_bytearray` cannot read a branch without operations.
@@ -71,13 +70,47 @@ def with_zeros(data, names):
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     gone = {int(t.tensorIndex) for t in signature.inputs if t.name.decode() in names}
     for index in gone:
-        buffer = schema.BufferT()
-        buffer.data = np.zeros(graph.tensors[index].shape, "float32").view("uint8").ravel()
-        graph.tensors[index].buffer = len(model.buffers)
-        model.buffers.append(buffer)
+        tensor = graph.tensors[index]
+        tensor.buffer = _new_buffer(model, np.zeros(tensor.shape, "float32").view("uint8").ravel())
     graph.inputs = [i for i in graph.inputs if int(i) not in gone]
     signature.inputs = [t for t in signature.inputs if int(t.tensorIndex) not in gone]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def with_floats(data, plain, kept):
+    """The float16 LiteRT model ``data``, bytes, with constants of its main graph in float32, as they are in ``plain``.
+
+    ``kept``: ``plain`` -> their names. Those that the compiler made up, and numbered, are left as they are.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model, exact = (flatbuffer_utils.convert_bytearray_to_object(bytearray(d)) for d in (data, plain))
+    graph, names = model.subgraphs[0], {name.encode() for name in kept(plain) if not name.startswith("arith.")}
+    values = {t.name: exact.buffers[t.buffer].data for t in exact.subgraphs[0].tensors if t.name in names}
+    rest = []
+    for op in graph.operators:
+        half, full = (graph.tensors[int(side[0])] for side in (op.inputs, op.outputs))
+        if _name(flatbuffer_utils, model, op.opcodeIndex) == "DEQUANTIZE" and half.name in values:
+            full.buffer = _new_buffer(model, values[half.name])
+            half.buffer = 0  # the empty one, by the format's convention
+        else:
+            rest.append(op)
+    graph.operators = rest
+    used = {t.buffer for g in model.subgraphs for t in g.tensors} | {m.buffer for m in model.metadata or ()}
+    for index, buffer in enumerate(model.buffers):
+        if index not in used:
+            buffer.data = None
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _new_buffer(model, data):
+    """The index of a new buffer that holds ``data``, a uint8 array."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffer = schema.BufferT()
+    buffer.data = data
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
 
 
 def _coming_of(model, graph, known):

@@ -25,7 +25,7 @@ from keras_moe.zoo.super_resolution import PATCH, photograph_patches
 
 MOST = 8e6  # bytes of a model's files
 
-# float16 is how the weights are published: as exact as float32, in half the space.
+# float16 is how the weights are published, and what decides the route is in float32 there: half the space, same routes.
 ROUTED = {f"routed_{q}.tflite": {"quantize": q} for q in ("float16", "dynamic", "int8")}
 INTEGERS = {"parts_int8.json": {"quantize": "int8", "form": "parts"}}
 PARTS = INTEGERS | {"parts_float16.json": {"quantize": "float16", "form": "parts"}}

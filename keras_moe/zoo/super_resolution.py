@@ -59,7 +59,8 @@ def classsr_fsrcnn(scale, epochs, squared, share):
         f"gets in use and its third, the smallest for {stages.longer_epochs} more and for {squared} with "
         "squared errors, the class module after each; Adam. "
         "JAX on one GPU up to the errors, then TensorFlow on two CPU cores; the class stride was 8 until "
-        "the smallest branch had learned for longer. Fewer than a tenth of the patches were T91's: a new run takes half.",
+        "the smallest branch had learned for longer. Fewer than a tenth of the patches were T91's; a new run takes "
+        "half.",
         "config": config,
         "baseline": f"fsrcnn_x{scale}",
     }
