@@ -67,11 +67,12 @@ def test_other_forms(exported, form):
 
 
 @on_tensorflow
+@pytest.mark.parametrize("quantize", [None, "float16"])
 @pytest.mark.parametrize("name", ["test_segmentation", "test_classsr"])
-def test_other_systems(name, tmp_path):
+def test_other_systems(name, quantize, tmp_path):
     model = zoo.load(name)
     images = read_tensors(zoo.store.published_folder() / name / "golden.safetensors")["images"]
-    report = litert(model, tmp_path / "x.tflite", images=images, card=zoo.card(name))
+    report = litert(model, tmp_path / "x.tflite", quantize=quantize, images=images, card=zoo.card(name))
     assert report["conditions"] == len(model.bank.experts)
     assert report["parity"]["routing_agreement"] == 1
     assert report["parity"]["max_error"] < 0.01

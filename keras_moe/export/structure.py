@@ -80,27 +80,48 @@ def with_zeros(data, names):
 def with_floats(data, plain, kept):
     """The float16 LiteRT model ``data``, bytes, with constants of its main graph in float32, as they are in ``plain``.
 
-    ``kept``: ``plain`` -> their names. Those that the compiler made up, and numbered, are left as they are.
+    ``kept``: ``plain`` -> their names.
     """
     from ai_edge_litert.tools import flatbuffer_utils
 
     model, exact = (flatbuffer_utils.convert_bytearray_to_object(bytearray(d)) for d in (data, plain))
-    graph, names = model.subgraphs[0], {name.encode() for name in kept(plain) if not name.startswith("arith.")}
-    values = {t.name: exact.buffers[t.buffer].data for t in exact.subgraphs[0].tensors if t.name in names}
+    graph, names = model.subgraphs[0], set(kept(plain))
+    full = [(t, exact.buffers[t.buffer].data) for t in exact.subgraphs[0].tensors if t.name.decode() in names]
     rest = []
     for op in graph.operators:
-        half, full = (graph.tensors[int(side[0])] for side in (op.inputs, op.outputs))
-        if _name(flatbuffer_utils, model, op.opcodeIndex) == "DEQUANTIZE" and half.name in values:
-            full.buffer = _new_buffer(model, values[half.name])
-            half.buffer = 0  # the empty one, by the format's convention
-        else:
+        half, widened = (graph.tensors[int(side[0])] for side in (op.inputs, op.outputs))
+        is_half = _name(flatbuffer_utils, model, op.opcodeIndex) == "DEQUANTIZE"
+        value = _before_rounding(half, model.buffers[half.buffer].data, full) if is_half else None
+        if value is None:
             rest.append(op)
+        else:
+            widened.buffer = _new_buffer(model, value)
+            half.buffer = 0  # the empty one, by the format's convention
     graph.operators = rest
     used = {t.buffer for g in model.subgraphs for t in g.tensors} | {m.buffer for m in model.metadata or ()}
     for index, buffer in enumerate(model.buffers):
         if index not in used:
             buffer.data = None
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _before_rounding(half, value, full):
+    """The data of the tensor among ``full`` that in float16 is ``half``, whose data is ``value``; None without any.
+
+    The converter does not give the same name to everything in both models, but scalars are too much alike without it.
+    """
+    alike = [(t.name == half.name, d) for t, d in full if list(t.shape) == list(half.shape) and _rounds_to(d, value)]
+    alike.sort(key=lambda pair: not pair[0])
+    return alike[0][1] if alike and (alike[0][0] or np.size(half.shape)) else None
+
+
+def _rounds_to(full, half):
+    """Whether ``full``, bytes of float32, are ``half``, bytes of float16, once rounded."""
+    if full is None or len(full) != 2 * len(half):
+        return False
+    most = np.finfo("float16").max
+    rounded = np.clip(full.view("float32"), -most, most).astype("float16")
+    return np.array_equal(rounded, half.view("float16"), equal_nan=True)
 
 
 def _new_buffer(model, data):
