@@ -5,8 +5,8 @@ import re
 import tempfile
 import warnings
 
+from keras_moe.export.constants import with_floats, with_zeros
 from keras_moe.export.ranges import refined
-from keras_moe.export.structure import with_floats, with_zeros
 from keras_moe.graph import open_graph
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
