@@ -48,8 +48,16 @@ class Graph:
 
         ``copy``: see ``replay``.
         """
+
+        def at_inference(call):
+            layer = copy(call)
+            if "training" not in call.kwargs:
+                return layer
+            # Whatever the model was made with: so does Keras when the model is called with ``training=False``.
+            return lambda *args, **kwargs: layer(*args, **{**kwargs, "training": False})
+
         known = {id(symbolic): tensor for symbolic, tensor in zip(self.inputs, tensors, strict=True)}
-        replay(self.calls, known, copy)
+        replay(self.calls, known, at_inference)
         return known
 
     def index(self, name):

@@ -73,11 +73,7 @@ def with_fused_norms(expert):
     graph = open_graph(expert)
 
     def layer(call):
-        if _can_fuse(call):
-            return _fused(call.layer)
-        if "training" in call.kwargs:  # whatever the model was made with, as when it is called
-            return lambda *args, **kwargs: call.layer(*args, **{**kwargs, "training": False})
-        return call.layer
+        return _fused(call.layer) if _can_fuse(call) else call.layer
 
     return lambda rows: graph.run([rows], layer)[id(graph.output)]
 
