@@ -7,7 +7,7 @@
 
 Protocol: low resolution by Pillow's antialiased bicubic on uint8; outputs rounded to uint8; ``scale`` pixels left out
 at every side; PSNR and SSIM on RGB and on the luma of BT.601; means over images. MACs are what is executed on the whole
-image: for ClassSR with overlap, margins and class module, for the dense network (run on the image in one piece) without
+image: for ClassSR with overlap and class module, for the dense network (run on the image in one piece) without
 any. "As the paper": 2 x MACs per 32x32 patch with the transposed convolution counted at its output, no overlap.
 """
 

@@ -122,10 +122,9 @@ def test_no_seam_on_a_gradient(interpolating):
 
     def seam(overlap):
         tiled = interpolating.upscale(image, patch=20, overlap=overlap, batch_size=16, verbose=False)
-        # Off the border, where the whole image has zeros around it and the tiled one a reflection.
-        return np.abs(tiled - whole)[16:-16, 16:-16].max()
+        return np.abs(tiled - whole).max()
 
-    assert seam(4) < 4  # of 255
+    assert seam(4) < 4.5  # of 255
     assert seam(8) < 2.5
     assert seam(0) > 5 * seam(4)
 
@@ -144,14 +143,17 @@ def test_route_macs_and_map():
     np.testing.assert_allclose(picture[5, -5], 255 * 0.65 + np.array([230, 170, 30]) * 0.35, atol=1)
 
 
-def test_whole_image_by_the_branches_of_its_route():
+@pytest.mark.parametrize(("height", "margin"), [(10, 0), (5, 2)])
+def test_whole_image_by_the_branches_of_its_route(height, margin):
     keras.utils.set_random_seed(0)
     model = ClassSR((12, 12, 3), filters=(3, 6), scale=2, class_filters=4)
-    image = RNG.integers(0, 256, (10, 10, 3)).astype("uint8")
+    image = RNG.integers(0, 256, (height, 10, 3)).astype("uint8")
     found = model.upscale_routed(image, patch=14, overlap=4, batch_size=16, verbose=False)
+    assert found.margins == (margin, 0)  # only what a tiny image lacks of 8 pixels
     branch = model.bank.experts[int(found.route[0, 0])]
-    padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")[None].astype("float32") / 255
-    expected = 255 * keras.ops.convert_to_numpy(branch(padded, training=False))[0, 4:-4, 4:-4]
+    padded = np.pad(image, ((margin, margin), (0, 0), (0, 0)), mode="reflect")[None].astype("float32") / 255
+    enlarged = 255 * keras.ops.convert_to_numpy(branch(padded, training=False))[0]
+    expected = enlarged[2 * margin : 2 * (margin + height)]
     np.testing.assert_allclose(found.image, np.clip(expected, 0, 255), atol=0.51)
 
 

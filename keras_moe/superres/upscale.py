@@ -20,7 +20,7 @@ class Upscaled:
         image: array of the input's dtype and layout, ``scale`` times as high and wide.
         route: int array ``(rows, columns)``: which branch each patch took, all 0 for a dense network.
         rows, columns: ``Cut``, where the patches lie, in pixels of the input padded by ``margins``.
-        margins: ``(vertical, horizontal)``, pixels of reflection added on every side before cutting.
+        margins: ``(vertical, horizontal)``, pixels of reflection added on every side of a tiny image before cutting.
         macs: int, multiply-accumulates executed, overlap, margins and class module included.
     """
 
@@ -35,7 +35,7 @@ class Upscaled:
 def upscale_routed(model, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
     """Enlarges an image of any size ``model.scale`` times.
 
-    The image is padded by reflection, cut into patches that overlap, and each patch runs the one branch that the model
+    The image is cut into patches that overlap, and each patch runs the one branch that the model
     chooses for it, in batches; neighbours are blended linearly across their overlap. Rows of patches are streamed:
     beside input and output only a band of the image is held in memory.
 
@@ -44,7 +44,7 @@ def upscale_routed(model, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_
         image: array ``(h, w)``, ``(h, w, 1)``, ``(h, w, 3)`` or ``(h, w, 4)``, grey, RGB or RGBA: uint8, or float in
             [0, 255]. Grey runs as three equal channels; alpha is enlarged bicubically.
         patch: int, the patch size to come near to, in pixels of the input: the image is divided evenly.
-        overlap: int >= 0, pixels that neighbouring patches share at least, and half of the margin around the image.
+        overlap: int >= 0, pixels that neighbouring patches share at least.
         batch_size: int, patches that are run at once.
         verbose: bool, whether to show a progress bar on stderr; ``"auto"``: for long work on a terminal.
 
@@ -59,7 +59,8 @@ def upscale_routed(model, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_
     image = _checked(image)
     rgb = _as_rgb(image)
     height, width = rgb.shape[:2]
-    margins = tuple(max(-(-overlap // 2), -(-(_LEAST - size) // 2)) for size in (height, width))
+    # None around larger images: the branches have learned borders of zeros, and reflection makes borders worse.
+    margins = tuple(max(0, -(-(_LEAST - size) // 2)) for size in (height, width))
     padded = np.pad(rgb, ((margins[0],) * 2, (margins[1],) * 2, (0, 0)), mode="reflect")
     rows, columns = cut(padded.shape[0], patch, overlap), cut(padded.shape[1], patch, overlap)
 
