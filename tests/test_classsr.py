@@ -7,8 +7,9 @@ import pytest
 from keras_moe import cost
 from keras_moe.layers import CostBias, PixelShuffle
 from keras_moe.models import ClassSR, SRNetwork, sr_branches
-from keras_moe.training import SRRecipe, cost_curve, fit_cost_weight, train_branch, train_classsr
+from keras_moe.training import Round, SRRecipe, classsr, cost_curve, fit_cost_weight, train_branch, train_classsr
 from keras_moe.training.classsr import check_collapse
+from keras_moe.training.cost_curve import logits_and_errors
 from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
 from keras_moe.training.patches import PatchBatches, bicubic, cut_patches, shrink, split_by_psnr
 
@@ -183,7 +184,8 @@ def test_batches_recolour_both_alike():
 
 def test_a_single_network_learns_and_resumes(tmp_path):
     train = patches()
-    recipe = SRRecipe(1, 0, 0, used_epochs=1, squared_epochs=1, steps=2, batch_size=4)
+    rounds = (Round("used", 1, squared=False, batch_size=4), Round("squared", 1, batch_size=4))
+    recipe = SRRecipe(1, 0, 0, rounds=rounds, steps=2, batch_size=4)
     network, again = (SRNetwork((8, 8, 3), "fsrcnn", 4, 2) for _ in range(2))
     history = train_branch(network, train, train, tmp_path, recipe)
     assert list(history) == ["branch", "used", "squared"]
@@ -193,22 +195,26 @@ def test_a_single_network_learns_and_resumes(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")
-def test_stages_resume_and_the_knob_pays(tmp_path):
-    train = patches()
-    recipe = SRRecipe(1, 1, 1, 1, 1, 1, 1, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
+def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
+    train, counted = patches(), []
+    monkeypatch.setattr(classsr, "logits_and_errors", lambda *a: counted.append(a) or logits_and_errors(*a))
+    rounds = (Round("squared", 1, batch_size=4), Round("polish", (0, 2), thirds=False, batch_size=4))
+    recipe = SRRecipe(1, 1, 1, 1, rounds, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
     keras.utils.set_random_seed(0)
     model = ClassSR(**TINY)
     history = train_classsr(model, train, train, tmp_path, recipe)
     assert list(history) == [
         "branch_0", "branch_1", "class_module", "joint", "errors", "knob",
-        "used_0", "used_1", "errors_used", "knob_used",
-        "longer_0", "errors_longer", "knob_longer",
-        "squared_0", "errors_squared", "knob_squared",
+        "squared_0", "squared_1", "errors_squared", "knob_squared",
+        "polish_1", "errors_polish", "knob_polish",
     ]  # fmt: skip
-    assert history["knob_squared"][0]["cost_weight"] == pytest.approx(model.cost_weight)
+    assert len(history["polish_1"]) == 2
+    assert history["knob_polish"][0]["cost_weight"] == pytest.approx(model.cost_weight)
     assert {"usage_0", "usage_1"} <= set(history["joint"][0])
+    assert len(counted) == 3 * 2  # stages of errors, of the patches to learn from and of the others
     again = ClassSR(**TINY)
     assert train_classsr(again, train, train, tmp_path, recipe) == history
+    assert len(counted) == 3 * 3  # a stage that is done asks for the latter alone
     curve = cost_curve(model, *train, batch_size=8)
     macs = [point.macs for point in curve]
     assert macs == sorted(macs, reverse=True)
@@ -220,6 +226,26 @@ def test_stages_resume_and_the_knob_pays(tmp_path):
     assert model.macs(model.route(train[0].astype("float32"))) <= budget
     with pytest.raises(ValueError, match="The least that the curve costs"):
         fit_cost_weight(model, *train, 1)
+
+
+@pytest.mark.filterwarnings("ignore:The class module has collapsed")
+def test_the_largest_branch_starts_from_the_single_network(tmp_path):
+    train = patches()
+    model, single = ClassSR(**TINY), SRNetwork((8, 8, 3), "fsrcnn", 6, 2)
+    before = single.get_layer("branch").get_weights()
+    still = SRRecipe(1, 1, 0, learning_rate=1e-7, steps=1, batch_size=4)  # 1e-7 is where every rate ends
+    train_classsr(model, train, train, tmp_path, still, largest=single)
+    for ours, theirs in zip(model.bank.experts[-1].get_weights(), before, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    for ours, theirs in zip(single.get_layer("branch").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_round_has_epochs_for_each_branch():
+    assert Round("r", 2).epochs_of(3) == (2, 2, 2)
+    assert Round("r", (3, 0)).epochs_of(2) == (3, 0)
+    with pytest.raises(ValueError, match=r"Round 'r': expected `epochs` .* 3 of them"):
+        Round("r", (3, 0)).epochs_of(3)
 
 
 def test_collapse_is_reported():

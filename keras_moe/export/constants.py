@@ -2,15 +2,12 @@
 
 import numpy as np
 
-from keras_moe.export.structure import operation_name
+from keras_moe.export.structure import operation_name, packed, parsed
 
 
 def with_zeros(data, names):
     """The LiteRT model ``data``, bytes, with float zeros in the place of the inputs ``names``."""
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    # Its `read_model_from_bytearray` cannot read a branch without operations.
-    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
+    model = parsed(data)
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
     gone = {int(t.tensorIndex) for t in signature.inputs if t.name.decode() in names}
     for index in gone:
@@ -18,7 +15,7 @@ def with_zeros(data, names):
         tensor.buffer = _new_buffer(model, np.zeros(tensor.shape, "float32").view("uint8").ravel())
     graph.inputs = [i for i in graph.inputs if int(i) not in gone]
     signature.inputs = [t for t in signature.inputs if int(t.tensorIndex) not in gone]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return packed(model)
 
 
 def with_floats(data, plain, kept):
@@ -26,9 +23,7 @@ def with_floats(data, plain, kept):
 
     ``kept``: ``plain`` -> their names.
     """
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    model, exact = (flatbuffer_utils.convert_bytearray_to_object(bytearray(d)) for d in (data, plain))
+    model, exact = parsed(data), parsed(plain)
     graph, names = model.subgraphs[0], set(kept(plain))
     full = [(t, exact.buffers[t.buffer].data) for t in exact.subgraphs[0].tensors if t.name.decode() in names]
     rest = []
@@ -46,7 +41,7 @@ def with_floats(data, plain, kept):
     for index, buffer in enumerate(model.buffers):
         if index not in used:
             buffer.data = None
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return packed(model)
 
 
 def _before_rounding(half, value, full):

@@ -6,6 +6,8 @@ error says so. The converter's own calibration also mixes tensors that share mem
 
 import numpy as np
 
+from keras_moe.export.structure import packed, parsed
+
 SAMPLES = 100
 _VALUES = 4096  # of each tensor and sample
 _SHRUNK = np.linspace(1.0, 0.4, 25)
@@ -23,15 +25,12 @@ def refined(calibrated, plain, samples, clipped=True):
     Returns:
         bytes.
     """
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    # Its `read_model_from_bytearray` cannot read a branch without operations.
-    model, seen = flatbuffer_utils.convert_bytearray_to_object(bytearray(calibrated)), _seen(plain, samples)
+    model, seen = parsed(calibrated), _seen(plain, samples)
     for tensor in model.subgraphs[0].tensors:
         if tensor.name in seen and tensor.quantization is not None and np.size(tensor.quantization.min) == 1:
             low, high = best_range(seen[tensor.name], _SHRUNK if clipped else _SHRUNK[:1])
             tensor.quantization.min, tensor.quantization.max = (np.array([end], "float32") for end in (low, high))
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return packed(model)
 
 
 def best_range(values, factors=_SHRUNK):

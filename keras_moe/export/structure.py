@@ -5,11 +5,26 @@ import collections
 import numpy as np
 
 
+def parsed(data):
+    """The LiteRT model ``data``, bytes, as an object that may be changed; see ``packed``."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    # Its `read_model_from_bytearray` cannot read a branch without operations.
+    return flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
+
+
+def packed(model):
+    """The bytes of a ``parsed`` model."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
 def operations(data):
     """Name -> how often it occurs, over all graphs of the LiteRT model ``data``, bytes."""
-    model = _read(data)
+    model = parsed(data)
     names = [operation_name(model, i) for i in range(len(model.operatorCodes))]
-    counts = collections.Counter(names[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators)
+    counts = collections.Counter(names[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators or ())
     return dict(sorted(counts.items()))
 
 
@@ -32,17 +47,17 @@ def tensors(data):
 
 def outside_branches(data):
     """Names of the tensors of the main graph, which is all but the branches of ``IF``."""
-    return [tensor.name.decode() for tensor in _read(data).subgraphs[0].tensors]
+    return [tensor.name.decode() for tensor in parsed(data).subgraphs[0].tensors]
 
 
 def reading(data):
     """Names of the tensors made from the image, or a map of as many channels: its scaling, the first convolution."""
-    model = _read(data)
+    model = parsed(data)
     main = model.subgraphs[0]
     channels = main.tensors[int(main.inputs[0])].shape[-1]
     found = []
     for graph in model.subgraphs:
-        for op in graph.operators:
+        for op in graph.operators or ():
             shape = graph.tensors[int(op.inputs[0])].shape
             if np.size(shape) == 4 and shape[-1] == channels:
                 found += [graph.tensors[int(t)].name.decode() for t in op.outputs]
@@ -55,7 +70,7 @@ def around_experts(data):
     The former are the vectors, not maps, that lead to the output ``"route"``: see ``pieces.Pieces``. The latter come of
     it: vectors, and what the experts return times its weight, be it a map, and the sum of that.
     """
-    model = _read(data)
+    model = parsed(data)
     graph = model.subgraphs[0]
     route = {int(t.tensorIndex) for t in model.signatureDefs[0].outputs if t.name == b"route"}
     leading = set(route)
@@ -87,12 +102,6 @@ def _coming_of(model, graph, known):
 
 def _is_vector(graph, index):
     return np.size(graph.tensors[index].shape) < 4
-
-
-def _read(data):
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    return flatbuffer_utils.read_model_from_bytearray(bytearray(data))
 
 
 def _tensor(name, detail):

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_moe.superres.tiles import Cut, cut
 
-PATCH, OVERLAP, BATCH_SIZE = 96, 4, 32
+PATCH, OVERLAP, BATCH_SIZE = 128, 4, 16
 
 # The class module's first kernel is 4x4, and a branch should see some neighbourhood.
 _LEAST = 8

@@ -6,7 +6,6 @@ from keras_moe.training.batches import DrawnBatches as DrawnBatches
 from keras_moe.training.batches import ImageBatches as ImageBatches
 from keras_moe.training.budget import fit_drop_below as fit_drop_below
 from keras_moe.training.checkpoint import Checkpoint as Checkpoint
-from keras_moe.training.classsr import SRRecipe as SRRecipe
 from keras_moe.training.classsr import train_branch as train_branch
 from keras_moe.training.classsr import train_classsr as train_classsr
 from keras_moe.training.cost_curve import cost_curve as cost_curve
@@ -21,6 +20,8 @@ from keras_moe.training.segmentation import train_domain_experts as train_domain
 from keras_moe.training.segmentation import train_segmentation as train_segmentation
 from keras_moe.training.single_gated import train_single_gated as train_single_gated
 from keras_moe.training.soft_labels import soft_labels as soft_labels
+from keras_moe.training.sr_recipe import Round as Round
+from keras_moe.training.sr_recipe import SRRecipe as SRRecipe
 from keras_moe.training.stages import Stage as Stage
 from keras_moe.training.stages import freeze_all_but as freeze_all_but
 from keras_moe.training.stages import run_stages as run_stages

@@ -18,8 +18,8 @@ class Stage:
         train: names of the model's parts that learn; all others are frozen, BatchNorm statistics included.
         epochs: int >= 1.
         optimizer: ``() -> keras.optimizers.Optimizer``. A function, because each stage starts with a fresh one.
-        data: a ``keras.utils.PyDataset`` with an ``epoch`` attribute, as ``ImageBatches``. Its targets are a dict with
-            the keys of ``losses``.
+        data: a ``keras.utils.PyDataset`` with an ``epoch`` attribute, as ``ImageBatches``, or a function that makes it,
+            called only if there is an epoch to run. Its targets are a dict with the keys of ``losses``.
         losses: dict, output name -> Keras loss. Outputs: ``"class"`` (the model's output) and ``"gate"`` (the gate's
             logits).
         loss_weights: dict, output name -> float.
@@ -31,7 +31,7 @@ class Stage:
     train: tuple[str, ...]
     epochs: int
     optimizer: collections.abc.Callable
-    data: keras.utils.PyDataset
+    data: keras.utils.PyDataset | collections.abc.Callable
     losses: dict
     loss_weights: dict | None = None
     metrics: dict | None = None
@@ -107,13 +107,14 @@ def _run(model, stage, done, history, checkpoint, callbacks, verbose):
         logs.append({k: float(v) for k, v in new.items()})
         return {"stage": stage.name, "epoch": epoch, "history": history}
 
-    stage.data.epoch = done
+    data = stage.data() if callable(stage.data) else stage.data
+    data.epoch = done
     validation = stage.validation_data and _divisible(stage.validation_data)
     usage = [_LogUsage(model, validation[0])] if model.gate and validation else []
     save = SaveEachEpoch(checkpoint, model, progress)
     # Keras would shuffle the order of the batches once more, by a generator that no checkpoint holds.
     network.fit(
-        stage.data, initial_epoch=done, epochs=stage.epochs, validation_data=validation,
+        data, initial_epoch=done, epochs=stage.epochs, validation_data=validation,
         callbacks=[*usage, *callbacks, save], shuffle=False, verbose=verbose,
     )  # fmt: skip
 

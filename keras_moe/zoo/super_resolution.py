@@ -6,17 +6,15 @@ from keras_moe.datasets import superres
 from keras_moe.images import open_photographs, photographs
 from keras_moe.models import ClassSR, SRNetwork
 from keras_moe.superres import luma, psnr
-from keras_moe.training import SRRecipe, train_branch, train_classsr
+from keras_moe.training import Round, SRRecipe, train_branch, train_classsr
 from keras_moe.training.patches import bicubic, cut_patches, shrink
+from keras_moe.zoo import load
 from keras_moe.zoo.model_card import Data, Input
 from keras_moe.zoo.publish import Published
 
 PATCH, HELD_OUT = 32, 40
 
-STEPS, BATCH_SIZE = 1000, 16  # of an epoch, and patches of a step
-
-USED = 10  # epochs of each network on what it gets in use
-LONGER = 60  # of the smallest branch after that
+STEPS = 1000  # of an epoch
 
 _CLASSSR = {
     "system": "classsr",
@@ -38,50 +36,62 @@ _BSD400 = Data(
 )
 
 
-def classsr_fsrcnn(scale, epochs, squared, share):
-    """The ``Published`` of a ClassSR of three FSRCNNs on photographs.
+def classsr_fsrcnn(scale, rounds, share, recipe_note):
+    """The ``Published`` of a ClassSR of three FSRCNNs on photographs; the largest starts as ``fsrcnn_x<scale>``.
 
-    ``share`` is the ``SRRecipe``'s; on a whole image patches overlap, which costs a tenth more.
+    Args:
+        scale: 2 or 4.
+        rounds, share: the ``SRRecipe``'s; on a whole image patches overlap, which costs a few percent more.
+        recipe_note: str, the rounds in words.
     """
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 16}
-    stages = recipe(epochs, squared, share=share)
+    single, epochs = f"fsrcnn_x{scale}", 6
+
+    def recipe(epochs, seed=0):
+        return SRRecipe(epochs, 2, 2, error_epochs=3, rounds=rounds, share=share, steps=STEPS, batch_size=32, seed=seed)
 
     def train(model, seed, folder, epochs):
         learn, held = photograph_patches(scale)
-        return train_classsr(model, learn, held, folder, recipe(epochs, squared, seed, share))
+        return train_classsr(model, learn, held, folder, recipe(epochs, seed), largest=load(single))
 
+    stages = recipe(epochs)
     card = {
         **_CLASSSR,
         "summary": f"Three FSRCNNs that enlarge photographs x{scale}, and a class module that sends each patch to one.",
-        "recipe_note": f"Steps of {BATCH_SIZE} patches, {STEPS:,} an epoch: branches on terciles for {epochs} epochs, "
-        f"the class module for {stages.class_epochs}, jointly for {stages.joint_epochs}; then the class module for "
-        f"{stages.error_epochs} on the branches' errors, each branch for {stages.used_epochs} on the patches that it "
-        f"gets in use and its third, the smallest for {stages.longer_epochs} more and for {squared} with "
-        "squared errors, the class module after each; Adam. "
-        "JAX on one GPU up to the errors, then TensorFlow on two CPU cores; the class stride was 8 until "
-        "the smallest branch had learned for longer. Fewer than a tenth of the patches were T91's; a new run takes "
-        "half.",
+        "recipe_note": f"Steps of {stages.batch_size} patches, {STEPS:,} an epoch: branches on terciles for {epochs} "
+        f"epochs, the largest from {single}'s weights, the class module for {stages.class_epochs}, jointly for "
+        f"{stages.joint_epochs}, the class module for {stages.error_epochs} on the branches' errors; then with squared "
+        f"errors, half of the patches recoloured, and the class module again after each: {recipe_note}; Adam.",
         "config": config,
-        "baseline": f"fsrcnn_x{scale}",
+        "baseline": single,
     }
     return _on_photographs(f"classsr_fsrcnn_x{scale}", card, lambda: ClassSR(**config), train, epochs, scale)
 
 
 def fsrcnn(scale, epochs, squared):
-    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches."""
+    """The ``Published`` of a single FSRCNN, ClassSR's hard branch, on all patches.
+
+    Args:
+        scale: 2 or 4.
+        epochs, squared: ints, epochs with absolute errors and, at the end, with squared ones.
+    """
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
+    used = Round("used", 10, squared=False, learning_rate=5e-4)
+
+    def recipe(epochs, seed=0):
+        return SRRecipe(epochs, 0, 0, rounds=(used, Round("squared", squared)), steps=STEPS, seed=seed)
 
     def train(model, seed, folder, epochs):
         learn, held = photograph_patches(scale)
-        return train_branch(model, learn, held, folder, recipe(epochs, squared, seed))
+        return train_branch(model, learn, held, folder, recipe(epochs, seed))
 
     card = {
         **_DENSE,
         "summary": f"FSRCNN (56 filters) that enlarges photographs x{scale}: every pixel runs all of it.",
-        "recipe_note": f"{epochs} x {STEPS:,} steps of {BATCH_SIZE} patches of {PATCH}x{PATCH} pixels, L1, a cosine "
-        f"from 1e-3, JAX on one GPU; then {USED} x {STEPS:,} with half of the patches recoloured, from 5e-4, then "
-        f"{squared} x {STEPS:,} of these with squared errors, from 1e-3, TensorFlow on two CPU cores; Adam. Before the "
-        "squared errors fewer than a tenth of the patches were T91's.",
+        "recipe_note": f"{epochs} x {STEPS:,} steps of {recipe(epochs).batch_size} patches of {PATCH}x{PATCH} pixels, "
+        f"L1, a cosine from 1e-3, JAX on one GPU; then {used.epochs} x {STEPS:,} with half of the patches recoloured, "
+        f"from 5e-4, then {squared} x {STEPS:,} of these with squared errors, from 1e-3, TensorFlow on two CPU cores; "
+        "Adam. Before the squared errors fewer than a tenth of the patches were T91's.",
         "config": config,
     }
     return _on_photographs(f"fsrcnn_x{scale}", card, lambda: SRNetwork(**config), train, epochs, scale)
@@ -127,14 +137,6 @@ def classsr_on_two_photographs(epochs=3):
         golden=lambda: cut_patches(halves(lower=True), 2, 16, 40)[0].astype("float32"),
         metrics={"psnr_y_halves": "dB"},
     )
-
-
-def recipe(epochs, squared, seed=0, share=None):
-    """The ``SRRecipe`` of the published models, branches for ``epochs``, with squared errors for ``squared``."""
-    return SRRecipe(
-        epochs, class_epochs=2, joint_epochs=epochs // 3, error_epochs=3, used_epochs=USED,
-        longer_epochs=LONGER, squared_epochs=squared, share=share, steps=STEPS, batch_size=BATCH_SIZE, seed=seed,
-    )  # fmt: skip
 
 
 def photograph_patches(scale):

@@ -11,10 +11,20 @@ looks at one 4x4 block of sixteen, and the knob is set on held-out photographs; 
 
 import pathlib
 
+from keras_moe.training import Round
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.super_resolution import classsr_fsrcnn
 
-MODEL = classsr_fsrcnn(scale=4, epochs=18, squared=10, share=0.525)
+MODEL = classsr_fsrcnn(
+    scale=4,
+    rounds=(
+        Round("squared", 25, batch_size=32),
+        Round("polish", (30, 0, 6), thirds=False, batch_size=32),
+    ),
+    share=0.55,
+    recipe_note="each branch for 25 epochs on what it gets in use and its third, JAX on one GPU until then; the "
+    "smallest for 30 and the largest for 6 on what it gets alone, TensorFlow on two CPU cores",
+)
 
 if __name__ == "__main__":
     main(MODEL, pathlib.Path(__file__).parent)
