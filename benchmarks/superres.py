@@ -2,6 +2,7 @@
 
     KERAS_MOE_DATA=FOLDER python -m benchmarks.superres quality [--scale 4] [--sets set5 photos2k …]
     KERAS_MOE_DATA=FOLDER python -m benchmarks.superres curve
+    KERAS_MOE_DATA=FOLDER python -m benchmarks.superres bound [--patch 32]
     KERAS_MOE_DATA=FOLDER python -m benchmarks.superres speed
     python -m benchmarks.superres memory --scale 2
 
@@ -24,10 +25,12 @@ from keras_moe.superres import luma, psnr, ssim
 from keras_moe.superres.upscale import OVERLAP, PATCH
 from keras_moe.training.patches import bicubic, shrink
 
+AIM = 0.6  # of the largest branch's MACs
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("quality", "curve", "speed", "memory"))
+    parser.add_argument("what", choices=("quality", "curve", "bound", "speed", "memory"))
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--sets", nargs="+", choices=SUPERRES, default=["set5", "set14", "bsd100", "kodak", "photos2k"])
     parser.add_argument("--patch", type=int, default=PATCH)
@@ -41,7 +44,7 @@ def main():
         return
     model = zoo.load(f"classsr_fsrcnn_x{arguments.scale}")
     hard = zoo.load(f"fsrcnn_x{arguments.scale}").get_layer("branch")
-    {"quality": _quality, "curve": _curve, "speed": _speed}[arguments.what](model, hard, arguments)
+    {"quality": _quality, "curve": _curve, "bound": _bound, "speed": _speed}[arguments.what](model, hard, arguments)
 
 
 def _quality(model, hard, arguments):
@@ -84,6 +87,56 @@ def _curve(model, hard, arguments):
             share = np.mean([found.macs for found, _ in done]) / dense
             print(f"{name:9} {before + step:13.3f} {quality:6.3f} dB {share:6.1%}", flush=True)
     model.cost_weight = before
+
+
+def _bound(model, hard, arguments):
+    """Luma PSNR where every patch takes the branch that its true error says, for at most ``AIM`` of the cost.
+
+    Each branch runs on the whole image; overlap and class module cost nothing.
+    """
+    costs = np.array(model.macs()["branches"]) / model.macs()["branches"][-1]
+    for name in arguments.sets:
+        images = [_errors_of_patches(model, *shrink(photo, model.scale), arguments.patch) for photo in superres(name)]
+        low, high = -9.0, 9.0
+        for _ in range(40):  # of bisection of what cost is worth, a power of ten
+            middle = (low + high) / 2
+            low, high = (middle, high) if _spent(images, costs, 10**middle) > AIM else (low, middle)
+        spent = _spent(images, costs, 10**high)
+        chosen = [_best(errors, pixels, 10**high * costs) for errors, pixels in images]
+        each = np.mean([_psnr(errors, pixels) for errors, pixels in images], axis=0)
+        best = [_psnr(errors[np.arange(len(k)), k], pixels) for k, (errors, pixels) in zip(chosen, images, strict=True)]
+        print(
+            f"{name:9} branches alone {', '.join(f'{value:.3f}' for value in each)} dB; the best for each patch, "
+            f"{spent:.1%}: {np.mean(best):.3f} dB",
+            flush=True,
+        )
+
+
+def _best(errors, pixels, prices):
+    """The branch of each patch by its share of the image's error, and of its pixels times the branch's price."""
+    return (errors / errors[:, -1].sum() + prices * (pixels / pixels.sum())[:, None]).argmin(1)
+
+
+def _spent(images, costs, worth):
+    """The mean cost of a pixel where a cost of 1 is worth that share of an image's error."""
+    return np.mean([costs[_best(errors, pixels, worth * costs)] @ pixels / pixels.sum() for errors, pixels in images])
+
+
+def _errors_of_patches(model, low, high, patch):
+    """Sums of squared luma errors, ``(patches, branches)``, and the pixels of each patch."""
+    border, size = model.scale, patch * model.scale
+    target = luma(high)[border:-border, border:-border]
+    maps = [
+        (luma(_dense(branch)(low, model.scale)[0])[border:-border, border:-border] - target) ** 2
+        for branch in model.bank.experts
+    ]
+    corners = [(y, x) for y in range(0, target.shape[0], size) for x in range(0, target.shape[1], size)]
+    errors = [[error[y : y + size, x : x + size].sum() for error in maps] for y, x in corners]
+    return np.array(errors), np.array([target[y : y + size, x : x + size].size for y, x in corners])
+
+
+def _psnr(errors, pixels):
+    return 10 * np.log10(255**2 * pixels.sum() / errors.sum(0))
 
 
 def _speed(model, hard, arguments):

@@ -198,7 +198,7 @@ def test_a_single_network_learns_and_resumes(tmp_path):
 def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
     train, counted = patches(), []
     monkeypatch.setattr(classsr, "logits_and_errors", lambda *a: counted.append(a) or logits_and_errors(*a))
-    rounds = (Round("squared", 1, batch_size=4), Round("polish", (0, 2), thirds=False, batch_size=4))
+    rounds = (Round("squared", 1, batch_size=4), Round("polish", (0, 2), thirds=False, batch_size=4, share=0.9))
     recipe = SRRecipe(1, 1, 1, 1, rounds, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
     keras.utils.set_random_seed(0)
     model = ClassSR(**TINY)
@@ -209,6 +209,9 @@ def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
         "polish_1", "errors_polish", "knob_polish",
     ]  # fmt: skip
     assert len(history["polish_1"]) == 2
+    dearest = max(model.macs()["branches"])
+    for knob, share in (("knob", 0.99), ("knob_squared", 0.99), ("knob_polish", 0.9)):
+        assert history[knob][0]["macs"] <= share * dearest
     assert history["knob_polish"][0]["cost_weight"] == pytest.approx(model.cost_weight)
     assert {"usage_0", "usage_1"} <= set(history["joint"][0])
     assert len(counted) == 3 * 2  # stages of errors, of the patches to learn from and of the others

@@ -82,12 +82,12 @@ def train_classsr(model, train, validation, folder, recipe, largest=None):
         _routed("joint", ("class_module", "branches"), *arguments, recipe.joint_epochs, recipe.batch_size),
     ]
     history |= run_stages(model, [s for s in stages if s.epochs], folder / "routed", verbose=2)
-    history |= _choose(model, "", *arguments, folder)
+    history |= _choose(model, "", recipe.share, *arguments, folder)
     for turn in recipe.rounds:
         got = [_parts(model.route(low).argmax(axis=1), len(experts)) for low, _ in (train, validation)]
         groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)] if turn.thirds else got
         history |= _train_apart(model, turn, groups, *arguments, folder)
-        history |= _choose(model, f"_{turn.name}", *arguments, folder)
+        history |= _choose(model, f"_{turn.name}", turn.share or recipe.share, *arguments, folder)
     check_collapse(model.route(validation[0].astype("float32")))
     return history
 
@@ -103,14 +103,14 @@ def _parts(group, count):
     return [np.flatnonzero(group == k) for k in range(count)]
 
 
-def _choose(model, suffix, recipe, train, validation, folder):
-    """The class module learns the branches' errors, and the knob is set; each only if the recipe asks for it."""
+def _choose(model, suffix, share, recipe, train, validation, folder):
+    """The class module learns the branches' errors, and the knob is set for ``share``; each only if asked for."""
     history: dict[str, list] = {}
     if recipe.error_epochs:
         stage = _errors(model, f"errors{suffix}", recipe, train, validation)
         history |= run_stages(model, [stage], folder / stage.name, verbose=2)
-    if recipe.share is not None:
-        budget = recipe.share * max(model.macs()["branches"])
+    if share is not None:
+        budget = share * max(model.macs()["branches"])
         history[f"knob{suffix}"] = [vars(fit_cost_weight(model, validation[0], validation[1], budget))]
     return history
 

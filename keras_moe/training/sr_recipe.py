@@ -14,6 +14,7 @@ class Round:
         squared: bool, whether from squared errors, the ones that PSNR tells, or from absolute ones.
         recoloured: float, see ``PatchBatches``.
         batch_size: int; learning_rate: float, which falls by a cosine to 1e-7.
+        share: float in (0, 1], see ``SRRecipe``; None: the recipe's.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Round:
     recoloured: float = 0.5
     batch_size: int = 16
     learning_rate: float = 1e-3
+    share: float | None = None
 
     def epochs_of(self, branches):
         """The epochs of each of ``branches``, an int: tuple of ints. Raises ValueError where there are not as many."""
