@@ -24,8 +24,8 @@ MODEL = classsr_fsrcnn(
     ),
     share=0.55,
     recipe_note="each branch for 36 epochs on what it gets in use and its third, JAX on one GPU until then; the "
-    "smallest for 30 and the largest for 6 on what it gets alone; the smallest for 40 more in steps of 16, TensorFlow on "
-    "two CPU cores",
+    "smallest for 30 and the largest for 6 on what it gets alone; the smallest for 40 more in steps of 16, TensorFlow "
+    "on two CPU cores",
 )
 
 if __name__ == "__main__":
