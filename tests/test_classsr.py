@@ -184,7 +184,7 @@ def test_batches_recolour_both_alike():
 
 def test_a_single_network_learns_and_resumes(tmp_path):
     train = patches()
-    rounds = (Round("used", 1, squared=False, batch_size=4), Round("squared", 1, batch_size=4))
+    rounds = (Round("used", 1, squared=False, batch_size=4), Round("left_out", 0), Round("squared", 1, batch_size=4))
     recipe = SRRecipe(1, 0, 0, rounds=rounds, steps=2, batch_size=4)
     network, again = (SRNetwork((8, 8, 3), "fsrcnn", 4, 2) for _ in range(2))
     history = train_branch(network, train, train, tmp_path, recipe)

@@ -116,15 +116,15 @@ def test_cuts_cover_and_their_ramps_sum_to_one(length, patch, overlap):
 
 
 def test_no_seam_on_a_gradient(interpolating):
-    y, x = np.mgrid[0:40, 0:52].astype("float32")
+    y, x = np.mgrid[0:44, 0:56].astype("float32")
     image = np.stack([60 + 2 * x, 60 + 2 * y, 40 + x + y], -1)
-    whole = np.asarray(interpolating.at_size(40, 52).predict_on_batch(image[None])["image"])[0]
+    whole = np.asarray(interpolating.at_size(44, 56).predict_on_batch(image[None])["image"])[0]
 
     def seam(overlap):
         tiled = interpolating.upscale(image, patch=20, overlap=overlap, batch_size=16, verbose=False)
         return np.abs(tiled - whole).max()
 
-    assert seam(4) < 4.5  # of 255
+    assert seam(4) < 4  # of 255
     assert seam(8) < 2.5
     assert seam(0) > 5 * seam(4)
 

@@ -35,9 +35,9 @@ class Upscaled:
 def upscale_routed(model, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
     """Enlarges an image of any size ``model.scale`` times.
 
-    The image is cut into patches that overlap, and each patch runs the one branch that the model
-    chooses for it, in batches; neighbours are blended linearly across their overlap. Rows of patches are streamed:
-    beside input and output only a band of the image is held in memory.
+    The image is cut into patches that overlap, and each patch runs the one branch that the model chooses for it, in
+    batches; neighbours are blended linearly across their overlap. Rows of patches are streamed: beside input and output
+    only a band of the image is held in memory.
 
     Args:
         model: a ``ClassSR`` or ``SRNetwork``.

@@ -32,7 +32,8 @@ def train_branch(network, train, validation, folder, recipe):
         dict, stage -> list of logs.
     """
     _start(network, [network.get_layer("branch")])
-    stages = [_alone(r, r.epochs_of(1)[0], train, validation, recipe) for r in (recipe.first, *recipe.rounds)]
+    turns = [(turn, *turn.epochs_of(1)) for turn in (recipe.first, *recipe.rounds)]
+    stages = [_alone(turn, epochs, train, validation, recipe) for turn, epochs in turns if epochs]
     return run_stages(network, stages, folder, verbose=2)
 
 
