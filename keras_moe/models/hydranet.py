@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 from keras_moe.checks import check
+from keras_moe.layer_state import copy_weights
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
@@ -62,6 +63,8 @@ class HydraNet(MoEModel):
     Raises:
         ValueError: an argument out of range, or a classifier that cannot be cut.
     """
+
+    knob = ("drop_below", "top_k")
 
     def __init__(
         self,
@@ -164,7 +167,7 @@ class HydraNet(MoEModel):
         ]
         pairs += [(single.bank.experts[0], branch) for branch in self.bank.experts]
         for source, target in pairs:
-            target.set_weights(source.get_weights())
+            copy_weights(source, target)
 
     @property
     def drop_below(self):
