@@ -14,6 +14,7 @@ from keras_moe.models import backbones, segmenters
 from keras_moe.models.anatomy import without_softmax
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.segmenter import Segmenter
+from keras_moe.settings import serialized
 from keras_moe.weights import load_weights
 
 GATES = ("image", "class", "pixel")
@@ -102,7 +103,7 @@ class SegmentationMoE(MoEModel):
                 networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(experts)]
             else:
                 networks = [cut_segmenter(backbone, features, f"expert_{k}", f"expert_{k}_") for k in range(experts)]
-                config |= {"backbone": keras.saving.serialize_keras_object(backbone)}
+                config |= {"backbone": serialized(backbone)}
             input_shape, classes = networks[0].input_shape[1:], networks[0].output_shape[1][-1]
             config |= {"input_shape": input_shape, "classes": classes}
             top = TopKGate(experts, drop_below=drop_below if sparse else 0.0, name="top_k")
