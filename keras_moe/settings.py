@@ -20,6 +20,11 @@ class Settings:
     def __init__(self, layer):
         self._before = _described(layer)
 
+    @property
+    def frozen(self):
+        """Whether a layer was frozen then."""
+        return any(_FROZEN in each.plain for each in self._before)
+
     def changes(self, layer, aside=None):
         """What is otherwise now, as plain data for ``apply``: dict, key of an inner layer -> dict of settings.
 
@@ -59,7 +64,7 @@ def apply(layer, changes):
         _set(each.layer, changes.get(each.key, {}))
     # A layer's flag is also set on all inside it, so that each is said again, the outer ones first.
     for each in described:
-        each.layer.trainable = changes.get(each.key, {}).get("trainable", each.plain["trainable"])
+        each.layer.trainable = _FROZEN not in changes.get(each.key, {})
     for each in described:
         flipped = changes.get(each.key, {}).get(_FLIPPED, ())
         for variable in own_variables(each.layer):
@@ -74,16 +79,18 @@ def serialized(value):
 
 def copy_state(source, target):
     """Makes ``target``, built from the configuration of ``source``, what that is now: its settings and its weights."""
-    changes = _differences(_described(target), _described(source))
-    if changes:
+    before = Settings(target)
+    changes = _differences(before._before, _described(source))
+    if changes or before.frozen:
         apply(target, changes)
     copy_weights(source, target)
 
 
-_LORA, _FLIPPED = "lora", "flipped"  # rank and alpha; variables whose own flag is not their layer's
-# Said even if nothing changed: constructors do not take them, or, as that of Dense, not all of them.
-_ALWAYS = (_LORA, _FLIPPED)
-_METHODS = ("trainable", "dtype", "quantization_config", *_ALWAYS)  # all others are attributes
+_FROZEN, _FLIPPED, _LORA = "frozen", "flipped", "lora"  # variables whose own flag is not their layer's; rank and alpha
+# Said even if nothing changed. Keras itself loses them on the way: a functional model is thawed by its configuration,
+# ``Dense`` forgets LoRA's alpha, and no layer tells of single variables.
+_ALWAYS = (_FROZEN, _FLIPPED, _LORA)
+_METHODS = ("dtype", "quantization_config", *_ALWAYS)  # all others are attributes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +125,9 @@ def _differences(before, now):
 
 def _plain(layer):
     plain = {} if isinstance(layer, keras.Model) else _config(layer)
-    plain |= {"trainable": layer.trainable, "dtype": keras.dtype_policies.serialize(layer.dtype_policy)}
-    plain = _without_ids(plain)
+    plain = _without_ids({**plain, "dtype": keras.dtype_policies.serialize(layer.dtype_policy)})
+    if not layer.trainable:
+        plain[_FROZEN] = True
     if getattr(layer, "lora_enabled", False):
         plain[_LORA] = [layer.lora_rank, layer.lora_alpha]
     flipped = [v.name for v in layer._trainable_variables if v.trainable != layer.trainable]
@@ -131,7 +139,7 @@ def _config(layer):
     return {
         key: value
         for key, value in layer.get_config().items()
-        if key not in ("name", "lora_rank", "lora_alpha")
+        if key not in ("name", "trainable", "lora_rank", "lora_alpha")
         and not any(isinstance(x, keras.Layer) for x in tree.flatten(getattr(layer, key, None)))
     }
 
@@ -179,7 +187,7 @@ def _alike(one, other):
 
 def _nameless(layer):
     names = {inner.name: i for i, inner in enumerate(inner_layers(layer))}
-    config = keras.saving.serialize_keras_object(layer)
+    config = serialized(layer)
     return tree.map_structure(lambda value: names.get(value, value) if isinstance(value, str) else value, config)
 
 

@@ -62,7 +62,7 @@ class MoEModel(RoutedModel):
         if "dtype" in config:  # whatever the global policy will be
             config["dtype"] = _plain(config["dtype"] or self._policy)
         changes = self._settings.changes(self, aside)
-        return {**config, "settings": changes} if changes else config
+        return {**config, "settings": changes} if changes or self._settings.frozen else config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -73,7 +73,7 @@ class MoEModel(RoutedModel):
             backbone = copy.deepcopy(config["backbone"])
             config["backbone"] = keras.saving.deserialize_keras_object(backbone, custom_objects)
         model = cls(**config)
-        if changes:
+        if changes is not None:
             settings.apply(model, changes)
         return model
 
