@@ -106,21 +106,15 @@ KINDS = {
 
 def network(kind, known=True):
     x = keras.Input((2, 2, 3))
-    y = layers.Conv2D(3, 1, use_bias=False, kernel_initializer=_identity, name="stem")(x)
+    y = layers.Conv2D(3, 1, use_bias=False, name="stem")(x)
     y = kind(known)(y)
-    y = layers.Conv2D(3, 1, use_bias=False, kernel_initializer=_identity, name="tail")(y)
-    y = layers.GlobalAveragePooling2D(name="pool")(y)
-    return keras.Model(x, layers.Dense(2, kernel_initializer=_sums, name="logits")(y))
-
-
-@keras.saving.register_keras_serializable(package="tests")
-def _identity(shape, dtype=None):
-    return keras.ops.reshape(keras.ops.eye(3, dtype=dtype), shape)
-
-
-@keras.saving.register_keras_serializable(package="tests")
-def _sums(shape, dtype=None):
-    return keras.ops.convert_to_tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]], dtype)
+    y = layers.Conv2D(3, 1, use_bias=False, name="tail")(y)
+    y = layers.Dense(2, name="logits")(layers.GlobalAveragePooling2D(name="pool")(y))
+    model = keras.Model(x, y)
+    for name in ("stem", "tail"):
+        model.get_layer(name).set_weights([np.eye(3).reshape(1, 1, 3, 3)])
+    model.get_layer("logits").set_weights([np.array([[1, 0], [0, 1], [1, 1]]), np.zeros(2)])
+    return model
 
 
 def answers(model):
@@ -231,8 +225,10 @@ def segmenter(mean, known=True):
     norm = layers.Normalization(name="norm")
     if known:
         adapted(norm, np.full(3, mean), np.ones(3))
-    y = layers.Conv2D(3, 1, use_bias=False, kernel_initializer=_identity, name="logits")(norm(x))
-    return keras.Model(x, y)
+    logits = layers.Conv2D(3, 1, use_bias=False, name="logits")
+    model = keras.Model(x, logits(norm(x)))
+    logits.set_weights([np.eye(3).reshape(1, 1, 3, 3)])
+    return model
 
 
 @pytest.mark.parametrize("sparse", [False, True])

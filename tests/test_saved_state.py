@@ -133,7 +133,6 @@ def quantize_a_layer_with_lora(model, mode):
         (quantize_all, "int8", "keras"),
         (quantize_an_expert, "int4", "keras"),
         (quantize_an_expert, "float8", "keras"),
-        (quantize_an_expert, "int4", "safetensors"),
         (quantize_a_layer_with_lora, "int8", "keras"),
         (quantize_a_layer_with_lora, "int8", "safetensors"),
     ],
