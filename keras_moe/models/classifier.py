@@ -4,7 +4,7 @@ import keras
 
 from keras_moe.models import backbones
 from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.weights import load_weights
+from keras_moe.models.imagenet import initialize
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -38,7 +38,7 @@ class Classifier(MoEModel):
         with dtype_scope(dtype):
             # === Layers ===
             images = keras.Input(input_shape, name="images")
-            scaling = backbones.scaling(include_preprocessing)
+            scaling = backbones.scaling(include_preprocessing, spec)
             trunk = _trunk(spec, input_shape)
             pooling = "avg" if include_top else pooling
             head = backbones.head(include_top, classes, pooling, dropout_rate, classifier_activation, "head")
@@ -50,8 +50,7 @@ class Classifier(MoEModel):
 
         # === Config ===
         self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        initialize(self, weights, backbone, alpha)
 
 
 def _trunk(spec, input_shape):
@@ -59,4 +58,4 @@ def _trunk(spec, input_shape):
     x = backbones.first(x, spec, "stem")
     for i, stage in enumerate(spec.stages):
         x = backbones.stage(x, spec, stage, f"stage{i}")
-    return keras.Model(inputs, x, name="backbone")
+    return keras.Model(inputs, backbones.last(x, spec, ""), name="backbone")

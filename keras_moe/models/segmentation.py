@@ -12,8 +12,8 @@ from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import backbones, segmenters
 from keras_moe.models.anatomy import without_softmax
 from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.imagenet import initialize
 from keras_moe.models.segmenter import Segmenter
-from keras_moe.weights import load_weights
 
 GATES = ("image", "class", "pixel")
 ENSEMBLES = {"mean": layers.Average, "max": layers.Maximum}
@@ -48,7 +48,7 @@ class SegmentationMoE(MoEModel):
         features: name of the layer of your own ``backbone`` that the gate reads; None: the last of those with the
             smallest map.
         include_top: True. There is no form without the head: experts meet in their logits.
-        weights: None or a path.
+        weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
         classifier_activation: ``"softmax"``, or None for logits, which is what to train with.
         include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
@@ -142,8 +142,7 @@ class SegmentationMoE(MoEModel):
 
         # === Config ===
         self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        initialize(self, weights, backbone, alpha)
 
     @property
     def drop_below(self):

@@ -6,7 +6,7 @@ from keras import layers
 from keras_moe.checks import check
 from keras_moe.models import segmenters
 from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.weights import load_weights
+from keras_moe.models.imagenet import initialize
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -20,7 +20,7 @@ class Segmenter(MoEModel):
         backbone: ``"resnet<6n+2>"`` or ``"litenet"``, the encoder of a light DeepLabv3+; or ``"frrn_a"``. See
             ``keras_moe.models.segmenters``.
         include_top: True. There is no form without the head.
-        weights: None or a path.
+        weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
         classifier_activation: ``"softmax"``, or None for logits, which is what to train with.
         include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
@@ -67,5 +67,4 @@ class Segmenter(MoEModel):
 
         # === Config ===
         self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        initialize(self, weights, backbone, alpha)

@@ -12,7 +12,7 @@ from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.classifier import Classifier
-from keras_moe.weights import load_weights
+from keras_moe.models.imagenet import initialize
 
 _check = functools.partial(check, "SingleGatedMoE")
 
@@ -29,9 +29,10 @@ class SingleGatedMoE(MoEModel):
     Args:
         input_shape: ``(height, width, channels)``.
         alpha: float, width multiplier of the backbone.
-        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, see ``keras_moe.models.backbones``; or a functional classifier of
-            your own, which is copied, weights included. Then ``input_shape``, ``alpha``, ``classes``, ``dropout_rate``
-            and ``include_preprocessing`` are the classifier's and what is given for them is not used.
+        backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
+            ``keras_moe.models.backbones``; or a functional classifier of your own, which is copied, weights
+            included. Then ``input_shape``, ``alpha``, ``classes``, ``dropout_rate`` and ``include_preprocessing`` are
+            the classifier's and what is given for them is not used.
         experts: int, number of experts.
         top_k: int, experts that run for an image that does not leave early.
         split: where the trunk ends: int, stages of a named backbone; or the name of a layer. None: all stages but the
@@ -42,7 +43,7 @@ class SingleGatedMoE(MoEModel):
         gate_units: int, width of a hidden layer of the gate; 0: one linear layer.
         include_top: True. There is no form without the head: base and experts meet in their logits, and the early exit
             reads them. For features, see ``embed``.
-        weights: None or a path.
+        weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
         dropout_rate: float.
         classifier_activation: ``"softmax"`` or None for logits.
@@ -129,8 +130,7 @@ class SingleGatedMoE(MoEModel):
 
         # === Config ===
         self._config = config if isinstance(backbone, str) else {**config, **anatomy.config}
-        if weights is not None:
-            load_weights(self, weights)
+        initialize(self, weights, backbone, alpha)
 
     @property
     def threshold(self):

@@ -17,6 +17,7 @@ from keras import ops
 
 from keras_moe import models
 from keras_moe.checks import IntegrityError as IntegrityError
+from keras_moe.models.imagenet import imagenet_labels
 from keras_moe.weights import load_weights, write_bytes
 from keras_moe.zoo import store
 from keras_moe.zoo.model_card import TASKS, WEIGHTS, model_arguments, read_card
@@ -122,7 +123,7 @@ def decode_predictions(preds, name, top=5):
 
     Args:
         preds: float array or tensor ``(n, classes)``, outputs of the published model ``name``.
-        name: str.
+        name: str; or ``"imagenet"``, for outputs of a network with ``weights="imagenet"`` (extra ``imagenet``).
         top: int, how many, at most the number of classes.
 
     Returns:
@@ -132,7 +133,8 @@ def decode_predictions(preds, name, top=5):
     Raises:
         ValueError: another shape, scores that are not finite, or ``top`` out of range.
     """
-    labels, scores = card(name).classes, np.asarray(ops.convert_to_numpy(preds), "float64")
+    labels = imagenet_labels() if name == "imagenet" else card(name).classes
+    scores = np.asarray(ops.convert_to_numpy(preds), "float64")
     if scores.ndim != 2 or scores.shape[1] != len(labels):
         raise ValueError(f"Expected `preds` of shape (n, {len(labels)}). Received: shape {scores.shape}")
     if not np.all(np.isfinite(scores)):
