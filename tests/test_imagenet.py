@@ -138,3 +138,18 @@ def test_cost_of_lite0_by_hand():
     from keras_moe.cost import macs
 
     assert macs(stem, (None, 224, 224, 3)) == 112 * 112 * 27 * 32
+
+
+def test_encoders_of_segmenters_start_from_imagenet():
+    shape, options = (32, 48, 3), {"backbone": "efficientnet_lite0", "weights": "imagenet", "classes": 3}
+    trained = imagenet._trained("efficientnet_lite0")
+    dense = models.Segmenter(shape, **options)
+    mixture = models.SegmentationMoE(shape, **options, gate="class", conv=True)
+    for model, copies in ((dense, 1), (mixture, 2)):
+        kernels = [w for w in model.weights if w.path.endswith("stage4_block2_project/kernel")]
+        assert len(kernels) == copies
+        for kernel in kernels:
+            np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), trained["stage4_block2_project/kernel"])
+        assert not any("stage5" in w.path for w in model.weights)  # a sixteenth of the image is the coarsest
+    assert dense.output_shape == (None, 32, 48, 3)
+    assert mixture.get_layer("gate").output_shape == (None, 3, 2)

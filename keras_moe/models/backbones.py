@@ -164,7 +164,7 @@ def dense_name(path):
     """The name that a variable has in a ``Classifier``: of ``branch_2_stage5_block0_expand/kernel`` all after
     ``branch_2_``. None for a variable that is not of the backbone or of the head.
     """
-    found = re.search(r"(?:stem_conv|stage\d+_block\d+_|top_conv|predictions).*$", path)
+    found = re.search(r"(?:stem_conv|stage\d+_block\d+_|top_conv|(?<!gate_)(?<!conv_)predictions).*$", path)
     return found and found[0]
 
 

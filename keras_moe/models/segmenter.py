@@ -14,11 +14,11 @@ class Segmenter(MoEModel):
     """A whole segmentation network: every image runs all of it.
 
     Args:
-        input_shape: ``(height, width, channels)``, sizes that are multiples of 8 (``"resnet…"``) or 16
-            (``"litenet"``, ``"frrn_a"``). All layers are convolutional: weights fit any size.
+        input_shape: ``(height, width, channels)``, sizes that are multiples of 8 (``"resnet…"``) or 16 (all others).
+            All layers are convolutional: weights fit any size.
         alpha: float, width multiplier.
-        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, the encoder of a light DeepLabv3+; or ``"frrn_a"``. See
-            ``keras_moe.models.segmenters``.
+        backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, the encoder of a light DeepLabv3+;
+            or ``"frrn_a"``. See ``keras_moe.models.segmenters``.
         include_top: True. There is no form without the head.
         weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.

@@ -1,10 +1,14 @@
 """Segmentation networks, built as graphs from images to what a gate reads and to logits per pixel.
 
-``deeplab`` is of the kind of DeepLabv3+ (Chen et al., ECCV 2018): a backbone down to an eighth of the image, parallel
-dilated convolutions (ASPP), and a decoder that adds what the first stage saw at half resolution. The paper's experts
-have a ResNet-101 pretrained on ImageNet; this one is light. ``frrn_a`` is FRRN-A (Pohlen et al., CVPR 2017) as the
-paper's section 3 has it: a residual stream at full resolution, and a pooling stream down to a sixteenth.
+``deeplab`` is of the kind of DeepLabv3+ (Chen et al., ECCV 2018): a backbone down to an eighth or a sixteenth of the
+image, parallel dilated convolutions (ASPP), and a decoder that adds what an early stage saw at half or a quarter of
+the resolution. Of an EfficientNet-Lite it takes the stages down to a sixteenth. The paper's experts have a ResNet-101
+pretrained on ImageNet; this one is light. ``frrn_a`` is FRRN-A (Pohlen et al., CVPR 2017) as the paper's section 3 has
+it: a residual stream at full resolution, and a pooling stream down to a sixteenth.
 """
+
+import itertools
+import operator
 
 import keras
 from keras import layers
@@ -23,8 +27,8 @@ def build(backbone, input_shape, alpha, classes, include_preprocessing, name, pr
     """A segmentation network: ``(n, h, w, c)`` to ``[features, logits]``.
 
     Args:
-        backbone: ``"frrn_a"``; or ``"resnet<6n+2>"`` or ``"litenet"``, the encoder of a DeepLab.
-        input_shape: ``(height, width, channels)``, sizes that are multiples of ``stride(backbone)``.
+        backbone: ``"frrn_a"``; or a name of ``keras_moe.models.backbones``, the encoder of a DeepLab.
+        input_shape: ``(height, width, channels)``, sizes that are multiples of the encoder's stride.
         alpha: float, width multiplier.
         classes: int.
         include_preprocessing: bool: images are in [0, 255] (True) or [-1, 1].
@@ -40,11 +44,11 @@ def build(backbone, input_shape, alpha, classes, include_preprocessing, name, pr
     """
     check("Segmenter", "classes", classes, isinstance(classes, int) and classes >= 2, "an int >= 2")
     spec = None if backbone == FRRN else backbones.get(backbone, alpha)
-    step = 16 if spec is None else _total_stride(spec)
+    step = 16 if spec is None else _encoder_strides(spec)[-1]
     fits = all(isinstance(size, int) and size > 0 and size % step == 0 for size in input_shape[:2])
     check("Segmenter", "input_shape", input_shape, fits, f"(height, width, channels), sizes multiples of {step}")
     images = keras.Input(input_shape)
-    x = backbones.scaling(include_preprocessing)(images)
+    x = backbones.scaling(include_preprocessing, spec)(images)
     if spec is None:
         features, logits = _frrn_a(x, alpha, classes, prefix)
     else:
@@ -53,26 +57,28 @@ def build(backbone, input_shape, alpha, classes, include_preprocessing, name, pr
 
 
 def _deeplab(x, spec, alpha, classes, prefix):
+    strides, ends = _encoder_strides(spec), []
     x = backbones.first(x, spec, f"{prefix}stem", stride=2)
-    ends = []
-    for i, stage in enumerate(spec.stages):
-        x = backbones.stage(x, spec, stage, f"{prefix}stage{i}")
+    for i in range(len(strides)):
+        x = backbones.stage(x, spec, spec.stages[i], f"{prefix}stage{i}")
         ends.append(x)
     features = _aspp(x, backbones.scale(64, alpha), f"{prefix}aspp")
     width = backbones.scale(32, alpha)
-    low = _conv_bn_relu(ends[0], backbones.scale(16, alpha), 1, f"{prefix}low")
-    x = layers.Concatenate(name=f"{prefix}skip")([_up(features, _total_stride(spec) // 2, f"{prefix}up"), low])
+    # An early stage at half of the resolution; a quarter where the backbone itself goes there in its first stages.
+    fine = 2 if spec.first_stride == 1 else 4
+    early = max(i for i, stride in enumerate(strides) if stride == fine)
+    low = _conv_bn_relu(ends[early], backbones.scale(16, alpha), 1, f"{prefix}low")
+    x = layers.Concatenate(name=f"{prefix}skip")([_up(features, strides[-1] // fine, f"{prefix}up"), low])
     x = _conv_bn_relu(x, width, 3, f"{prefix}decoder0")
     x = _conv_bn_relu(x, width, 3, f"{prefix}decoder1")
     x = layers.Conv2D(classes, 1, name=f"{prefix}predictions")(x)
-    return features, _up(x, 2, f"{prefix}logits")
+    return features, _up(x, fine, f"{prefix}logits")
 
 
-def _total_stride(spec):
-    stride = 2
-    for stage in spec.stages:
-        stride *= stage.stride
-    return stride
+def _encoder_strides(spec, coarsest=16):
+    """Stride of the image at the end of each stage that the encoder takes: those down to a sixteenth."""
+    strides = itertools.accumulate((stage.stride for stage in spec.stages), operator.mul, initial=2)
+    return [stride for stride in list(strides)[1:] if stride <= coarsest]
 
 
 def _aspp(x, filters, name):
