@@ -107,10 +107,14 @@ def split_labels():
         return {part: file[part] for part in file.files}
 
 
-def opinions(teacher):
-    """What a model that was trained by ``learn_behind_stem`` says of each view: list of float32 ``(n, classes)``."""
-    features, rest = cached(teacher)
-    return [_softmax(rest.predict(np.asarray(view), batch_size=256, verbose=0)) for view in features["learn"]]
+def opinions(teacher, name):
+    """What a model that ``learn_behind_stem`` trained says of each view: list of float16 ``(n, classes)``, kept."""
+    path = CACHE / f"opinions_{name}.npy"
+    if not path.exists():
+        features, rest = cached(teacher)
+        said = [_softmax(rest.predict(np.asarray(view), batch_size=256, verbose=0)) for view in features["learn"]]
+        np.save(path, np.asarray(said, "float16"))
+    return list(np.load(path))
 
 
 def _softmax(logits):
@@ -129,7 +133,8 @@ def second_round(model, teacher, folder, seed=0, epochs=RECIPE.epochs, groups=No
     """Grows ``model`` from ``teacher``, the network of the first round, and trains it on."""
     grow_from_dense(model, teacher)
     recipe = dataclasses.replace(RECIPE, seed=seed + 1, epochs=epochs)
-    return learn_behind_stem(model, folder / "second", recipe, groups, opinions(teacher), name="second")
+    soft = opinions(teacher, f"{epochs}_seed{seed}")
+    return learn_behind_stem(model, folder / "second", recipe, groups, soft, name="second")
 
 
 def grow_from_dense(model, source):
@@ -185,5 +190,5 @@ def _targets(labels, soft, groups, smoothing=0.1):
     if soft is None:
         classes = (1 - smoothing) * own + smoothing / CLASSES
     else:
-        classes = [SHARE * opinion + (1 - SHARE) * own for opinion in soft]
+        classes = [SHARE * opinion.astype("float32") + (1 - SHARE) * own for opinion in soft]
     return {"class": classes} if groups is None else {"class": classes, "gate": groups[labels]}
