@@ -11,7 +11,6 @@ import argparse
 import json
 import pathlib
 
-
 from keras_moe import zoo
 from keras_moe.weights import write_bytes
 from keras_moe.zoo.photos import dense, first_round, measure, second_round
@@ -29,8 +28,8 @@ def main():
     arguments = parser.parse_args()
     rows = [_row(f"dense {point}", _trained(point, arguments.seed)) for point in arguments.points]
     rows += [_row(name, _published(name)) for name in zoo.list_models("*_photos")]
-    head = "| network | accuracy | of classes | MACs executed | share of the dense network at 160 px |\n|---|---|---|---|---|"
-    table = "\n".join([head, *rows]) + "\n"
+    head = "| network | accuracy | of classes | MACs executed | share of the dense network at 160 px |"
+    table = "\n".join([head, "|---|---|---|---|---|", *rows]) + "\n"
     print(table)
     if arguments.out:
         write_bytes(arguments.out, table.encode())
