@@ -9,6 +9,8 @@ import typing
 import keras
 from keras import tree
 
+from keras_moe.channels_last import check_same_formats
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
@@ -194,6 +196,7 @@ def rebuild(calls, source, outputs, name, prefix=""):
     model = keras.Model(inputs, tree.map_structure(lambda t: known[id(t)], outputs), name=name)
     for call in calls:
         if isinstance(call.layer, keras.Layer):
+            check_same_formats(call.layer, copies[id(call.layer)])
             copies[id(call.layer)].set_weights(call.layer.get_weights())
     return model
 

@@ -5,6 +5,7 @@ import functools
 import keras
 from keras import layers, ops
 
+from keras_moe.channels_last import Conv2D
 from keras_moe.checks import check
 
 _check = functools.partial(check, "EfficientAttention")
@@ -49,7 +50,7 @@ class EfficientAttention(keras.layers.Layer):
         self.reducer: layers.Layer | None = None
         self.norm: layers.Layer | None = None
         if self.reduction > 1:
-            self.reducer = layers.Conv2D(
+            self.reducer = Conv2D(
                 channels, self.reduction, self.reduction, kernel_initializer=fan_out(), dtype=self.dtype_policy,
                 name="reducer",
             )  # fmt: skip

@@ -5,6 +5,7 @@ import functools
 import keras
 from keras import ops
 
+from keras_moe.channels_last import check_layer
 from keras_moe.checks import check
 
 _check = functools.partial(check, "PatchWise")
@@ -60,6 +61,7 @@ class PatchWise(keras.layers.Layer):
         self.patches(shape)
         if not self.network.built:
             self.network.build((None, self.crop, self.crop, shape[-1]))
+        check_layer(f"the network {self.network.name!r} of {self.name!r}", self.network)
         self.compute_output_shape(shape)
 
     def call(self, x, training=False):

@@ -11,6 +11,8 @@ import re
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, DepthwiseConv2D, GlobalAveragePooling2D, GlobalMaxPooling2D
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -69,7 +71,7 @@ def head(include_top, classes, pooling, dropout_rate, activation, name):
     ``pooling`` (None, ``"avg"`` or ``"max"``) comes first. With ``include_top`` and ``classes``, dropout, ``Dense`` and
     the activation follow; with ``classes=None`` the input is taken for logits: the activation alone.
     """
-    pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D, None: layers.Identity}
+    pool = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D, None: layers.Identity}
     if pooling not in pool:
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}")
     if not include_top:
@@ -110,7 +112,7 @@ def _activation(backbone):
 
 
 def _conv_bn(x, filters, size, stride, name, activation=None):
-    x = layers.Conv2D(filters, size, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
+    x = Conv2D(filters, size, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
     x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
     return activation(name=f"{name}_relu")(x) if activation else x
 
@@ -128,7 +130,7 @@ def _inverted(x, filters, stride, name, expansion=4):
         return layers.ReLU(6.0, **kwargs)
 
     y = _conv_bn(x, x.shape[-1] * expansion, 1, 1, f"{name}_expand", relu6)
-    y = layers.DepthwiseConv2D(3, stride, "same", use_bias=False, name=f"{name}_depthwise")(y)
+    y = DepthwiseConv2D(3, stride, "same", use_bias=False, name=f"{name}_depthwise")(y)
     y = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_depthwise_bn")(y)
     y = _conv_bn(layers.ReLU(6.0, name=f"{name}_depthwise_relu")(y), filters, 1, 1, f"{name}_project")
     if stride == 1 and x.shape[-1] == filters:

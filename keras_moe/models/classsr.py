@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from keras_moe import cost
+from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import CostBias, ExpertBank, TopKGate
 from keras_moe.models import sr_branches
@@ -123,8 +124,8 @@ def _class_module(filters, stride, branches):
     x = inputs = keras.Input((None, None, 3))
     for i, (width, size) in enumerate([(filters, 4), (filters, 1), (filters, 1), (filters, 1), (32, 1)]):
         step = stride if i == 0 else 1
-        x = layers.Conv2D(width, size, step, kernel_initializer="he_normal", name=f"class_conv{i}")(x)
+        x = Conv2D(width, size, step, kernel_initializer="he_normal", name=f"class_conv{i}")(x)
         if i < 4:
             x = layers.LeakyReLU(0.1, name=f"class_relu{i}")(x)
-    x = layers.GlobalAveragePooling2D(name="class_pool")(x)
+    x = GlobalAveragePooling2D(name="class_pool")(x)
     return keras.Model(inputs, layers.Dense(branches, name="class_logits")(x), name="class_module")

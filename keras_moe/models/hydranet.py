@@ -6,6 +6,7 @@ import functools
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
@@ -187,11 +188,11 @@ def _stem(spec, input_shape, split):
 def _gate(shape, filters, branches):
     x = inputs = keras.Input(shape)
     if filters and len(shape) == 3:
-        x = layers.Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
+        x = Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="gate_conv_bn")(x)
         x = layers.ReLU(name="gate_conv_relu")(x)
     if len(shape) == 3:
-        x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+        x = GlobalAveragePooling2D(name="gate_pool")(x)
     return keras.Model(inputs, layers.Dense(branches, name="gate_logits")(x), name="gate")
 
 
@@ -201,7 +202,7 @@ def _branch(spec, split, alpha, shape, pooled, classes, name):
         widened = dataclasses.replace(stage, filters=backbones.scale(stage.filters, alpha))
         x = backbones.stage(x, spec, widened, f"{name}_stage{split + i}")
     if pooled:
-        x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+        x = GlobalAveragePooling2D(name=f"{name}_pool")(x)
     if classes:
         x = layers.Dense(classes, name=f"{name}_predictions")(x)
     return keras.Model(inputs, x, name=name)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_moe.channels_last import AveragePooling2D, Conv2D, GlobalAveragePooling2D, UpSampling2D, check_network
 from keras_moe.checks import check
 from keras_moe.graph import open_graph, rebuild
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
@@ -121,7 +122,7 @@ class SegmentationMoE(MoEModel):
                 if gate == "pixel":
                     _check_divides(input_shape, joined.shape)
                     factor = tuple(a // b for a, b in zip(input_shape[:2], joined.shape[1:3], strict=True))
-                    weights_at = layers.UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
+                    weights_at = UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
                 logits = layers.Concatenate(name="logits")([logits for _, logits in said])
                 mixed = WeightedSum(experts, name="weighted_sum")(logits, weights_at)
             if conv:
@@ -215,6 +216,7 @@ def cut_segmenter(network, features, name, prefix):
         ValueError: several inputs or outputs, no map of classes at its end, unknown sizes, or an unknown layer.
     """
     graph = open_graph(network)
+    check_network(network.name, graph.calls)
     calls, _ = without_softmax(graph.calls, network)
     logits = calls[-1].outputs
     if len(graph.inputs) != 1 or len(getattr(logits, "shape", ())) != 4:
@@ -244,10 +246,10 @@ def _only_logits(network):
 
 def _gate(shape, kind, experts, classes):
     x = inputs = keras.Input(shape)
-    x = layers.Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
+    x = Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
     if kind == "pixel":
-        return keras.Model(inputs, layers.Conv2D(experts, 1, name="gate_logits")(x), name="gate")
-    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+        return keras.Model(inputs, Conv2D(experts, 1, name="gate_logits")(x), name="gate")
+    x = GlobalAveragePooling2D(name="gate_pool")(x)
     if kind == "image":
         return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
     x = layers.Dense(classes * experts, name="gate_predictions")(x)
@@ -257,15 +259,15 @@ def _gate(shape, kind, experts, classes):
 def _early_gate(shape, experts, include_preprocessing):
     x = inputs = keras.Input(shape)
     x = backbones.scaling(include_preprocessing)(x)
-    x = layers.AveragePooling2D(4, padding="same", name="gate_shrink")(x)
-    x = layers.Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
-    x = layers.Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
-    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+    x = AveragePooling2D(4, padding="same", name="gate_shrink")(x)
+    x = Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
+    x = Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
+    x = GlobalAveragePooling2D(name="gate_pool")(x)
     return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
 
 
 def _identity_conv(classes):
-    conv = layers.Conv2D(classes, 3, padding="same", use_bias=False, name="conv_predictions")
+    conv = Conv2D(classes, 3, padding="same", use_bias=False, name="conv_predictions")
     conv.build((None, None, None, classes))
     kernel = np.zeros((3, 3, classes, classes), "float32")
     kernel[1, 1] = np.eye(classes)

@@ -9,6 +9,7 @@ paper's section 3 has it: a residual stream at full resolution, and a pooling st
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D, MaxPooling2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.models import backbones
 
@@ -64,7 +65,7 @@ def _deeplab(x, spec, alpha, classes, prefix):
     x = layers.Concatenate(name=f"{prefix}skip")([_up(features, _total_stride(spec) // 2, f"{prefix}up"), low])
     x = _conv_bn_relu(x, width, 3, f"{prefix}decoder0")
     x = _conv_bn_relu(x, width, 3, f"{prefix}decoder1")
-    x = layers.Conv2D(classes, 1, name=f"{prefix}predictions")(x)
+    x = Conv2D(classes, 1, name=f"{prefix}predictions")(x)
     return features, _up(x, 2, f"{prefix}logits")
 
 
@@ -81,10 +82,10 @@ def _aspp(x, filters, name):
         for rate in _DILATIONS
     ]
     y = layers.Concatenate(name=f"{name}_branches")(branches)
-    y = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_project")(y)
+    y = Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_project")(y)
     # The image as a whole is added instead of concatenated: the same linear map, without a copy per pixel.
-    image = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
-    image = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_image")(image)
+    image = GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
+    image = Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_image")(image)
     y = layers.Add(name=f"{name}_add")([y, image])
     y = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(y)
     return layers.ReLU(name=f"{name}_relu")(y)
@@ -102,40 +103,40 @@ def _frrn_a(x, alpha, classes, prefix):
     y = _conv_bn_relu(x, width(48), 5, f"{prefix}stem")
     for i in range(3):
         y = _residual_unit(y, f"{prefix}unit{i}")
-    z = layers.Conv2D(width(32), 1, use_bias=False, name=f"{prefix}split")(y)
+    z = Conv2D(width(32), 1, use_bias=False, name=f"{prefix}split")(y)
     for i, (blocks, filters, stride) in enumerate(_DOWN):
-        y = layers.MaxPooling2D(2, name=f"{prefix}down{i}_pool")(y)
+        y = MaxPooling2D(2, name=f"{prefix}down{i}_pool")(y)
         y, z = group(y, z, blocks, filters, stride, f"{prefix}down{i}")
     features = y
     for i, (blocks, filters, stride) in enumerate(_UP):
         y, z = group(_up(y, 2, f"{prefix}up{i}_up"), z, blocks, filters, stride, f"{prefix}up{i}")
     y = layers.Concatenate(name=f"{prefix}merge")([_up(y, 2, f"{prefix}merge_up"), z])
-    y = layers.Conv2D(width(48), 1, use_bias=False, name=f"{prefix}merge_conv")(y)
+    y = Conv2D(width(48), 1, use_bias=False, name=f"{prefix}merge_conv")(y)
     for i in range(3, 6):
         y = _residual_unit(y, f"{prefix}unit{i}")
-    return features, layers.Conv2D(classes, 1, name=f"{prefix}predictions")(y)
+    return features, Conv2D(classes, 1, name=f"{prefix}predictions")(y)
 
 
 def _residual_unit(x, name):
     y = _conv_bn_relu(x, x.shape[-1], 3, f"{name}_conv0")
-    y = layers.Conv2D(x.shape[-1], 3, padding="same", use_bias=False, name=f"{name}_conv1")(y)
+    y = Conv2D(x.shape[-1], 3, padding="same", use_bias=False, name=f"{name}_conv1")(y)
     y = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_conv1_bn")(y)
     return layers.Add(name=f"{name}_add")([x, y])
 
 
 def _frru(y, z, filters, stride, name):
     """Full-resolution residual unit: pooling stream ``y`` and residual stream ``z`` to the next of both."""
-    pooled = layers.MaxPooling2D(stride, name=f"{name}_pool")(z)
+    pooled = MaxPooling2D(stride, name=f"{name}_pool")(z)
     y = layers.Concatenate(name=f"{name}_concat")([y, pooled])
     y = _conv_bn_relu(y, filters, 3, f"{name}_conv0")
     y = _conv_bn_relu(y, filters, 3, f"{name}_conv1")
-    residual = layers.Conv2D(z.shape[-1], 1, name=f"{name}_residual")(y)
-    residual = layers.UpSampling2D(stride, name=f"{name}_up")(residual)
+    residual = Conv2D(z.shape[-1], 1, name=f"{name}_residual")(y)
+    residual = UpSampling2D(stride, name=f"{name}_up")(residual)
     return y, layers.Add(name=f"{name}_add")([z, residual])
 
 
 def _conv_bn_relu(x, filters, size, name, dilation_rate=1):
-    x = layers.Conv2D(
+    x = Conv2D(
         filters, size, padding="same", dilation_rate=dilation_rate, use_bias=False, kernel_initializer="he_normal",
         name=name,
     )(x)  # fmt: skip
@@ -144,4 +145,4 @@ def _conv_bn_relu(x, filters, size, name, dilation_rate=1):
 
 
 def _up(x, factor, name):
-    return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
+    return UpSampling2D(factor, interpolation="bilinear", name=name)(x)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_moe.channels_last import Flatten, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
 from keras_moe.models import backbones
@@ -214,7 +215,7 @@ class SingleGatedMoE(MoEModel):
 
 def _gate(shape, units, experts):
     x = inputs = keras.Input(shape)
-    pool = layers.Flatten if len(shape) == 1 else layers.GlobalAveragePooling2D
+    pool = Flatten if len(shape) == 1 else GlobalAveragePooling2D
     x = pool(name="gate_pool")(x)
     if units:
         x = layers.Dense(units, "relu", name="gate_hidden")(x)
