@@ -193,10 +193,11 @@ def rebuild(calls, source, outputs, name, prefix=""):
     inputs = keras.Input(batch_shape=source.shape, dtype=source.dtype)
     known = {id(source): inputs}
     replay(calls, known, copy)
+    for call in calls:
+        check_same_formats(call.layer, copies[id(call.layer)])
     model = keras.Model(inputs, tree.map_structure(lambda t: known[id(t)], outputs), name=name)
     for call in calls:
         if isinstance(call.layer, keras.Layer):
-            check_same_formats(call.layer, copies[id(call.layer)])
             copies[id(call.layer)].set_weights(call.layer.get_weights())
     return model
 

@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from keras_moe.channels_last import Conv2D
-from keras_moe.checks import check
+from keras_moe.checks import check, integer
 
 _check = functools.partial(check, "EfficientAttention")
 
@@ -34,9 +34,8 @@ class EfficientAttention(keras.layers.Layer):
 
     def __init__(self, heads=1, reduction=1, **kwargs):
         super().__init__(**kwargs)
-        _check("heads", heads, isinstance(heads, int) and heads >= 1, "an int >= 1")
-        _check("reduction", reduction, isinstance(reduction, int) and reduction >= 1, "an int >= 1")
-        self.heads, self.reduction = heads, reduction
+        self.heads = integer("EfficientAttention", "heads", heads, 1)
+        self.reduction = integer("EfficientAttention", "reduction", reduction, 1)
 
     def build(self, shape):
         _, height, width, channels = shape

@@ -36,10 +36,8 @@ def get(name, alpha=1.0):
     """The ``Backbone`` called ``name``, its channels multiplied by ``alpha``.
 
     Raises:
-        ValueError: an unknown name, or ``alpha`` not positive.
+        ValueError: an unknown name.
     """
-    if alpha <= 0:
-        raise ValueError(f"`alpha` must be a float > 0. Received: alpha={alpha!r}")
     resnet = re.fullmatch(r"resnet(\d+)", name)
     if resnet and int(resnet[1]) >= 8 and int(resnet[1]) % 6 == 2:
         blocks = (int(resnet[1]) - 2) // 6

@@ -10,6 +10,7 @@ from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import CostBias, ExpertBank, TopKGate
 from keras_moe.models import sr_branches
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import dtype_scope
 from keras_moe.models.super_resolution import SuperResolution, unscaled
 from keras_moe.weights import load_weights
@@ -50,6 +51,7 @@ class ClassSR(SuperResolution):
         ValueError: an argument out of range.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -64,8 +66,6 @@ class ClassSR(SuperResolution):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        for argument, value in (("class_filters", class_filters), ("class_stride", class_stride)):
-            _check(argument, value, isinstance(value, int) and value >= 1, "an int >= 1")
         filters = sr_branches.WIDTHS.get(backbone, (None,)) if filters is None else tuple(filters)
         _check("filters", filters, len(filters) >= 1, "at least one width")
         config["filters"] = list(filters)

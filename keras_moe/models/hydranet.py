@@ -11,6 +11,7 @@ from keras_moe.checks import check
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.weights import load_weights
 
@@ -64,6 +65,7 @@ class HydraNet(MoEModel):
         ValueError: an argument out of range, or a classifier that cannot be cut.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -93,8 +95,7 @@ class HydraNet(MoEModel):
             spec = backbones.get(backbone, alpha)
             split = len(spec.stages) - 1 if split is None else split
             _check("split", split, 0 <= split < len(spec.stages), f"in 0…{len(spec.stages) - 1}, stages of the stem")
-        _check("branches", branches, isinstance(branches, int) and branches >= 1, "an int >= 1")
-        _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= branches, "between 1 and `branches`")
+        _check("top_k", top_k, 1 <= top_k <= branches, "between 1 and `branches`")
         _check("combine", combine, combine in ("features", "logits"), "'features' or 'logits'")
         _check("combine", combine, include_top or combine == "features", "'features' without the head")
         _check("combine", combine, not own or combine == "logits", "'logits' with a classifier as backbone")

@@ -9,6 +9,7 @@ from keras_moe.channels_last import Conv2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.layers import WeightedSum
 from keras_moe.models import backbones, patcher_blocks
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.weights import load_weights
 
@@ -49,6 +50,7 @@ class Patcher(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(256, 256, 3),

@@ -12,6 +12,7 @@ from keras_moe.graph import open_graph, rebuild
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import backbones, segmenters
 from keras_moe.models.anatomy import without_softmax
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.segmenter import Segmenter
 from keras_moe.weights import load_weights
@@ -68,6 +69,7 @@ class SegmentationMoE(MoEModel):
             segmentation.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(120, 160, 3),
@@ -88,7 +90,7 @@ class SegmentationMoE(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        _check("experts", experts, isinstance(experts, int) and experts >= 2, "an int >= 2: one needs no gate")
+        _check("experts", experts, experts >= 2, "an int >= 2: one needs no gate")
         _check("gate", gate, gate in GATES, f"one of {GATES}")
         _check("sparse", sparse, not sparse or gate == "image", "False unless gate='image': an expert runs, or not")
         _check("include_top", include_top, include_top, "True: experts meet in their logits")

@@ -39,10 +39,10 @@ def build(backbone, input_shape, alpha, classes, include_preprocessing, name, pr
     Raises:
         ValueError: an unknown backbone, or sizes that do not divide.
     """
-    check("Segmenter", "classes", classes, isinstance(classes, int) and classes >= 2, "an int >= 2")
+    check("Segmenter", "classes", classes, classes >= 2, "an int >= 2")
     spec = None if backbone == FRRN else backbones.get(backbone, alpha)
     step = 16 if spec is None else _total_stride(spec)
-    fits = all(isinstance(size, int) and size > 0 and size % step == 0 for size in input_shape[:2])
+    fits = all(size is not None and size % step == 0 for size in input_shape[:2])
     check("Segmenter", "input_shape", input_shape, fits, f"(height, width, channels), sizes multiples of {step}")
     images = keras.Input(input_shape)
     x = backbones.scaling(include_preprocessing)(images)

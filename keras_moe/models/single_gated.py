@@ -11,6 +11,7 @@ from keras_moe.checks import check
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
 from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.classifier import Classifier
 from keras_moe.weights import load_weights
@@ -61,6 +62,7 @@ class SingleGatedMoE(MoEModel):
         ValueError: an argument out of range, or a classifier or ``split`` that cannot be cut.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -83,9 +85,7 @@ class SingleGatedMoE(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        _check("experts", experts, isinstance(experts, int) and experts >= 1, "an int >= 1")
-        _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= experts, "between 1 and `experts`")
-        _check("gate_units", gate_units, isinstance(gate_units, int) and gate_units >= 0, "an int >= 0")
+        _check("top_k", top_k, 1 <= top_k <= experts, "between 1 and `experts`")
         _check("include_top", include_top, include_top, "True: base and experts meet in their logits")
 
         with dtype_scope(dtype):
@@ -135,7 +135,7 @@ class SingleGatedMoE(MoEModel):
 
     @property
     def threshold(self):
-        """The early-exit threshold, a float in [0, 1]; it may be set at any time."""
+        """The early-exit threshold, a float in [0, 1]; it may be set at any time, to None: nobody leaves early."""
         return self.get_layer("early_exit").threshold
 
     @threshold.setter
@@ -228,5 +228,5 @@ def _end_of_stage(backbone, alpha, split):
         return split
     spec = backbones.get(backbone, alpha)
     split = len(spec.stages) - 1 if split is None else split
-    _check("split", split, isinstance(split, int) and 1 <= split < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
+    _check("split", split, 1 <= split < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
     return backbones.last_layer(spec, split - 1)

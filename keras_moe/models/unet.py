@@ -8,6 +8,7 @@ from keras import layers
 from keras_moe.channels_last import Conv2D, MaxPooling2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.models import backbones
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.weights import load_weights
 
@@ -33,6 +34,7 @@ class UNet(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(256, 256, 3),

@@ -71,7 +71,7 @@ def measure_classifier(network, images, labels, batch_size=256):
     found = {"accuracy": float(np.mean(predictions.argmax(-1) == labels))}
     if route is None:
         return {**found, "macs_executed": float(network.macs_total)}
-    return {**found, "macs_executed": network.macs(route), "usage": (route != 0).mean(0).tolist()}
+    return {**found, "macs_executed": network.macs(route=route), "usage": (route != 0).mean(0).tolist()}
 
 
 def publish(model, folder, results, runs):
