@@ -32,7 +32,12 @@ def cifar100(label_mode="fine"):
         return train, test
     from keras.datasets import cifar100 as official
 
-    return tuple((x, y.reshape(-1).astype("int64")) for x, y in official.load_data(label_mode))
+    return tuple((_channels_last(x), y.reshape(-1).astype("int64")) for x, y in official.load_data(label_mode))
+
+
+def _channels_last(images):
+    # Keras gives (n, 3, 32, 32) where `image_data_format` is "channels_first".
+    return images if images.shape[-1] == 3 else images.transpose(0, 2, 3, 1)
 
 
 _CIFAR100_TRAIN = ("cifar100_train_a.npz", "cifar100_train_b.npz")

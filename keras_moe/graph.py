@@ -9,6 +9,8 @@ import typing
 import keras
 from keras import tree
 
+from keras_moe.channels_last import check_same_formats
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
@@ -191,6 +193,8 @@ def rebuild(calls, source, outputs, name, prefix=""):
     inputs = keras.Input(batch_shape=source.shape, dtype=source.dtype)
     known = {id(source): inputs}
     replay(calls, known, copy)
+    for call in calls:
+        check_same_formats(call.layer, copies[id(call.layer)])
     model = keras.Model(inputs, tree.map_structure(lambda t: known[id(t)], outputs), name=name)
     for call in calls:
         if isinstance(call.layer, keras.Layer):

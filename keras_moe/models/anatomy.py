@@ -3,6 +3,7 @@
 import keras
 
 from keras_moe import cost
+from keras_moe.channels_last import check_network
 from keras_moe.graph import Call, open_graph, rebuild
 
 # Experts that cost about this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
@@ -32,6 +33,7 @@ class Anatomy:
     def __init__(self, classifier, split_at=None):
         _check_classifier(classifier)
         graph = open_graph(classifier)
+        check_network(classifier.name, graph.calls)
         self.input = graph.inputs[0]
         calls, self.softmax = without_softmax(graph.calls, classifier)
         head = max(i for i, call in enumerate(calls) if _has_kernel(call))

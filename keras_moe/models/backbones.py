@@ -13,6 +13,7 @@ import re
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, DepthwiseConv2D, GlobalAveragePooling2D, GlobalMaxPooling2D
 from keras_moe.weights import assign
 
 
@@ -51,10 +52,8 @@ def get(name, alpha=1.0):
     """The ``Backbone`` called ``name``, its channels multiplied by ``alpha``.
 
     Raises:
-        ValueError: an unknown name, or ``alpha`` not positive.
+        ValueError: an unknown name.
     """
-    if alpha <= 0:
-        raise ValueError(f"`alpha` must be a float > 0. Received: alpha={alpha!r}")
     resnet = re.fullmatch(r"resnet(\d+)", name)
     if resnet and int(resnet[1]) >= 8 and int(resnet[1]) % 6 == 2:
         blocks = (int(resnet[1]) - 2) // 6
@@ -116,7 +115,7 @@ def head(include_top, classes, pooling, dropout_rate, activation, name):
     ``pooling`` (None, ``"avg"`` or ``"max"``) comes first. With ``include_top`` and ``classes``, dropout, ``Dense`` and
     the activation follow; with ``classes=None`` the input is taken for logits: the activation alone.
     """
-    pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D, None: layers.Identity}
+    pool = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D, None: layers.Identity}
     if pooling not in pool:
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}")
     if not include_top:
@@ -196,7 +195,7 @@ def _activation(backbone):
 
 
 def _conv_bn(x, backbone, filters, size, stride, name, activation=None):
-    x = layers.Conv2D(filters, size, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
+    x = Conv2D(filters, size, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
     x = _norm(x, backbone, name)
     return activation(name=f"{name}_relu")(x) if activation else x
 
@@ -217,7 +216,7 @@ def _inverted(x, backbone, spec, stride, name):
     y, activation = x, _activation(backbone)
     if spec.expansion > 1:
         y = _conv_bn(y, backbone, x.shape[-1] * spec.expansion, 1, 1, f"{name}_expand", activation)
-    y = layers.DepthwiseConv2D(spec.kernel, stride, "same", use_bias=False, name=f"{name}_depthwise")(y)
+    y = DepthwiseConv2D(spec.kernel, stride, "same", use_bias=False, name=f"{name}_depthwise")(y)
     y = activation(name=f"{name}_depthwise_relu")(_norm(y, backbone, f"{name}_depthwise"))
     y = _conv_bn(y, backbone, spec.filters, 1, 1, f"{name}_project")
     if stride == 1 and x.shape[-1] == spec.filters:

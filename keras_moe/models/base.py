@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from keras_moe import cost
+from keras_moe.checks import check, integer
 from keras_moe.layers import ExpertBank, inference_only
+from keras_moe.models.route import Route, could_be_route
 
 
 class RoutedModel(keras.Model):
@@ -78,8 +80,8 @@ class MoEModel(RoutedModel):
         return keras.Model(self.inputs, self._gate["weights"], name=f"{self.name}_router")
 
     def route(self, x, batch_size=256):
-        """Routing weights of images, float array ``(n, experts)``: zero where an expert does not run, NaN for a
-        row whose gate met a NaN or an infinity.
+        """Routing weights of images, a ``Route``, float array ``(n, experts)``: zero where an expert does not run, NaN
+        for a row whose gate met a NaN or an infinity.
 
         Args:
             x: images, float or integer array ``(n, height, width, channels)``, in the range the model takes.
@@ -89,8 +91,9 @@ class MoEModel(RoutedModel):
             ValueError: the model has no gate.
         """
         if len(x) == 0:
-            return np.zeros((0, *self.router.output_shape[1:]), "float32")
-        return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32")
+            return np.zeros((0, *self.router.output_shape[1:]), "float32").view(Route)
+        batch_size = integer("route", "batch_size", batch_size, 1)
+        return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32").view(Route)
 
     def predict_routed(self, x, batch_size=256):
         """Predictions and the route that led to them, in one pass.
@@ -99,12 +102,13 @@ class MoEModel(RoutedModel):
             x, batch_size: as for ``route``; at least one image.
 
         Returns:
-            ``(predictions, route)``: arrays, ``route`` None for a dense network.
+            ``(predictions, route)``: an array and a ``Route``, None for a dense network.
         """
+        batch_size = integer("predict_routed", "batch_size", batch_size, 1)
         if self._gate is None:
             return self.predict(x, batch_size=batch_size, verbose=0), None
         both = self.observed.predict(x, batch_size=batch_size, verbose=0)
-        return both["answer"], np.asarray(both["route"], "float32")
+        return both["answer"], np.asarray(both["route"], "float32").view(Route)
 
     @functools.cached_property
     def observed(self):
@@ -127,6 +131,7 @@ class MoEModel(RoutedModel):
         Raises:
             ValueError: a dense network, or a route of another shape, negative or not finite.
         """
+        batch_size = integer("predict_under", "batch_size", batch_size, 1)
         shape, route = self.router.output_shape, np.asarray(route, "float32")
         fits = route.ndim == len(shape) and route.shape[-1] == shape[-1] and len(route) == len(x) > 0
         if not fits or not np.all(np.isfinite(route)) or route.min() < 0:
@@ -145,30 +150,57 @@ class MoEModel(RoutedModel):
         """Multiply-accumulates of the whole network per image, every expert included. int."""
         return sum(sum(m) if isinstance(m, list) else m for m in self._macs_of_parts.values())
 
-    def macs(self, x=None):
+    def macs(self, x=None, *, route=None):
         """Multiply-accumulates per image (see ``keras_moe.cost`` for what counts).
 
         Args:
             x: None, or images ``(n, height, width, channels)``, or their route ``(n, experts)``.
+            route: the route, by name. Images that are vectors of as many numbers as there are experts have the shape of
+                a route: then ``x`` is taken for them, unless it is a ``Route`` as ``route`` and ``predict_routed`` give
+                it, and refused if it could be either.
 
         Returns:
-            Without ``x`` a dict, part name -> int, or -> list of int for a part of experts. With ``x`` a float: the
-            mean executed per image.
+            Without ``x`` and ``route`` a dict, part name -> int, or -> list of int for a part of experts. With one of
+            them a float: the mean executed per image.
 
         Raises:
-            ValueError: an input size that is unknown (``None``), or an empty ``x``.
+            ValueError: an input size that is unknown (``None``), nothing to take a mean of, both ``x`` and ``route``,
+                or an ``x`` that is neither images nor a route of this model, or could be both.
         """
         parts = self._macs_of_parts
-        if x is None:
+        if x is None and route is None:
             return dict(parts)
+        check("macs", "route", route, x is None or route is None, "left out where `x` is given")
         always = sum(m for m in parts.values() if not isinstance(m, list))
         experts = next((m for m in parts.values() if isinstance(m, list)), None)
         if experts is None:
             return float(always)
-        if len(x) == 0:
-            raise ValueError("macs: a mean needs at least one image. Received: none")
-        route = np.asarray(x) if np.ndim(x) == 2 else self.route(x)
+        if route is None:
+            route = x if self._is_route(x, len(experts)) else self.route(x)
+        route = np.asarray(route)
+        if route.ndim != 2 or route.shape[1] != len(experts) or len(route) == 0:
+            raise ValueError(
+                f"macs: a mean needs at least one row of {len(experts)} weights. Received: shape {route.shape}"
+            )
         return float(always + np.mean((route != 0) @ np.asarray(experts, "float64")))
+
+    def _is_route(self, x, experts):
+        """Whether ``x`` is the route of images, and not the images."""
+        shape, images = np.shape(x)[1:], self.input_shape[1:]
+        fits_images = len(shape) == len(images) and all(a in (None, b) for a, b in zip(images, shape, strict=True))
+        fits_route = shape == (experts,)
+        if isinstance(x, Route) or (fits_route and not fits_images):
+            return True
+        if not fits_images:
+            raise ValueError(
+                f"macs: expected images {(len(x), *images)} or a route {(len(x), experts)}. Received: {np.shape(x)}"
+            )
+        if fits_route and could_be_route(x):
+            raise ValueError(
+                f"macs: `x` of shape {np.shape(x)} could be images or a route. Say which: `macs(route=x)`, or "
+                "`macs(route=model.route(x))` of images."
+            )
+        return False
 
     @functools.cached_property
     def _macs_of_parts(self):

@@ -3,6 +3,7 @@
 import keras
 
 from keras_moe.models import backbones
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.imagenet import initialize
 
@@ -17,6 +18,7 @@ class Classifier(MoEModel):
         float32 ``(n, classes)`` with the head.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),

@@ -6,10 +6,12 @@ import functools
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.imagenet import initialize
 
@@ -68,6 +70,7 @@ class HydraNet(MoEModel):
         ValueError: an argument out of range, or a classifier that cannot be cut.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -98,9 +101,7 @@ class HydraNet(MoEModel):
             spec = backbones.get(backbone, alpha)
             split = len(spec.stages) - 1 if split is None else split
             _check("split", split, 0 <= split < len(spec.stages), f"in 0…{len(spec.stages) - 1}, stages of the stem")
-        _check("branches", branches, isinstance(branches, int) and branches >= 1, "an int >= 1")
-        _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= branches, "between 1 and `branches`")
-        _check("branch_blocks", branch_blocks, branch_blocks is None or branch_blocks >= 1, "None or an int >= 1")
+        _check("top_k", top_k, 1 <= top_k <= branches, "between 1 and `branches`")
         _check("combine", combine, combine in ("features", "logits"), "'features' or 'logits'")
         _check("combine", combine, include_top or combine == "features", "'features' without the head")
         _check("combine", combine, not own or combine == "logits", "'logits' with a classifier as backbone")
@@ -195,11 +196,11 @@ def _stem(spec, input_shape, split):
 def _gate(shape, filters, branches):
     x = inputs = keras.Input(shape)
     if filters and len(shape) == 3:
-        x = layers.Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
+        x = Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="gate_conv_bn")(x)
         x = layers.ReLU(name="gate_conv_relu")(x)
     if len(shape) == 3:
-        x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+        x = GlobalAveragePooling2D(name="gate_pool")(x)
     return keras.Model(inputs, layers.Dense(branches, name="gate_logits")(x), name="gate")
 
 
@@ -212,7 +213,7 @@ def _branch(spec, split, alpha, blocks, shape, pooled, classes, name):
         x = backbones.stage(x, spec, own, f"{name}_stage{split + i}")
     x = backbones.last(x, spec, f"{name}_")
     if pooled:
-        x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+        x = GlobalAveragePooling2D(name=f"{name}_pool")(x)
     if classes:
         x = layers.Dense(classes, name=f"{name}_predictions")(x)
     return keras.Model(inputs, x, name=name)

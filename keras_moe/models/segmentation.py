@@ -6,11 +6,13 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_moe.channels_last import AveragePooling2D, Conv2D, GlobalAveragePooling2D, UpSampling2D, check_network
 from keras_moe.checks import check
 from keras_moe.graph import open_graph, rebuild
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import backbones, segmenters
 from keras_moe.models.anatomy import without_softmax
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.imagenet import initialize
 from keras_moe.models.segmenter import Segmenter
@@ -67,6 +69,7 @@ class SegmentationMoE(MoEModel):
             segmentation.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(120, 160, 3),
@@ -87,7 +90,7 @@ class SegmentationMoE(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        _check("experts", experts, isinstance(experts, int) and experts >= 2, "an int >= 2: one needs no gate")
+        _check("experts", experts, experts >= 2, "an int >= 2: one needs no gate")
         _check("gate", gate, gate in GATES, f"one of {GATES}")
         _check("sparse", sparse, not sparse or gate == "image", "False unless gate='image': an expert runs, or not")
         _check("include_top", include_top, include_top, "True: experts meet in their logits")
@@ -121,7 +124,7 @@ class SegmentationMoE(MoEModel):
                 if gate == "pixel":
                     _check_divides(input_shape, joined.shape)
                     factor = tuple(a // b for a, b in zip(input_shape[:2], joined.shape[1:3], strict=True))
-                    weights_at = layers.UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
+                    weights_at = UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
                 logits = layers.Concatenate(name="logits")([logits for _, logits in said])
                 mixed = WeightedSum(experts, name="weighted_sum")(logits, weights_at)
             if conv:
@@ -214,6 +217,7 @@ def cut_segmenter(network, features, name, prefix):
         ValueError: several inputs or outputs, no map of classes at its end, unknown sizes, or an unknown layer.
     """
     graph = open_graph(network)
+    check_network(network.name, graph.calls)
     calls, _ = without_softmax(graph.calls, network)
     logits = calls[-1].outputs
     if len(graph.inputs) != 1 or len(getattr(logits, "shape", ())) != 4:
@@ -243,10 +247,10 @@ def _only_logits(network):
 
 def _gate(shape, kind, experts, classes):
     x = inputs = keras.Input(shape)
-    x = layers.Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
+    x = Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
     if kind == "pixel":
-        return keras.Model(inputs, layers.Conv2D(experts, 1, name="gate_logits")(x), name="gate")
-    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+        return keras.Model(inputs, Conv2D(experts, 1, name="gate_logits")(x), name="gate")
+    x = GlobalAveragePooling2D(name="gate_pool")(x)
     if kind == "image":
         return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
     x = layers.Dense(classes * experts, name="gate_predictions")(x)
@@ -256,15 +260,15 @@ def _gate(shape, kind, experts, classes):
 def _early_gate(shape, experts, include_preprocessing):
     x = inputs = keras.Input(shape)
     x = backbones.scaling(include_preprocessing)(x)
-    x = layers.AveragePooling2D(4, padding="same", name="gate_shrink")(x)
-    x = layers.Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
-    x = layers.Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
-    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+    x = AveragePooling2D(4, padding="same", name="gate_shrink")(x)
+    x = Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
+    x = Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
+    x = GlobalAveragePooling2D(name="gate_pool")(x)
     return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
 
 
 def _identity_conv(classes):
-    conv = layers.Conv2D(classes, 3, padding="same", use_bias=False, name="conv_predictions")
+    conv = Conv2D(classes, 3, padding="same", use_bias=False, name="conv_predictions")
     conv.build((None, None, None, classes))
     kernel = np.zeros((3, 3, classes, classes), "float32")
     kernel[1, 1] = np.eye(classes)

@@ -5,6 +5,7 @@ from keras import layers
 
 from keras_moe.checks import check
 from keras_moe.models import segmenters
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.imagenet import initialize
 
@@ -37,6 +38,7 @@ class Segmenter(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(120, 160, 3),

@@ -6,10 +6,12 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_moe.channels_last import Flatten, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
 from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.models.classifier import Classifier
 from keras_moe.models.imagenet import initialize
@@ -61,6 +63,7 @@ class SingleGatedMoE(MoEModel):
         ValueError: an argument out of range, or a classifier or ``split`` that cannot be cut.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -83,9 +86,7 @@ class SingleGatedMoE(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        _check("experts", experts, isinstance(experts, int) and experts >= 1, "an int >= 1")
-        _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= experts, "between 1 and `experts`")
-        _check("gate_units", gate_units, isinstance(gate_units, int) and gate_units >= 0, "an int >= 0")
+        _check("top_k", top_k, 1 <= top_k <= experts, "between 1 and `experts`")
         _check("include_top", include_top, include_top, "True: base and experts meet in their logits")
 
         with dtype_scope(dtype):
@@ -134,7 +135,7 @@ class SingleGatedMoE(MoEModel):
 
     @property
     def threshold(self):
-        """The early-exit threshold, a float in [0, 1]; it may be set at any time."""
+        """The early-exit threshold, a float in [0, 1]; it may be set at any time, to None: nobody leaves early."""
         return self.get_layer("early_exit").threshold
 
     @threshold.setter
@@ -214,7 +215,7 @@ class SingleGatedMoE(MoEModel):
 
 def _gate(shape, units, experts):
     x = inputs = keras.Input(shape)
-    pool = layers.Flatten if len(shape) == 1 else layers.GlobalAveragePooling2D
+    pool = Flatten if len(shape) == 1 else GlobalAveragePooling2D
     x = pool(name="gate_pool")(x)
     if units:
         x = layers.Dense(units, "relu", name="gate_hidden")(x)
@@ -227,5 +228,5 @@ def _end_of_stage(backbone, alpha, split):
         return split
     spec = backbones.get(backbone, alpha)
     split = len(spec.stages) - 1 if split is None else split
-    _check("split", split, isinstance(split, int) and 1 <= split < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
+    _check("split", split, 1 <= split < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
     return backbones.last_layer(spec, split - 1)

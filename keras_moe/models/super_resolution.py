@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_moe import cost
 from keras_moe.models import sr_branches
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.superres.upscale import BATCH_SIZE, OVERLAP, PATCH, upscale_routed
 from keras_moe.weights import load_weights
@@ -91,6 +92,7 @@ class SRNetwork(SuperResolution):
         ValueError: an argument out of range.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),

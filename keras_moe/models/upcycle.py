@@ -1,5 +1,6 @@
 """Any Keras classifier turned into a mixture of experts."""
 
+from keras_moe.checks import integer
 from keras_moe.models.anatomy import Anatomy
 from keras_moe.models.hydranet import HydraNet
 from keras_moe.models.single_gated import SingleGatedMoE
@@ -34,8 +35,7 @@ def upcycle(classifier, split_at=None, experts=4, system="single_gated", **optio
     """
     if system not in SYSTEMS:
         raise ValueError(f"`system` must be one of {SYSTEMS}. Received: system={system!r}")
-    if not isinstance(experts, int) or experts < 2:
-        raise ValueError(f"`experts` must be an int >= 2: one expert needs no gate. Received: experts={experts!r}")
+    experts = integer("upcycle", "experts", experts, 2)  # one expert needs no gate
     softmax = Anatomy(classifier, split_at).softmax
     options = {"classifier_activation": "softmax" if softmax else None, **options}
     if system == "single_gated":
