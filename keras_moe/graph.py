@@ -10,6 +10,8 @@ import keras
 from keras import tree
 
 from keras_moe.channels_last import check_same_formats
+from keras_moe.layer_state import copy_assets
+from keras_moe.settings import copy_state
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,9 +198,9 @@ def rebuild(calls, source, outputs, name, prefix=""):
     for call in calls:
         check_same_formats(call.layer, copies[id(call.layer)])
     model = keras.Model(inputs, tree.map_structure(lambda t: known[id(t)], outputs), name=name)
-    for call in calls:
-        if isinstance(call.layer, keras.Layer):
-            copies[id(call.layer)].set_weights(call.layer.get_weights())
+    for layer in {id(call.layer): call.layer for call in calls}.values():
+        if isinstance(layer, keras.Layer):
+            copy_state(layer, copies[id(layer)])
     return model
 
 
@@ -212,7 +214,9 @@ def _distinct(names, name, layer, parent):
 def _copy(layer, name):
     if not isinstance(layer, keras.Layer):
         return layer  # an operation, such as ops.add: it holds nothing
-    return type(layer).from_config({**layer.get_config(), "name": name})
+    copied = type(layer).from_config({**layer.get_config(), "name": name})
+    copy_assets(layer, copied)  # a lookup tells its output's shape by its vocabulary
+    return copied
 
 
 @functools.cache

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_moe.layer_state import finalize
+
 
 def save_weights(model, path, dtype=None, metadata=None):
     """Writes every weight of ``model`` to ``path``, atomically.
@@ -42,6 +44,7 @@ def load_weights(model, source, skip=(), label=None):
     """
     label = _label(source, label)
     assign(_variables(model), read_tensors(source, label), label, skip)
+    finalize(model)
 
 
 def assign(variables, tensors, source, skip=()):

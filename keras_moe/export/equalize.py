@@ -12,8 +12,9 @@ import contextlib
 import numpy as np
 from keras import activations, layers, tree
 
-from keras_moe.export.restore import weights_kept
+from keras_moe.export.restore import kernel_alone, weights_kept
 from keras_moe.graph import open_graph
+from keras_moe.layer_state import set_weights
 
 _TINY = 1e-6  # ranges below are of channels that are not used
 
@@ -54,6 +55,8 @@ def _pairs(graph):
     for call in graph.calls:
         if type(call.layer) is not layers.Conv2D or not _homogeneous(call.layer) or uses[id(call.layer)] > 1:
             continue
+        if not kernel_alone(call.layer):
+            continue
         then = reader(call)
         while then and not hasattr(then.layer, "kernel") and _homogeneous(then.layer):
             then = reader(then)
@@ -72,7 +75,7 @@ def _homogeneous(layer):
 
 
 def _whole(layer):
-    return getattr(layer, "groups", 1) == 1
+    return getattr(layer, "groups", 1) == 1 and kernel_alone(layer)
 
 
 def _largest(graph, pairs, samples):
@@ -96,5 +99,5 @@ def _share(first, then, largest):
     weights = np.abs(reading).max(axis=tuple(i for i in range(4) if i != axis))
     used = (largest > _TINY) & (weights > _TINY)
     factor = np.where(used, np.sqrt(np.maximum(largest, _TINY) / np.maximum(weights, _TINY)), 1).astype("float32")
-    first.set_weights([kernel / factor, *(b / factor for b in bias)])
-    then.set_weights([reading * (factor if axis == 3 else factor[:, None]), *rest])
+    set_weights(first, [kernel / factor, *(b / factor for b in bias)])
+    set_weights(then, [reading * (factor if axis == 3 else factor[:, None]), *rest])

@@ -2,6 +2,8 @@
 
 import contextlib
 
+from keras_moe.layer_state import set_weights
+
 
 @contextlib.contextmanager
 def weights_kept(layers):
@@ -11,4 +13,9 @@ def weights_kept(layers):
         yield
     finally:
         for layer, weights in before:
-            layer.set_weights(weights)
+            set_weights(layer, weights)
+
+
+def kernel_alone(layer):
+    """Whether a convolution or ``Dense`` has a float kernel, at most a bias, and nothing else: no LoRA, no int8."""
+    return layer.quantization_mode is None and len(layer.weights) == 1 + bool(layer.use_bias)

@@ -11,8 +11,9 @@ import contextlib
 import numpy as np
 from keras import layers, ops
 
-from keras_moe.export.restore import weights_kept
+from keras_moe.export.restore import kernel_alone, weights_kept
 from keras_moe.graph import open_graph
+from keras_moe.layer_state import set_weights
 
 _STEPS = 127  # of a kernel's largest weight per output channel: the grid that the converter will find
 _ROWS = 1024  # places of a map, evenly spread, that one sample counts with,
@@ -35,13 +36,13 @@ def rounded(model, samples):
     with weights_kept(call.layer for call in calls):
         before = [call.layer.get_weights() for call in calls]
         for call, (kernel, *rest), products in zip(calls, before, _products(graph, calls, samples), strict=True):
-            call.layer.set_weights([_round(call.layer, kernel, products), *rest])
+            set_weights(call.layer, [_round(call.layer, kernel, products), *rest])
         yield
 
 
 def _is_plain(layer):
     dilated = isinstance(layer, layers.Conv2DTranspose) and layer.dilation_rate != (1, 1)
-    return type(layer) in _KINDS and getattr(layer, "groups", 1) == 1 and not dilated
+    return type(layer) in _KINDS and getattr(layer, "groups", 1) == 1 and not dilated and kernel_alone(layer)
 
 
 def round_kernel(kernel, products, step=None):

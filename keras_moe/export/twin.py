@@ -12,6 +12,7 @@ import numpy as np
 from keras import tree
 
 from keras_moe.graph import open_graph, replay
+from keras_moe.layer_state import set_weights
 
 LAYERS = (
     "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv1D", "Conv2D",
@@ -73,7 +74,7 @@ def copy_back(model, weights):
         weights: ``name -> list of arrays``, of the twin's layer of that name.
     """
     for call in _with_weights(open_graph(model)):
-        call.layer.set_weights(weights(call.name))
+        set_weights(call.layer, weights(call.name))
 
 
 def _with_weights(graph):

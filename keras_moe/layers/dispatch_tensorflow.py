@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras import tree
 
 from keras_moe.graph import is_functional, open_graph
+from keras_moe.layer_state import derives, inner_layers
 from keras_moe.layers.dispatch import weighted
 from keras_moe.layers.inference import is_inference_only
 
@@ -21,6 +22,8 @@ def can_swap(experts):
     """Whether ``swapped`` is allowed here, and these experts are one graph with different variables, all on the CPU."""
     if not is_inference_only() or tf.executing_eagerly():
         return False
+    if any(derives(layer) for expert in experts for layer in inner_layers(expert)):
+        return False  # what a layer derives from its weights is a constant of the graph: that of the first expert
     variables = [v._value for expert in experts for v in expert.variables]
     return bool(variables) and all(_on_cpu(v) for v in variables) and len({_anatomy(expert) for expert in experts}) == 1
 

@@ -5,6 +5,7 @@ import keras
 from keras_moe import cost
 from keras_moe.channels_last import check_network
 from keras_moe.graph import Call, open_graph, rebuild
+from keras_moe.settings import copy_state
 
 # Experts that cost about this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
 TAIL_SHARE = 1 / 3
@@ -105,10 +106,10 @@ def without_softmax(calls, classifier):
             f"Expected a classifier that ends in logits or in a softmax. Received: activation {_activation(last)!r} in "
             f"{last.name!r} of {classifier.name!r}"
         )
-    config = {**last.layer.get_config(), "activation": "linear"}
-    linear = type(last.layer).from_config(config)
+    linear = type(last.layer).from_config(last.layer.get_config())
     linear.build(last.inputs[0].shape)
-    linear.set_weights(last.layer.get_weights())
+    copy_state(last.layer, linear)
+    linear.activation = keras.activations.linear
     return (*calls[:-1], Call(last.name, linear, last.args, last.kwargs, last.outputs)), True
 
 

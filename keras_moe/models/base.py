@@ -7,9 +7,11 @@ import functools
 import keras
 import numpy as np
 
-from keras_moe import cost
+from keras_moe import cost, settings
 from keras_moe.checks import check, integer
+from keras_moe.layer_state import set_weights
 from keras_moe.layers import ExpertBank, inference_only
+from keras_moe.models.remainder import Remainder
 from keras_moe.models.route import Route, could_be_route
 
 
@@ -39,23 +41,63 @@ class MoEModel(RoutedModel):
     """
 
     answers = "classes"  # what the output holds: scores of "classes" along its last axis, or an "image"
+    knob: tuple[str, str] | None = None  # an argument that may be set later, and the top-level layer that has it
 
     def __init__(self, inputs, outputs, parts, gate=None, **kwargs):
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self._part_names = {part: tuple(names) for part, names in parts.items()}
         self._gate = gate
+        self._policy = keras.config.dtype_policy()
+        self._settings = settings.Settings(self)
 
     def get_config(self):
-        return dict(self._config)
+        """The constructor's arguments and, as ``"settings"``, what was set on layers after it; see ``settings``.
+
+        Raises:
+            ValueError: a change that a configuration cannot hold, such as an expert replaced by another network.
+        """
+        config, aside = dict(self._config), None
+        if self.knob:
+            argument, name = self.knob
+            aside = self.get_layer(name), argument
+            config[argument] = getattr(*aside)
+        if "dtype" in config:  # whatever the global policy will be
+            config["dtype"] = _plain(config["dtype"] or self._policy)
+        changes = self._settings.changes(self, aside)
+        return {**config, "settings": changes} if changes else config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
+        changes = config.pop("settings", None)
         if isinstance(config.get("backbone"), dict):
             # Keras takes a functional model's config apart as it reads it; the caller's stays whole.
             backbone = copy.deepcopy(config["backbone"])
             config["backbone"] = keras.saving.deserialize_keras_object(backbone, custom_objects)
-        return cls(**config)
+        model = cls(**config)
+        if changes:
+            settings.apply(model, changes)
+        return model
+
+    def get_compile_config(self):
+        config, optimizer = super().get_compile_config(), getattr(self, "optimizer", None)
+        if not config or optimizer is None:
+            return config
+        index = {id(v): i for i, v in enumerate(self.variables)}
+        built = optimizer.built and [index[id(v)] for v in optimizer._trainable_variables]
+        return {**config, "optimized": built or None}
+
+    def compile_from_config(self, config):
+        """As in Keras; and the optimizer is built for the variables it had, which need not be the trainable ones."""
+        config = keras.saving.deserialize_keras_object(dict(config))
+        optimized = config.pop("optimized", None)
+        self.compile(**config)
+        if optimized:
+            self.optimizer.build([self.variables[i] for i in optimized])
+
+    def set_weights(self, weights):
+        """As in Keras; and what layers derive from their weights follows."""
+        set_weights(self, weights)
 
     @property
     def parts(self):
@@ -71,6 +113,10 @@ class MoEModel(RoutedModel):
     def gate(self):
         """Symbolic ``{"logits": (n, experts), "weights": (n, experts)}``, for training the gate. None without one."""
         return self._gate
+
+    @functools.cached_property
+    def _remainder(self):
+        return Remainder(lambda: self)  # private, so that Keras saves and loads it after all layers
 
     @functools.cached_property
     def router(self):
@@ -222,6 +268,11 @@ def dtype_scope(dtype):
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _plain(dtype):
+    policy = keras.dtype_policies.get(dtype)
+    return policy.name if type(policy) is keras.DTypePolicy else keras.dtype_policies.serialize(policy)
 
 
 def _as_list(x):

@@ -51,6 +51,8 @@ class ClassSR(SuperResolution):
         ValueError: an argument out of range.
     """
 
+    knob = ("cost_weight", "cost_bias")
+
     @plain_arguments
     def __init__(
         self,
@@ -113,9 +115,6 @@ class ClassSR(SuperResolution):
             "class_module": cost.macs(self.get_layer("class_module"), shape),
             "branches": [cost.macs(branch, shape) for branch in self.bank.experts],
         }
-
-    def get_config(self):
-        return {**super().get_config(), "cost_weight": self.cost_weight}
 
 
 def _class_module(filters, stride, branches):

@@ -8,6 +8,7 @@ from keras import layers
 
 from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
+from keras_moe.layer_state import copy_weights
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
@@ -69,6 +70,8 @@ class HydraNet(MoEModel):
     Raises:
         ValueError: an argument out of range, or a classifier that cannot be cut.
     """
+
+    knob = ("drop_below", "top_k")
 
     @plain_arguments
     def __init__(
@@ -173,7 +176,7 @@ class HydraNet(MoEModel):
         ]
         pairs += [(single.bank.experts[0], branch) for branch in self.bank.experts]
         for source, target in pairs:
-            target.set_weights(source.get_weights())
+            copy_weights(source, target)
 
     @property
     def drop_below(self):

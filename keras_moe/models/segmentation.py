@@ -9,6 +9,7 @@ from keras import layers
 from keras_moe.channels_last import AveragePooling2D, Conv2D, GlobalAveragePooling2D, UpSampling2D, check_network
 from keras_moe.checks import check
 from keras_moe.graph import open_graph, rebuild
+from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import backbones, segmenters
 from keras_moe.models.anatomy import without_softmax
@@ -145,6 +146,7 @@ class SegmentationMoE(MoEModel):
 
         # === Config ===
         self._config = config
+        self.knob = ("drop_below", "top_k") if sparse else None
         initialize(self, weights, backbone, alpha)
 
     @property
@@ -177,7 +179,7 @@ class SegmentationMoE(MoEModel):
         for k, (network, expert) in enumerate(zip(networks, self.experts, strict=True)):
             _check_alike(network, expert, k, self.output_shape[-1])
         for network, expert in zip(networks, self.experts, strict=True):
-            expert.set_weights(network.get_weights())
+            copy_weights(network, expert)
 
     def ensemble(self, how="mean"):
         """The experts' mean or largest logits without any gate, as a model from images to logits; it shares layers."""
@@ -204,10 +206,6 @@ class SegmentationMoE(MoEModel):
         if isinstance(segmenter, Segmenter):
             return segmenter.get_layer("network")
         return cut_segmenter(segmenter, self._config["features"], "grown", "grown_")
-
-    def get_config(self):
-        now = {"drop_below": self.drop_below} if self._config["sparse"] else {}
-        return {**super().get_config(), **now}
 
 
 def cut_segmenter(network, features, name, prefix):
@@ -272,7 +270,7 @@ def _identity_conv(classes):
     conv.build((None, None, None, classes))
     kernel = np.zeros((3, 3, classes, classes), "float32")
     kernel[1, 1] = np.eye(classes)
-    conv.set_weights([kernel])
+    set_weights(conv, [kernel])
     return conv
 
 

@@ -8,6 +8,7 @@ from keras import layers
 
 from keras_moe.channels_last import Flatten, GlobalAveragePooling2D
 from keras_moe.checks import check
+from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
 from keras_moe.models import backbones
 from keras_moe.models.anatomy import Anatomy
@@ -62,6 +63,8 @@ class SingleGatedMoE(MoEModel):
     Raises:
         ValueError: an argument out of range, or a classifier or ``split`` that cannot be cut.
     """
+
+    knob = ("threshold", "early_exit")
 
     @plain_arguments
     def __init__(
@@ -154,7 +157,7 @@ class SingleGatedMoE(MoEModel):
         grown = SingleGatedMoE(**{**self._config, "backbone": base, "split": self._split_at, "name": "grown"})
         for part in ("base", "experts"):
             for source, target in zip(grown.parts[part], self.parts[part], strict=True):
-                target.set_weights(source.get_weights())
+                copy_weights(source, target)
 
     @property
     def gate_is_hidden(self):
@@ -178,7 +181,7 @@ class SingleGatedMoE(MoEModel):
                 f"{centroids.shape}, gate_units={self._config['gate_units']}"
             )
         spread = max(np.var(centroids, axis=0).sum(), 1e-6)  # logits of the order of one between neighbours
-        dense.set_weights([2 * centroids.T / spread, -(centroids**2).sum(1) / spread])
+        set_weights(dense, [2 * centroids.T / spread, -(centroids**2).sum(1) / spread])
 
     def embed(self, images, batch_size=256):
         """What the gate reads: float32 ``(n, d)``, the base's embedding, averaged over positions if it has any."""
@@ -208,9 +211,6 @@ class SingleGatedMoE(MoEModel):
     def _embedder(self):
         pool = self.get_layer("gate").get_layer("gate_pool")
         return keras.Model(self.inputs, pool(self._tensors["embedding"]), name="embedder")
-
-    def get_config(self):
-        return {**super().get_config(), "threshold": self.threshold}
 
 
 def _gate(shape, units, experts):

@@ -11,6 +11,7 @@ from keras import layers
 
 from keras_moe.channels_last import Conv2D, Conv2DTranspose, GlobalAveragePooling2D, UpSampling2D
 from keras_moe.checks import check
+from keras_moe.layer_state import set_weights
 from keras_moe.layers import PixelShuffle
 
 WIDTHS = {"fsrcnn": (16, 36, 56), "carn": (36, 52, 64), "srresnet": (36, 52, 64), "rcan": (36, 50, 64)}
@@ -53,14 +54,14 @@ def start_as_interpolation(fsrcnn):
         middle = kernel.shape[0] // 2
         kernel[..., :3] = 0
         kernel[middle, middle, :3, :3] = np.eye(3)
-        layer.set_weights([kernel, bias])
+        set_weights(layer, [kernel, bias])
     kernel, bias = last.get_weights()
     size, scale = kernel.shape[0], last.strides[0]
     centre = (size - scale) // 2 + (scale - 1) / 2
     ramp = np.maximum(0, 1 - np.abs(np.arange(size) - centre) / scale)
     kernel *= 0.1
     kernel[..., :3] = np.outer(ramp, ramp)[..., None, None] * np.eye(3)
-    last.set_weights([kernel, bias])
+    set_weights(last, [kernel, bias])
 
 
 def _fsrcnn(x, width, scale, name, shrunk=12, mappings=4):

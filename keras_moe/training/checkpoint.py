@@ -6,6 +6,7 @@ import pathlib
 import keras
 from keras import ops
 
+from keras_moe.layer_state import finalize
 from keras_moe.weights import assign, read_tensors, write_tensors
 
 
@@ -44,6 +45,7 @@ class Checkpoint:
         if optimizer is None:
             tensors = {name: t for name, t in tensors.items() if not name.startswith("optimizer/")}
         assign(_state(model, optimizer), tensors, self.path)
+        finalize(model)
 
 
 class SaveEachEpoch(keras.callbacks.Callback):

@@ -6,6 +6,7 @@ import warnings
 import keras
 import numpy as np
 
+from keras_moe.layer_state import copy_weights
 from keras_moe.models import SRNetwork
 from keras_moe.models.sr_branches import start_as_interpolation
 from keras_moe.training.cost_curve import fit_cost_weight, logits_and_errors
@@ -74,7 +75,7 @@ def train_classsr(model, train, validation, folder, recipe, largest=None):
     folder, experts = pathlib.Path(folder), model.bank.experts
     _start(model, experts)
     if largest is not None:
-        experts[-1].set_weights(largest.get_layer("branch").get_weights())
+        copy_weights(largest.get_layer("branch"), experts[-1])
     thirds = [_parts(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
     arguments = (recipe, train, validation)
     history = _train_apart(model, recipe.first, thirds, *arguments, folder)
@@ -128,10 +129,10 @@ def _train_apart(model, turn, groups, recipe, train, validation, folder):
             continue
         network = SRNetwork(config["input_shape"], config["backbone"], config["filters"][k], config["scale"])
         branch, stage = network.get_layer("branch"), f"{turn.name}_{k}"
-        branch.set_weights(expert.get_weights())
+        copy_weights(expert, branch)
         alone = _alone(turn, epochs, mine, theirs, recipe)
         history[stage] = run_stages(network, [alone], folder / stage, verbose=2)[turn.name]
-        expert.set_weights(branch.get_weights())
+        copy_weights(branch, expert)
     return history
 
 

@@ -17,6 +17,7 @@ import joblib
 import keras
 import numpy as np
 
+from keras_moe.layer_state import set_weights
 from keras_moe.training.batches import DrawnBatches
 from keras_moe.training.stages import freeze_all_but, jit_compile
 from keras_moe.training.supervised import Recipe, adamw
@@ -122,7 +123,7 @@ def _run(jobs, folder, n_jobs):
 def _train(job):
     """``(expert, weights, logs)`` of one job; runs wherever joblib puts it."""
     model = keras.saving.deserialize_keras_object(job.model)
-    model.set_weights(job.weights)
+    set_weights(model, job.weights)
     freeze_all_but(model, ("experts",))
     network = model.with_expert(job.expert)
     data = DrawnBatches(
@@ -165,7 +166,7 @@ def _collect(model, jobs, folder):
     logs = {}
     for job in jobs:
         tensors = read_tensors(_path(folder, job.expert))
-        model.bank.experts[job.expert].set_weights([tensors[str(i)] for i in range(len(tensors))])
+        set_weights(model.bank.experts[job.expert], [tensors[str(i)] for i in range(len(tensors))])
         logs[f"expert_{job.expert}"] = json.loads(_metadata(job, folder)["logs"])
     return logs
 

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from keras_moe.datasets import cifar100
+from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.models import HydraNet
 from keras_moe.training import Checkpoint, Recipe, partition_classes, run_stages, supervised
 from keras_moe.weights import load_weights, write_bytes
@@ -100,10 +101,10 @@ def _grow(model, trunk):
         return
     # combine="logits": every branch takes the trunk's branch and its head
     for source, target in zip(trunk.parts["stem"], model.parts["stem"], strict=True):
-        target.set_weights(source.get_weights())
+        copy_weights(source, target)
     start = trunk.bank.experts[0].get_weights() + trunk.parts["combiner"][0].get_weights()
     for branch in model.bank.experts:
-        branch.set_weights(start)
+        set_weights(branch, start)
 
 
 def _row(name, found, logs):

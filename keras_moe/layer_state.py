@@ -1,0 +1,123 @@
+"""Weights from one layer to another, and what layers derive from them.
+
+All copying of weights in the package goes through here. Some layers compute from values that they derive from their
+weights, ``Normalization`` for one; Keras has them derive these anew when it loads a file (``finalize_state``), but not
+when weights are assigned.
+"""
+
+import pathlib
+import tempfile
+
+
+def inner_layers(layer):
+    """``layer`` and every layer inside it, each once; none comes before a layer that holds it."""
+    found, seen = [], set()
+
+    def visit(layer):
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        for inner in reversed(layer._flatten_layers(include_self=False, recursive=False)):
+            visit(inner)
+        found.append(layer)
+
+    visit(layer)
+    return found[::-1]
+
+
+def own_variables(layer):
+    """The weights of ``layer`` that belong to none of its inner layers."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
+def copy_weights(source, target):
+    """Gives ``target`` the weights of ``source``, a layer or model of the same layers; it then answers as ``source``.
+
+    Raises:
+        ValueError: other layers, or weights of other shapes; ``target`` is unchanged.
+    """
+    pairs = _pairs(source, target)
+    assigned = [pair for one, other in pairs for pair in _matched(one, other)]
+    _check_shapes(target, [(variable, tuple(value.shape)) for value, variable in assigned])
+    for value, variable in assigned:
+        variable.assign(value.numpy())  # through NumPy: on JAX the two would share one buffer
+    for one, other in pairs:
+        copy_assets(one, other)
+    finalize(target)
+
+
+def set_weights(layer, arrays):
+    """Gives ``layer`` the weights ``arrays``, in the order of ``layer.weights``.
+
+    Raises:
+        ValueError: another number of arrays, or other shapes; ``layer`` is unchanged.
+    """
+    variables = layer.weights
+    if len(variables) != len(arrays):
+        raise ValueError(f"{layer.name!r} has {len(variables)} weights. Received: {len(arrays)} arrays")
+    _check_shapes(layer, [(v, tuple(a.shape)) for v, a in zip(variables, arrays, strict=True)])
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    finalize(layer)
+
+
+def finalize(layer):
+    """Has every layer inside ``layer`` derive anew what it derives from its weights. To be called once they are set."""
+    for inner in inner_layers(layer):
+        if derives(inner) and inner.built:
+            inner.finalize_state()
+
+
+def derives(layer):
+    """Whether ``layer`` itself computes from values that it derives from its weights, or keeps beside them."""
+    return hasattr(layer, "finalize_state")
+
+
+def copy_assets(source, target):
+    """Copies what ``source`` keeps outside of its weights, such as the vocabulary of a lookup."""
+    if hasattr(source, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            source.save_assets(folder)
+            if any(pathlib.Path(folder).iterdir()):
+                target.load_assets(folder)
+
+
+def _pairs(source, target):
+    one, other = ([inner for inner in inner_layers(layer) if _has_state(inner)] for layer in (source, target))
+    kinds = [[type(inner).__name__ for inner in each] for each in (one, other)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"{source.name!r} and {target.name!r} have other layers: {len(one)} with weights against {len(other)}, or "
+            "of other classes. Weights are copied between layers that differ in nothing but their names."
+        )
+    for a, b in zip(one, other, strict=True):
+        if derives(a) and _setting(a) != _setting(b):
+            raise ValueError(f"{a.name!r} and {b.name!r} have other settings: {_setting(a)} against {_setting(b)}")
+    return list(zip(one, other, strict=True))
+
+
+def _has_state(layer):
+    return bool(own_variables(layer)) or derives(layer)
+
+
+def _setting(layer):
+    return {key: value for key, value in layer.get_config().items() if key not in ("name", "trainable", "dtype")}
+
+
+def _matched(source, target):
+    """``(variable, variable)``: by name, since what was quantized later has its variables in another order."""
+    one, other = own_variables(source), {v.name: v for v in own_variables(target)}
+    if len(other) == len(one) and all(v.name in other for v in one):
+        return [(v, other[v.name]) for v in one]
+    if len(one) != len(own_variables(target)):
+        raise ValueError(
+            f"{source.name!r} has the weights {[v.name for v in one]}, {target.name!r} has "
+            f"{[v.name for v in own_variables(target)]}"
+        )
+    return list(zip(one, own_variables(target), strict=True))
+
+
+def _check_shapes(layer, pairs):
+    wrong = [f"{v.path}: {shape} for {tuple(v.shape)}" for v, shape in pairs if tuple(v.shape) != shape]
+    if wrong:
+        raise ValueError(f"Weights of other shapes than those of {layer.name!r}: {', '.join(wrong)}")

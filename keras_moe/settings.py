@@ -1,0 +1,179 @@
+"""What was set on layers after they were made: trainable flags, dtypes, quantization, LoRA, rates, activations.
+
+A model's configuration holds the arguments of its constructor. Beside them it keeps what has changed since, per inner
+layer and as plain data, so that a model made from it is set as this one is.
+"""
+
+import dataclasses
+
+import keras
+from keras import tree
+
+from keras_moe.layer_state import copy_weights, inner_layers, own_variables
+
+QUANTIZATIONS = ("int8", "int4", "float8")
+
+
+class Settings:
+    """Remembers how the layers inside ``layer`` are set now, to tell later what has changed."""
+
+    def __init__(self, layer):
+        self._before = _described(layer)
+
+    def changes(self, layer, aside=None):
+        """What is otherwise now, as plain data for ``apply``: dict, key of an inner layer -> dict of settings.
+
+        Args:
+            layer: as it was given, changed since.
+            aside: None, or ``(inner layer, setting)`` to leave out.
+
+        Raises:
+            ValueError: a change that cannot be made again on a newly constructed layer; it names the layer.
+        """
+        now = _described(layer)
+        for old, new in zip(self._before, now, strict=False):
+            if old.layer is not new.layer and not _alike(old.layer, new.layer):
+                raise ValueError(_refusal(layer, old.path, f"is now {type(new.layer).__name__} {new.layer.name!r}"))
+        if len(now) != len(self._before):
+            raise ValueError(_refusal(layer, "", f"had {len(self._before)} layers and has {len(now)}"))
+        found = _differences(self._before, now)
+        for new in now:
+            change = found.get(new.key, {})
+            if aside is not None and new.layer is aside[0]:
+                change.pop(aside[1], None)
+            _check(layer, new, change)
+        return keras.saving.serialize_keras_object({key: change for key, change in found.items() if change})
+
+
+def apply(layer, changes):
+    """Sets the layers inside ``layer``, newly made, as ``changes`` of ``Settings`` says. It must be built.
+
+    Raises:
+        ValueError: ``changes`` names a layer that there is not.
+    """
+    described = _described(layer)
+    unknown = sorted(changes.keys() - {each.key for each in described})
+    if unknown:
+        raise ValueError(f"{layer.name!r} has no layers {unknown}, for which its configuration has settings.")
+    for each in described:
+        _set(each.layer, changes.get(each.key, {}))
+    # A layer's flag is also set on all inside it, so that each is said again, the outer ones first.
+    for each in described:
+        each.layer.trainable = changes.get(each.key, {}).get("trainable", each.plain["trainable"])
+    for each in described:
+        flipped = changes.get(each.key, {}).get(_FLIPPED, ())
+        for variable in own_variables(each.layer):
+            if variable.name in flipped:
+                variable.trainable = not each.layer.trainable
+
+
+def copy_state(source, target):
+    """Makes ``target``, built from the configuration of ``source``, what that is now: its settings and its weights."""
+    changes = _differences(_described(target), _described(source))
+    if changes:
+        apply(target, changes)
+    copy_weights(source, target)
+
+
+_LORA, _FLIPPED = "lora", "flipped"  # rank and alpha; variables whose own flag is not their layer's
+# Said even if nothing changed: constructors do not take them, or, as that of Dense, not all of them.
+_ALWAYS = (_LORA, _FLIPPED)
+_METHODS = ("trainable", "dtype", "quantization_config", *_ALWAYS)  # all others are attributes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Described:
+    """A layer inside another: its place, of which the names need not be those of the next process, and its settings."""
+
+    layer: keras.layers.Layer
+    key: str
+    path: str
+    plain: dict
+
+
+def _described(root):
+    paths, found = {id(root): ""}, []
+    for i, layer in enumerate(inner_layers(root)):
+        path = paths[id(layer)]
+        found.append(_Described(layer, f"{i} {type(layer).__name__}", path, _plain(layer)))
+        for inner in layer._flatten_layers(include_self=False, recursive=False):
+            paths.setdefault(id(inner), f"{path}/{inner.name}".lstrip("/"))
+    return found
+
+
+def _differences(before, now):
+    """Dict, key of a layer -> what its settings are in ``now``, as far as they differ from those in ``before``."""
+    found = {}
+    for old, new in zip(before, now, strict=True):
+        changed = {key: value for key, value in new.plain.items() if key in _ALWAYS or value != old.plain.get(key)}
+        if changed:
+            found[old.key] = changed
+    return found
+
+
+def _plain(layer):
+    plain = {} if isinstance(layer, keras.Model) else _config(layer)
+    plain |= {"trainable": layer.trainable, "dtype": keras.dtype_policies.serialize(layer.dtype_policy)}
+    if getattr(layer, "lora_enabled", False):
+        plain[_LORA] = [layer.lora_rank, layer.lora_alpha]
+    flipped = [v.name for v in layer._trainable_variables if v.trainable != layer.trainable]
+    return {**plain, _FLIPPED: flipped} if flipped else plain
+
+
+def _config(layer):
+    """The layer's configuration but for its name and the layers inside it."""
+    return {
+        key: value
+        for key, value in layer.get_config().items()
+        if key not in ("name", "lora_rank", "lora_alpha")
+        and not any(isinstance(x, keras.Layer) for x in tree.flatten(getattr(layer, key, None)))
+    }
+
+
+def _set(layer, change):
+    if "dtype" in change:
+        policy = keras.dtype_policies.get(change["dtype"])
+        if policy.quantization_mode and not layer.quantization_mode:
+            config = keras.saving.deserialize_keras_object(change.get("quantization_config"))
+            layer.quantize(policy.quantization_mode, config=config)
+        layer.dtype_policy = policy
+    if _LORA in change:
+        rank, alpha = change[_LORA]
+        if not layer.lora_enabled:
+            layer.enable_lora(rank, lora_alpha=alpha)
+        layer.lora_alpha = alpha
+    attributes = {key: value for key, value in change.items() if key not in _METHODS}
+    if attributes:
+        made = type(layer).from_config({**layer.get_config(), **attributes})
+        for key in attributes:
+            setattr(layer, key, getattr(made, key))
+
+
+def _check(model, described, change):
+    layer, mode = described.layer, described.layer.quantization_mode
+    if "dtype" in change and mode not in (None, *QUANTIZATIONS):
+        raise ValueError(_refusal(model, described.path, f"is quantized to {mode!r}, not one of {QUANTIZATIONS}"))
+    for key in change.keys() - set(_METHODS):
+        attribute = getattr(type(layer), key, None)
+        if not hasattr(layer, key) or (isinstance(attribute, property) and attribute.fset is None):
+            raise ValueError(_refusal(model, described.path, f"has another {key!r} than it was made with"))
+
+
+def _alike(one, other):
+    """Whether two layers compute the same from the same weights, as far as their configurations tell."""
+    return type(one) is type(other) and _nameless(one) == _nameless(other)
+
+
+def _nameless(layer):
+    names = {inner.name: i for i, inner in enumerate(inner_layers(layer))}
+    config = keras.saving.serialize_keras_object(layer)
+    return tree.map_structure(lambda value: names.get(value, value) if isinstance(value, str) else value, config)
+
+
+def _refusal(model, path, what):
+    return (
+        f"{type(model).__name__} {model.name!r} cannot be described by its configuration: "
+        f"{f'its layer {path!r}' if path else 'it'} {what}. Expected the layers that its constructor makes. Keep its "
+        "weights alone, by `keras_moe.weights.save_weights`, and the code that makes this change; or give a network of "
+        "your own as `backbone`."
+    )
