@@ -53,9 +53,10 @@ class CostBias(keras.layers.Layer):
 
     @cost_weight.setter
     def cost_weight(self, value):
-        self._initial = _finite(value)
         if self.built:
-            self._cost_weight.assign(self._initial)
+            self._cost_weight.assign(_finite(value))
+        else:
+            self._initial = _finite(value)
 
     def call(self, logits, training=False):
         logits = ops.cast(logits, "float32")

@@ -22,8 +22,8 @@ class Traced:
     """An expert that is traced once for each shape of its rows and runs as that trace in inference.
 
     Gradients, training and compilation go to the expert itself. A trace reads the expert's variables where they lie, so
-    that assigning weights shows at once; an expert that has changed otherwise is traced anew. A trace that does not agree
-    with the expert on another number of rows is not used.
+    that assigning weights shows at once; an expert that has changed otherwise is traced anew. A trace that does not
+    agree with the expert on another number of rows is not used.
 
     Args:
         expert: a layer.

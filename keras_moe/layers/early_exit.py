@@ -58,9 +58,10 @@ class EarlyExit(keras.layers.Layer):
 
     @threshold.setter
     def threshold(self, value):
-        self._initial = _checked(value)
         if self.built:
-            self._threshold.assign(self._initial)
+            self._threshold.assign(_checked(value))
+        else:
+            self._initial = _checked(value)
 
     def call(self, route, gate_logits, base_logits, training=False):
         if training:

@@ -77,9 +77,10 @@ class TopKGate(keras.layers.Layer):
     @drop_below.setter
     def drop_below(self, value):
         _check("drop_below", value, 0 <= value <= 1, "a float in [0, 1]")
-        self._initial_drop_below = float(value)
         if self.built:
             self._drop_below.assign(value)
+        else:
+            self._initial_drop_below = float(value)
 
     def call(self, logits, training=False):
         logits = ops.cast(logits, "float32") / self.temperature

@@ -9,8 +9,8 @@ from keras import layers
 from keras_moe.checks import check
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
-from keras_moe.models.anatomy import Anatomy
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.anatomy import Anatomy, in_dtype
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.weights import load_weights
 
 _check = functools.partial(check, "HydraNet")
@@ -103,7 +103,7 @@ class HydraNet(MoEModel):
             # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
             pooled = include_top or pooling == "avg"
             if own:
-                anatomy = Anatomy(backbone, split)
+                anatomy = Anatomy(in_dtype(backbone, dtype), split)
                 config |= anatomy.config
                 images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
                 stem, scaling = anatomy.trunk("stem"), layers.Identity(name="scaling")
@@ -115,7 +115,7 @@ class HydraNet(MoEModel):
                 branch = functools.partial(_branch, spec, split, branch_alpha, stem.output_shape[1:], pooled, heads)
                 members = [branch(f"branch_{k}") for k in range(branches)]
             gate = _gate(stem.output_shape[1:], gate_filters, branches)
-            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, name="top_k")
+            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, dtype=ROUTING_DTYPE, name="top_k")
             bank = ExpertBank(members, name="branches")
 
             # === Functional model ===
@@ -139,6 +139,7 @@ class HydraNet(MoEModel):
             },
             gate={"logits": logits, "weights": routing},
             name=name,
+            dtype=dtype,
         )
 
         # === Config ===
@@ -192,7 +193,7 @@ def _gate(shape, filters, branches):
         x = layers.ReLU(name="gate_conv_relu")(x)
     if len(shape) == 3:
         x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
-    return keras.Model(inputs, layers.Dense(branches, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(branches, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
 def _branch(spec, split, alpha, shape, pooled, classes, name):
