@@ -52,9 +52,11 @@ class CostBias(keras.layers.Layer):
 
     @cost_weight.setter
     def cost_weight(self, value):
-        self._initial = number("CostBias", "cost_weight", value)
+        value = number("CostBias", "cost_weight", value)
         if self.built:
-            self._cost_weight.assign(self._initial)
+            self._cost_weight.assign(value)
+        else:
+            self._initial = value
 
     def call(self, logits, training=False):
         logits = ops.cast(logits, "float32")

@@ -60,9 +60,11 @@ class EarlyExit(keras.layers.Layer):
 
     @threshold.setter
     def threshold(self, value):
-        self._initial = self._checked(value)
+        value = self._checked(value)
         if self.built:
-            self._threshold.assign(self._initial)
+            self._threshold.assign(value)
+        else:
+            self._initial = value
 
     def _checked(self, threshold):
         none = {"confidence": 1.0, "product": 0.0}[self.rule]

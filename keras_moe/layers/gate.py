@@ -73,9 +73,11 @@ class TopKGate(keras.layers.Layer):
 
     @drop_below.setter
     def drop_below(self, value):
-        self._initial_drop_below = number("TopKGate", "drop_below", value, 0, 1)
+        value = number("TopKGate", "drop_below", value, 0, 1)
         if self.built:
-            self._drop_below.assign(self._initial_drop_below)
+            self._drop_below.assign(value)
+        else:
+            self._initial_drop_below = value
 
     def call(self, logits, training=False):
         logits = ops.cast(logits, "float32") / self.temperature

@@ -77,6 +77,29 @@ class Anatomy:
         return rebuild([*self._tail, *self._head], self.features, [self.logits, self.embedding], name)
 
 
+def in_dtype(network, dtype):
+    """``network``; where ``dtype`` is given, a copy of it whose layers have that policy."""
+    if dtype is None:
+        return network
+    policy = keras.dtype_policies.serialize(keras.dtype_policies.get(dtype))
+    config = _with_policy(keras.saving.serialize_keras_object(network), policy)
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _with_policy(config, policy):
+    """A serialized object, the policies of its layers replaced but for those that are not of floats."""
+    if isinstance(config, list):
+        return [_with_policy(item, policy) for item in config]
+    if not isinstance(config, dict) or config.get("class_name") in ("InputLayer", "__keras_tensor__"):
+        return config
+    changed = {key: _with_policy(value, policy) for key, value in config.items()}
+    if changed.get("dtype") is not None and "float" in keras.dtype_policies.get(changed["dtype"]).compute_dtype:
+        changed["dtype"] = policy
+    return changed
+
+
 def _check_classifier(classifier):
     inputs = getattr(classifier, "inputs", None) or []
     outputs = getattr(classifier, "outputs", None) or []

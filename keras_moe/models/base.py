@@ -11,12 +11,39 @@ from keras_moe import cost, settings
 from keras_moe.checks import check, integer
 from keras_moe.layer_state import set_weights
 from keras_moe.layers import ExpertBank, inference_only
+from keras_moe.layers.changes import MadeOf
 from keras_moe.models.remainder import Remainder
 from keras_moe.models.route import Route, could_be_route
 
+# Of the layers that make gate logits and routes of features, whatever the policy of the rest: float16 ends at 65504,
+# and bfloat16 has 3 digits, in which many images would be ties between experts.
+ROUTING_DTYPE = "float32"
+
 
 class RoutedModel(keras.Model):
-    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted."""
+    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted.
+
+    Both follow a change of its layers, such as LoRA, quantization or another activation, without being compiled anew.
+    """
+
+    def make_predict_function(self, force=False):
+        return super().make_predict_function(force or self._has_changed_since("predict"))
+
+    def make_test_function(self, force=False):
+        return super().make_test_function(force or self._has_changed_since("test"))
+
+    def _has_changed_since(self, use):
+        state = self._state_of_layers(*self.layers)
+        last, self._made_for[use] = self._made_for.get(use), state
+        return last is not state
+
+    @functools.cached_property
+    def _made_for(self):
+        return {}
+
+    @functools.cached_property
+    def _state_of_layers(self):
+        return MadeOf(lambda *layers: object())
 
     def predict_step(self, *args):
         with inference_only():
@@ -38,16 +65,17 @@ class MoEModel(RoutedModel):
             belongs to one part; training stages freeze and thaw parts by name.
         gate: dict with the symbolic tensors ``"logits"`` and ``"weights"``, each ``(n, experts)``, or
             ``(n, …, experts)`` of a gate that weighs classes or pixels; None for a network without a gate.
+        dtype: as the layers were made with; ``compile`` scales losses by it.
     """
 
     answers = "classes"  # what the output holds: scores of "classes" along its last axis, or an "image"
     knob: tuple[str, str] | None = None  # an argument that may be set later, and the top-level layer that has it
 
-    def __init__(self, inputs, outputs, parts, gate=None, **kwargs):
-        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+    def __init__(self, inputs, outputs, parts, gate=None, dtype=None, **kwargs):
+        with dtype_scope(dtype):
+            super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self._part_names = {part: tuple(names) for part, names in parts.items()}
         self._gate = gate
-        self._policy = keras.config.dtype_policy()
         self._settings = settings.Settings(self)
 
     def get_config(self):
@@ -62,7 +90,7 @@ class MoEModel(RoutedModel):
             aside = self.get_layer(name), argument
             config[argument] = getattr(*aside)
         if "dtype" in config:  # whatever the global policy will be
-            config["dtype"] = _plain(config["dtype"] or self._policy)
+            config["dtype"] = _plain(config["dtype"] or self.dtype_policy)
         changes = self._settings.changes(self, aside)
         return {**config, "settings": changes} if changes else config
 
@@ -123,7 +151,7 @@ class MoEModel(RoutedModel):
         """The model from images to routing weights; it shares all its layers with this one."""
         if self._gate is None:
             raise ValueError(f"{self.name!r} is a dense network: it has no gate and no route.")
-        return keras.Model(self.inputs, self._gate["weights"], name=f"{self.name}_router")
+        return self.sharing(self.inputs, self._gate["weights"], f"{self.name}_router")
 
     def route(self, x, batch_size=256):
         """Routing weights of images, a ``Route``, float array ``(n, experts)``: zero where an expert does not run, NaN
@@ -160,7 +188,7 @@ class MoEModel(RoutedModel):
     def observed(self):
         """The model from images to ``"answer"``, its output, ``"route"`` and ``"gate"``, the gate's logits."""
         outputs = {"answer": self.output, "route": self._gate["weights"], "gate": self._gate["logits"]}
-        return RoutedModel(self.inputs, outputs, name=f"{self.name}_observed")
+        return self.sharing(self.inputs, outputs, f"{self.name}_observed")
 
     def predict_under(self, x, route, batch_size=256):
         """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".
@@ -189,7 +217,12 @@ class MoEModel(RoutedModel):
 
     @functools.cached_property
     def _under_route(self):
-        return RoutedModel([self.input, self._gate["weights"]], self.output, name=f"{self.name}_under_route")
+        return self.sharing([self.input, self._gate["weights"]], self.output, f"{self.name}_under_route")
+
+    def sharing(self, inputs, outputs, name):
+        """A model between symbolic tensors of this one, with its layers and its dtype policy."""
+        with dtype_scope(self.dtype_policy):
+            return RoutedModel(inputs, outputs, name=name)
 
     @property
     def macs_total(self):
@@ -261,9 +294,15 @@ class MoEModel(RoutedModel):
 
 @contextlib.contextmanager
 def dtype_scope(dtype):
-    """Layers made inside take ``dtype`` (a name or ``keras.DTypePolicy``) as their policy; None changes nothing."""
+    """Layers made inside take ``dtype`` (a name or ``keras.DTypePolicy``) as their policy; None changes nothing.
+
+    Raises:
+        ValueError: float64 on JAX where it is switched off: JAX would compute in float32.
+    """
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(before if dtype is None else keras.dtype_policies.get(dtype))
+    policy = before if dtype is None else keras.dtype_policies.get(dtype)
+    _check_available(policy)
+    keras.config.set_dtype_policy(policy)
     try:
         yield
     finally:
@@ -273,6 +312,18 @@ def dtype_scope(dtype):
 def _plain(dtype):
     policy = keras.dtype_policies.get(dtype)
     return policy.name if type(policy) is keras.DTypePolicy else keras.dtype_policies.serialize(policy)
+
+
+def _check_available(policy):
+    if keras.backend.backend() != "jax" or "float64" not in (policy.compute_dtype, policy.variable_dtype):
+        return
+    import jax.numpy as jnp
+
+    if jnp.result_type(float) != "float64":  # what JAX takes for a Python number
+        raise ValueError(
+            'JAX computes in float32 where "float64" is asked for, unless `jax.config.update("jax_enable_x64", True)` '
+            f"comes before anything is computed. Received: dtype policy {policy.name!r}"
+        )
 
 
 def _as_list(x):

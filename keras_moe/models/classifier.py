@@ -48,7 +48,9 @@ class Classifier(MoEModel):
             # === Functional model ===
             outputs = head(trunk(scaling(images)))
 
-        super().__init__(images, outputs, parts={"backbone": ["scaling", "backbone"], "head": ["head"]}, name=name)
+        super().__init__(
+            images, outputs, parts={"backbone": ["scaling", "backbone"], "head": ["head"]}, name=name, dtype=dtype
+        )
 
         # === Config ===
         self._config = config

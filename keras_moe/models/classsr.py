@@ -11,7 +11,7 @@ from keras_moe.checks import check
 from keras_moe.layers import CostBias, ExpertBank, TopKGate
 from keras_moe.models import sr_branches
 from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import dtype_scope
+from keras_moe.models.base import ROUTING_DTYPE, dtype_scope
 from keras_moe.models.super_resolution import SuperResolution, unscaled
 from keras_moe.weights import load_weights
 
@@ -78,8 +78,8 @@ class ClassSR(SuperResolution):
             class_module = _class_module(class_filters, class_stride, len(filters))
             branches = [sr_branches.branch(backbone, f, scale, f"branch_{k}") for k, f in enumerate(filters)]
             costs = [cost.macs(branch, (None, 32, 32, 3)) for branch in branches]
-            bias = CostBias([c / max(costs) for c in costs], cost_weight, name="cost_bias")
-            top = TopKGate(1, train_k=len(filters), name="top_k")
+            bias = CostBias([c / max(costs) for c in costs], cost_weight, dtype=ROUTING_DTYPE, name="cost_bias")
+            top = TopKGate(1, train_k=len(filters), dtype=ROUTING_DTYPE, name="top_k")
             bank = ExpertBank(branches, name="branches")
 
             # === Functional model ===
@@ -93,7 +93,7 @@ class ClassSR(SuperResolution):
             "class_module": ["scaling", "class_module", "cost_bias", "top_k"],
             "branches": ["branches", "unscaling"],
         }
-        super().__init__(input_shape, connect, parts, name)
+        super().__init__(input_shape, connect, parts, name, dtype)
 
         # === Config ===
         self._config = config
@@ -127,4 +127,4 @@ def _class_module(filters, stride, branches):
         if i < 4:
             x = layers.LeakyReLU(0.1, name=f"class_relu{i}")(x)
     x = GlobalAveragePooling2D(name="class_pool")(x)
-    return keras.Model(inputs, layers.Dense(branches, name="class_logits")(x), name="class_module")
+    return keras.Model(inputs, layers.Dense(branches, dtype=ROUTING_DTYPE, name="class_logits")(x), name="class_module")

@@ -11,9 +11,9 @@ from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
-from keras_moe.models.anatomy import Anatomy
+from keras_moe.models.anatomy import Anatomy, in_dtype
 from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.models.imagenet import initialize
 
 _check = functools.partial(check, "HydraNet")
@@ -114,7 +114,7 @@ class HydraNet(MoEModel):
             # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
             pooled = include_top or pooling == "avg"
             if own:
-                anatomy = Anatomy(backbone, split)
+                anatomy = Anatomy(in_dtype(backbone, dtype), split)
                 config |= anatomy.config
                 images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
                 stem, scaling = anatomy.trunk("stem"), layers.Identity(name="scaling")
@@ -128,7 +128,7 @@ class HydraNet(MoEModel):
                 )
                 members = [branch(f"branch_{k}") for k in range(branches)]
             gate = _gate(stem.output_shape[1:], gate_filters, branches)
-            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, name="top_k")
+            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, dtype=ROUTING_DTYPE, name="top_k")
             bank = ExpertBank(members, name="branches")
 
             # === Functional model ===
@@ -152,6 +152,7 @@ class HydraNet(MoEModel):
             },
             gate={"logits": logits, "weights": routing},
             name=name,
+            dtype=dtype,
         )
 
         # === Config ===
@@ -204,7 +205,7 @@ def _gate(shape, filters, branches):
         x = layers.ReLU(name="gate_conv_relu")(x)
     if len(shape) == 3:
         x = GlobalAveragePooling2D(name="gate_pool")(x)
-    return keras.Model(inputs, layers.Dense(branches, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(branches, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
 def _branch(spec, split, alpha, blocks, shape, pooled, classes, name):

@@ -10,7 +10,7 @@ from keras_moe.checks import check
 from keras_moe.layers import WeightedSum
 from keras_moe.models import backbones, patcher_blocks
 from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.weights import load_weights
 
 _check = functools.partial(check, "Patcher")
@@ -90,7 +90,7 @@ class Patcher(MoEModel):
             if decoder == "moe":
                 scales = layers.Concatenate(name="scales")(maps)
                 logits = gate(scales)
-                weights_per_pixel = layers.Softmax(dtype="float32", name="gate_weights")(logits)
+                weights_per_pixel = layers.Softmax(dtype=ROUTING_DTYPE, name="gate_weights")(logits)
                 mixed = WeightedSum(len(maps), name="mixture")(scales, weights_per_pixel)
             else:
                 mixed = layers.Add(name="mixture")(maps)
@@ -109,6 +109,7 @@ class Patcher(MoEModel):
             },
             gate={"logits": logits, "weights": weights_per_pixel} if moe else None,
             name=name,
+            dtype=dtype,
         )
 
         # === Config ===

@@ -12,9 +12,9 @@ from keras_moe.graph import open_graph, rebuild
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import backbones, segmenters
-from keras_moe.models.anatomy import without_softmax
+from keras_moe.models.anatomy import in_dtype, without_softmax
 from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.models.imagenet import initialize
 from keras_moe.models.segmenter import Segmenter
 
@@ -104,11 +104,12 @@ class SegmentationMoE(MoEModel):
                 )
                 networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(experts)]
             else:
-                networks = [cut_segmenter(backbone, features, f"expert_{k}", f"expert_{k}_") for k in range(experts)]
+                own = in_dtype(backbone, dtype)
+                networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(experts)]
                 config |= {"backbone": keras.saving.serialize_keras_object(backbone)}
             input_shape, classes = networks[0].input_shape[1:], networks[0].output_shape[1][-1]
             config |= {"input_shape": input_shape, "classes": classes}
-            top = TopKGate(experts, drop_below=drop_below if sparse else 0.0, name="top_k")
+            top = TopKGate(experts, drop_below=drop_below if sparse else 0.0, dtype=ROUTING_DTYPE, name="top_k")
             activation = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
 
             # === Functional model ===
@@ -142,6 +143,7 @@ class SegmentationMoE(MoEModel):
             },
             gate={"logits": gate_logits, "weights": route},
             name=name,
+            dtype=dtype,
         )
 
         # === Config ===
@@ -185,7 +187,7 @@ class SegmentationMoE(MoEModel):
         """The experts' mean or largest logits without any gate, as a model from images to logits; it shares layers."""
         _check("how", how, how in ENSEMBLES, f"one of {tuple(ENSEMBLES)}")
         logits = ENSEMBLES[how](dtype="float32", name="ensemble")(self._logits())
-        return keras.Model(self.input, logits, name=f"{self.name}_{how}")
+        return self.sharing(self.input, logits, f"{self.name}_{how}")
 
     def every_opinion(self):
         """A model from images to what gate and every expert say.
@@ -196,7 +198,7 @@ class SegmentationMoE(MoEModel):
         """
         stacked = layers.Concatenate(axis=1)([layers.Reshape((1, *y.shape[1:]))(y) for y in self._logits()])
         outputs = {"experts": stacked, "gate": self.gate["logits"], "class": self.output}
-        return keras.Model(self.input, outputs, name=f"{self.name}_opinions")
+        return self.sharing(self.input, outputs, f"{self.name}_opinions")
 
     def _logits(self):
         said = [expert(self.input) for expert in self.experts]
@@ -247,12 +249,13 @@ def _gate(shape, kind, experts, classes):
     x = inputs = keras.Input(shape)
     x = Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
     if kind == "pixel":
-        return keras.Model(inputs, Conv2D(experts, 1, name="gate_logits")(x), name="gate")
+        return keras.Model(inputs, Conv2D(experts, 1, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
     x = GlobalAveragePooling2D(name="gate_pool")(x)
     if kind == "image":
-        return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
-    x = layers.Dense(classes * experts, name="gate_predictions")(x)
-    return keras.Model(inputs, layers.Reshape((classes, experts), name="gate_logits")(x), name="gate")
+        return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    x = layers.Dense(classes * experts, dtype=ROUTING_DTYPE, name="gate_predictions")(x)
+    reshape = layers.Reshape((classes, experts), dtype=ROUTING_DTYPE, name="gate_logits")
+    return keras.Model(inputs, reshape(x), name="gate")
 
 
 def _early_gate(shape, experts, include_preprocessing):
@@ -262,7 +265,7 @@ def _early_gate(shape, experts, include_preprocessing):
     x = Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
     x = Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
     x = GlobalAveragePooling2D(name="gate_pool")(x)
-    return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
 def _identity_conv(classes):

@@ -65,7 +65,9 @@ class Segmenter(MoEModel):
             _, logits = network(images)
             outputs = activation(logits)
 
-        super().__init__(images, outputs, parts={"network": ["network"], "head": ["probabilities"]}, name=name)
+        super().__init__(
+            images, outputs, parts={"network": ["network"], "head": ["probabilities"]}, name=name, dtype=dtype
+        )
 
         # === Config ===
         self._config = config

@@ -11,9 +11,9 @@ from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
 from keras_moe.models import backbones
-from keras_moe.models.anatomy import Anatomy
+from keras_moe.models.anatomy import Anatomy, in_dtype
 from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.models.classifier import Classifier
 from keras_moe.models.imagenet import initialize
 
@@ -101,7 +101,7 @@ class SingleGatedMoE(MoEModel):
                     classifier_activation=None, include_preprocessing=include_preprocessing,
                 )  # fmt: skip
             else:
-                base = backbone
+                base = in_dtype(backbone, dtype)
             anatomy = Anatomy(base, split)
             trunk, tail = anatomy.trunk("trunk"), anatomy.tail_and_embedding("tail")
             bank = ExpertBank([anatomy.tail(f"expert_{k}", f"expert_{k}_") for k in range(experts)], name="experts")
@@ -112,8 +112,9 @@ class SingleGatedMoE(MoEModel):
             features = trunk(images)
             base_logits, embedding = tail(features)
             gate_logits = gate(embedding)
-            route = TopKGate(top_k, name="top_k")(gate_logits)
-            route = EarlyExit(rule, threshold, name="early_exit")(route, gate_logits, base_logits)
+            route = TopKGate(top_k, dtype=ROUTING_DTYPE, name="top_k")(gate_logits)
+            early_exit = EarlyExit(rule, threshold, dtype=ROUTING_DTYPE, name="early_exit")
+            route = early_exit(route, gate_logits, base_logits)
             logits = Ensembler(learned, name="ensembler")(base_logits, bank(features, route), route)
             outputs = layers.Activation(classifier_activation, dtype="float32", name="probabilities")(logits)
 
@@ -128,6 +129,7 @@ class SingleGatedMoE(MoEModel):
             },
             gate={"logits": gate_logits, "weights": route},
             name=name,
+            dtype=dtype,
         )
         self._split_at = anatomy.split_at
         self._tensors = {"features": features, "base": base_logits, "embedding": embedding}
@@ -193,7 +195,7 @@ class SingleGatedMoE(MoEModel):
         It shares its layers with this one: expert k trains in it alone (poster, training step 4).
         """
         both = [self._tensors["base"], self.bank.experts[k](self._tensors["features"])]
-        return keras.Model(self.inputs, layers.Average(name="class")(both), name=f"{self.name}_with_expert_{k}")
+        return self.sharing(self.inputs, layers.Average(name="class")(both), f"{self.name}_with_expert_{k}")
 
     def every_opinion(self):
         """A model from images to what base, gate and every expert say, early exit and route left aside.
@@ -205,12 +207,12 @@ class SingleGatedMoE(MoEModel):
         experts = [layers.Reshape((1, -1))(expert(self._tensors["features"])) for expert in self.bank.experts]
         stacked = layers.Concatenate(axis=1)(experts) if len(experts) > 1 else experts[0]
         outputs = {"base": self._tensors["base"], "gate": self.gate["logits"], "experts": stacked}
-        return keras.Model(self.inputs, outputs, name=f"{self.name}_opinions")
+        return self.sharing(self.inputs, outputs, f"{self.name}_opinions")
 
     @functools.cached_property
     def _embedder(self):
         pool = self.get_layer("gate").get_layer("gate_pool")
-        return keras.Model(self.inputs, pool(self._tensors["embedding"]), name="embedder")
+        return self.sharing(self.inputs, pool(self._tensors["embedding"]), "embedder")
 
 
 def _gate(shape, units, experts):
@@ -219,7 +221,7 @@ def _gate(shape, units, experts):
     x = pool(name="gate_pool")(x)
     if units:
         x = layers.Dense(units, "relu", name="gate_hidden")(x)
-    return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
 def _end_of_stage(backbone, alpha, split):

@@ -22,11 +22,11 @@ class SuperResolution(MoEModel):
 
     answers = "image"
 
-    def __init__(self, input_shape, connect, parts, name):
+    def __init__(self, input_shape, connect, parts, name, dtype=None):
         images = keras.Input(input_shape, name="images")
         outputs = connect(images)
         gate = {k: outputs[k] for k in ("logits", "weights")} if "logits" in outputs else None
-        super().__init__(images, outputs["image"], parts=parts, gate=gate, name=name)
+        super().__init__(images, outputs["image"], parts=parts, gate=gate, name=name, dtype=dtype)
         self._connect = connect
 
     @property
@@ -44,7 +44,7 @@ class SuperResolution(MoEModel):
         @functools.lru_cache(4)
         def build(height, width):
             images = keras.Input((height, width, 3))
-            return keras.Model(images, self._connect(images), name=f"{self.name}_{height}x{width}")
+            return self.sharing(images, self._connect(images), f"{self.name}_{height}x{width}")
 
         return build
 
@@ -114,7 +114,7 @@ class SRNetwork(SuperResolution):
             def connect(images):
                 return {"image": unscaling(branch(scaling(images)))}
 
-        super().__init__(input_shape, connect, {"branch": ["scaling", "branch", "unscaling"]}, name)
+        super().__init__(input_shape, connect, {"branch": ["scaling", "branch", "unscaling"]}, name, dtype)
 
         # === Config ===
         self._config = config

@@ -77,6 +77,7 @@ class UNet(MoEModel):
                 "head": ["dropout", "predictions", "probabilities"],
             },
             name=name,
+            dtype=dtype,
         )
 
         # === Config ===
