@@ -1,4 +1,6 @@
-"""What is checked in one way: arguments, and that files are what they were."""
+"""What is checked in one way: arguments, installed packages, and that files are what they were."""
+
+import importlib.util
 
 
 class IntegrityError(ValueError):
@@ -9,3 +11,10 @@ def check(owner, name, value, holds, expected):
     """Raises ValueError naming ``owner``'s argument ``name`` and its ``value`` unless ``holds``."""
     if not holds:
         raise ValueError(f"{owner}: `{name}` must be {expected}. Received: {name}={value!r}")
+
+
+def require(owner, extra, *packages):
+    """Raises ImportError naming the ``extra`` that brings what ``owner`` needs, unless all ``packages`` are there."""
+    missing = [package for package in packages if not importlib.util.find_spec(package)]
+    if missing:
+        raise ImportError(f'{owner} needs {" and ".join(missing)}: pip install "keras-moe[{extra}]"')

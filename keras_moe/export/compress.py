@@ -105,7 +105,7 @@ def compress(
     _check("batch_size", batch_size, 1 <= batch_size <= len(images), f"an int in 1…{len(images)}, the number of images")
     _check("augment", augment, not augment or images.ndim == 4, "False for inputs that are not images (n, h, w, c)")
     names = networks(model, parts)
-    _check_installed()
+    require("compress", "tfmot", "tensorflow_model_optimization", "tf_keras")
     _check_reached(model, names, images)
     settings = {
         "method": method, "sparsity": sparsity, "clusters": clusters, "epochs": epochs, "batch_size": batch_size,
@@ -144,12 +144,6 @@ def networks(model, parts=None):
     found = [layer.name for layer in chosen if isinstance(layer, ExpertBank) or is_functional(layer)]
     _check("parts", parts, found, "parts that hold a functional network with weights")
     return found
-
-
-def _check_installed():
-    missing = [name for name in ("tensorflow_model_optimization", "tf_keras") if not importlib.util.find_spec(name)]
-    if missing:
-        raise ImportError(f'compress needs {" and ".join(missing)}: pip install "keras-moe[tfmot]"')
 
 
 def _check_data(model, images, labels):
