@@ -7,9 +7,7 @@ frozen, stripped, and its weights come back. Weights and data travel as safetens
 
 import dataclasses
 import functools
-import importlib.util
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -18,7 +16,8 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_moe.checks import check
+from keras_moe.checks import check, require
+from keras_moe.export.elsewhere import environment
 from keras_moe.graph import is_functional
 from keras_moe.layers import ExpertBank
 from keras_moe.models.base import MoEModel
@@ -176,13 +175,14 @@ def _check_reached(model, names, images):
 
 def _run(folder, steps, verbose):
     """Runs the worker on ``folder``; shows its progress; returns its logs."""
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
     # Both libraries warn of their own age: not this program's affair.
     command = [sys.executable, "-W", "ignore", "-m", "keras_moe.export.compress_worker", str(folder)]
     bar, logs = keras.utils.Progbar(steps, verbose=verbose, stateful_metrics=("loss", "accuracy")), []
     with (
-        open(folder / "errors", "w") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as worker,
+        open(folder / "errors", "wb") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, env=environment(), encoding="utf-8", errors="replace"
+        ) as worker,
     ):
         try:
             for line in worker.stdout or ():
@@ -197,6 +197,6 @@ def _run(folder, steps, verbose):
     if worker.returncode == 0:
         return logs
     if (folder / "refused").exists():
-        raise ValueError((folder / "refused").read_text())
-    said = (folder / "errors").read_text()[-2000:]
+        raise ValueError((folder / "refused").read_text("utf-8"))
+    said = (folder / "errors").read_text(encoding="utf-8", errors="replace")[-2000:]
     raise RuntimeError(f"compress: the process that trains ended with code {worker.returncode}. It said:\n{said}")

@@ -28,7 +28,8 @@ class Pool:
     def _reset(self):
         self._process = os.getpid()
         self._turns = threading.Semaphore(os.cpu_count() or 1)
-        self._made, self._idle = [], collections.deque()
+        self._made: list[dict] = []
+        self._idle: collections.deque[dict] = collections.deque()
 
     def __getstate__(self):
         return self._graphs, self._num_threads
