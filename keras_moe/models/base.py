@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import functools
+import threading
 
 import keras
 import numpy as np
@@ -11,8 +12,35 @@ from keras_moe import cost
 from keras_moe.layers import ExpertBank, inference_only
 
 
+def _in_turn(name):
+    """The method ``name`` of ``keras.Model``, one thread at a time where the backend asks for it."""
+
+    @functools.wraps(getattr(keras.Model, name))
+    def method(self, *args, **kwargs):
+        with self._turns:
+            return getattr(super(RoutedModel, self), name)(*args, **kwargs)
+
+    return method
+
+
 class RoutedModel(keras.Model):
-    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted."""
+    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted.
+
+    Threads may ask it at once, while nobody trains it. On JAX they take turns: Keras' ``predict`` there takes the
+    variables out of the model until it returns.
+
+    Args:
+        turns: the lock of a model that shares its variables with this one; None: a new one.
+    """
+
+    def __init__(self, *args, turns=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        new = threading.RLock if keras.backend.backend() == "jax" else contextlib.nullcontext
+        self._turns = turns or new()
+
+    __call__, predict, predict_on_batch, evaluate, test_on_batch = map(
+        _in_turn, ("__call__", "predict", "predict_on_batch", "evaluate", "test_on_batch")
+    )
 
     def predict_step(self, *args):
         with inference_only():
@@ -75,7 +103,7 @@ class MoEModel(RoutedModel):
         """The model from images to routing weights; it shares all its layers with this one."""
         if self._gate is None:
             raise ValueError(f"{self.name!r} is a dense network: it has no gate and no route.")
-        return keras.Model(self.inputs, self._gate["weights"], name=f"{self.name}_router")
+        return RoutedModel(self.inputs, self._gate["weights"], name=f"{self.name}_router", turns=self._turns)
 
     def route(self, x, batch_size=256):
         """Routing weights of images, float array ``(n, experts)``: zero where an expert does not run, NaN for a
@@ -110,7 +138,7 @@ class MoEModel(RoutedModel):
     def observed(self):
         """The model from images to ``"answer"``, its output, ``"route"`` and ``"gate"``, the gate's logits."""
         outputs = {"answer": self.output, "route": self._gate["weights"], "gate": self._gate["logits"]}
-        return RoutedModel(self.inputs, outputs, name=f"{self.name}_observed")
+        return RoutedModel(self.inputs, outputs, name=f"{self.name}_observed", turns=self._turns)
 
     def predict_under(self, x, route, batch_size=256):
         """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".
@@ -138,7 +166,8 @@ class MoEModel(RoutedModel):
 
     @functools.cached_property
     def _under_route(self):
-        return RoutedModel([self.input, self._gate["weights"]], self.output, name=f"{self.name}_under_route")
+        inputs = [self.input, self._gate["weights"]]
+        return RoutedModel(inputs, self.output, name=f"{self.name}_under_route", turns=self._turns)
 
     @property
     def macs_total(self):
