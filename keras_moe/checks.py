@@ -1,5 +1,6 @@
-"""What is checked in one way: arguments, and that files are what they were."""
+"""What is checked in one way: arguments, installed packages, and that files are what they were."""
 
+import importlib.util
 import math
 import operator
 
@@ -71,3 +72,10 @@ def _interval(least, most, above, below):
     if high == math.inf:
         return f"a float {'>' if above == low else '>='} {low}"
     return f"a float in {'(' if above == low else '['}{low}, {high}{')' if below == high else ']'}"
+
+
+def require(owner, extra, *packages):
+    """Raises ImportError naming the ``extra`` that brings what ``owner`` needs, unless all ``packages`` are there."""
+    missing = [package for package in packages if not importlib.util.find_spec(package)]
+    if missing:
+        raise ImportError(f'{owner} needs {" and ".join(missing)}: pip install "keras-moe[{extra}]"')

@@ -10,48 +10,14 @@ import numpy as np
 from keras_moe import cost, settings
 from keras_moe.checks import check, integer
 from keras_moe.layer_state import set_weights
-from keras_moe.layers import ExpertBank, inference_only
-from keras_moe.layers.changes import MadeOf
+from keras_moe.layers import ExpertBank
 from keras_moe.models.remainder import Remainder
 from keras_moe.models.route import Route, could_be_route
+from keras_moe.models.routed import RoutedModel
 
 # Of the layers that make gate logits and routes of features, whatever the policy of the rest: float16 ends at 65504,
 # and bfloat16 has 3 digits, in which many images would be ties between experts.
 ROUTING_DTYPE = "float32"
-
-
-class RoutedModel(keras.Model):
-    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted.
-
-    Both follow a change of its layers, such as LoRA, quantization or another activation, without being compiled anew.
-    """
-
-    def make_predict_function(self, force=False):
-        return super().make_predict_function(force or self._has_changed_since("predict"))
-
-    def make_test_function(self, force=False):
-        return super().make_test_function(force or self._has_changed_since("test"))
-
-    def _has_changed_since(self, use):
-        state = self._state_of_layers(*self.layers)
-        last, self._made_for[use] = self._made_for.get(use), state
-        return last is not state
-
-    @functools.cached_property
-    def _made_for(self):
-        return {}
-
-    @functools.cached_property
-    def _state_of_layers(self):
-        return MadeOf(lambda *layers: object())
-
-    def predict_step(self, *args):
-        with inference_only():
-            return super().predict_step(*args)
-
-    def test_step(self, *args):
-        with inference_only():
-            return super().test_step(*args)
 
 
 class MoEModel(RoutedModel):
@@ -222,7 +188,7 @@ class MoEModel(RoutedModel):
     def sharing(self, inputs, outputs, name):
         """A model between symbolic tensors of this one, with its layers and its dtype policy."""
         with dtype_scope(self.dtype_policy):
-            return RoutedModel(inputs, outputs, name=name)
+            return RoutedModel(inputs, outputs, name=name, turns=self._turns)
 
     @property
     def macs_total(self):
