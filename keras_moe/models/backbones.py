@@ -44,7 +44,10 @@ def get(name, alpha=1.0):
         return Backbone("basic", scale(16, alpha), tuple(Stage(scale(f, alpha), blocks, s) for f, s in _RESNET))
     if name == "litenet":
         return Backbone("inverted", scale(16, alpha), tuple(Stage(scale(f, alpha), b, s) for f, b, s in _LITENET))
-    raise ValueError(f"`backbone` must be 'resnet8', 'resnet14', … (6n+2) or 'litenet'. Received: backbone={name!r}")
+    raise ValueError(
+        "`backbone` must be 'resnet8', 'resnet14', … (6n+2) or 'litenet'; or, if a model takes one, your own network "
+        f"(of a file: `keras.models.load_model(file)`). Received: backbone={name!r}"
+    )
 
 
 def scale(filters, alpha):
