@@ -1,8 +1,11 @@
 """What is checked in one way: arguments, installed packages, and that files are what they were."""
 
+import collections.abc
 import importlib.util
 import math
 import operator
+import types
+import typing
 
 import numpy as np
 
@@ -56,6 +59,20 @@ def sizes(owner, name, value):
     is_several = isinstance(value, (tuple, list, np.ndarray))
     check(owner, name, value, is_several, "a tuple of ints >= 1, or None where one is unknown")
     return tuple(None if size is None else integer(owner, name, size, 1) for size in value)
+
+
+def plain_numbers(record):
+    """Makes the numbers of a frozen dataclass Python's own, by its annotations, and checks what they are.
+
+    Fields annotated ``int``, ``float``, ``bool`` or ``… | None`` are looked at. Raises ValueError as ``integer`` does.
+    """
+    rules: dict[type, collections.abc.Callable] = {int: integer, float: number, bool: flag}
+    for name, kind in typing.get_type_hints(type(record)).items():
+        kind, *other = typing.get_args(kind) or (kind,)
+        rule = rules.get(kind)
+        value = getattr(record, name)
+        if rule and set(other) <= {types.NoneType} and not (other and value is None):
+            object.__setattr__(record, name, rule(type(record).__name__, name, value))
 
 
 def _index(value):

@@ -16,7 +16,7 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_moe.checks import check, require
+from keras_moe.checks import check, flag, integer, number, require
 from keras_moe.export.elsewhere import environment
 from keras_moe.graph import is_functional
 from keras_moe.layers import ExpertBank
@@ -96,12 +96,12 @@ def compress(
     """
     images, labels = (np.asarray(a) for a in train)
     _check("method", method, method in METHODS, f"one of {METHODS}")
-    _check("sparsity", sparsity, 0 < sparsity < 1, "a float in (0, 1)")
-    _check("clusters", clusters, isinstance(clusters, int) and clusters >= 2, "an int >= 2")
-    _check("epochs", epochs, isinstance(epochs, int) and epochs >= 1, "an int >= 1")
-    _check("learning_rate", learning_rate, learning_rate > 0, "a float > 0")
+    sparsity = number("compress", "sparsity", sparsity, above=0, below=1)
+    clusters, epochs = integer("compress", "clusters", clusters, 2), integer("compress", "epochs", epochs, 1)
+    learning_rate = number("compress", "learning_rate", learning_rate, above=0)
+    augment, seed = flag("compress", "augment", augment), integer("compress", "seed", seed, 0)
     _check_data(model, images, labels)
-    _check("batch_size", batch_size, 1 <= batch_size <= len(images), f"an int in 1…{len(images)}, the number of images")
+    batch_size = integer("compress", "batch_size", batch_size, 1, len(images))
     _check("augment", augment, not augment or images.ndim == 4, "False for inputs that are not images (n, h, w, c)")
     names = networks(model, parts)
     require("compress", "tfmot", "tensorflow_model_optimization", "tf_keras")

@@ -42,7 +42,7 @@ class Anatomy:
         if not cuts:
             raise ValueError(f"{classifier.name!r} cannot be cut: no layer's output alone is enough for the rest.")
         if split_at is None:
-            at = _propose(calls, cuts, head)
+            at = _propose(calls, cuts, head, classifier.name)
         else:
             at = graph.index(split_at)
             if at not in cuts:
@@ -101,9 +101,11 @@ def _with_policy(config, policy):
 
 
 def _check_classifier(classifier):
+    if not isinstance(classifier, keras.Model):
+        return  # which is what `open_graph` will say
     inputs = getattr(classifier, "inputs", None) or []
     outputs = getattr(classifier, "outputs", None) or []
-    if isinstance(classifier, keras.Model) and (len(inputs) > 1 or len(outputs) > 1):
+    if len(inputs) > 1 or len(outputs) > 1:
         raise ValueError(
             f"Expected a classifier with one input and one output. Received: {len(inputs)} inputs and {len(outputs)} "
             f"outputs of {classifier.name!r}"
@@ -112,6 +114,11 @@ def _check_classifier(classifier):
         raise ValueError(
             f"Expected a classifier whose output is (n, classes). Received: output shape {outputs[0].shape} of "
             f"{classifier.name!r}"
+        )
+    if outputs and outputs[0].shape[-1] == 1:
+        raise ValueError(
+            f"Expected a classifier of two classes or more. Received: {classifier.name!r} with one output, which has "
+            "nothing to be sure of; end it in two logits."
         )
 
 
@@ -144,8 +151,14 @@ def _has_kernel(call):
     return any(len(w.shape) > 1 for w in getattr(call.layer, "weights", ()))
 
 
-def _propose(calls, cuts, head):
-    macs = [cost.macs(call.layer, *(t.shape for t in call.inputs)) for call in calls]
+def _propose(calls, cuts, head, name):
+    try:
+        macs = [cost.macs(call.layer, *(t.shape for t in call.inputs)) for call in calls]
+    except ValueError as error:
+        raise ValueError(
+            f"Where to cut {name!r} is proposed from its multiply-accumulates, which cannot be told ({error}). Say it: "
+            f"`split_at`, one of {[calls[i].name for i in cuts]}; or make it with a known input size."
+        ) from error
     after = [sum(macs[i + 1 :]) for i in range(len(calls))]
     distance = {i: abs(after[i] / max(sum(macs), 1) - TAIL_SHARE) for i in cuts}
     # After a block its sum, its activation and the like are all cuts with one tail: the last is the finished block.

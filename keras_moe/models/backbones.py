@@ -63,8 +63,9 @@ def get(name, alpha=1.0):
     if name in _EFFICIENTNET_LITE:
         return _efficientnet_lite(*_EFFICIENTNET_LITE[name], alpha)
     raise ValueError(
-        "`backbone` must be 'resnet8', 'resnet14', … (6n+2), 'litenet' or 'efficientnet_lite0' … 'efficientnet_lite4'. "
-        f"Received: backbone={name!r}"
+        "`backbone` must be 'resnet8', 'resnet14', … (6n+2), 'litenet' or 'efficientnet_lite0' … 'efficientnet_lite4'; "
+        "or, if a model takes one, your own network (of a file: `keras.models.load_model(file)`). Received: "
+        f"backbone={name!r}"
     )
 
 

@@ -99,7 +99,7 @@ class HydraNet(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        own = isinstance(backbone, keras.Model)
+        own = not isinstance(backbone, str)
         if not own:
             spec = backbones.get(backbone, alpha)
             split = len(spec.stages) - 1 if split is None else split

@@ -30,8 +30,9 @@ def upcycle(classifier, split_at=None, experts=4, system="single_gated", **optio
 
     Raises:
         ValueError: an unknown system, an unknown layer (the nearest names are suggested), a layer where one cannot cut
-            (those where one can are listed), a subclassed classifier, several inputs or outputs, an end that is neither
-            logits nor a softmax, or fewer than two experts.
+            (those where one can are listed), anything but a functional classifier that is channels_last, several inputs
+            or outputs, an end that is neither logits nor a softmax of two classes or more, an unknown input size
+            without ``split_at``, or fewer than two experts.
     """
     if system not in SYSTEMS:
         raise ValueError(f"`system` must be one of {SYSTEMS}. Received: system={system!r}")

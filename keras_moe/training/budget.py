@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_moe.checks import number
+
 
 def fit_drop_below(model, images, budget):
     """Sets ``model.drop_below`` to the least threshold whose mean cost on ``images`` is within ``budget``.
@@ -20,6 +22,7 @@ def fit_drop_below(model, images, budget):
     Raises:
         ValueError: one expert per image already costs more than ``budget``; the model is unchanged.
     """
+    budget = number("fit_drop_below", "budget", budget)
     before, model.drop_below = model.drop_below, 0.0
     route = model.route(images)
     kept = route == route.max(axis=1, keepdims=True)

@@ -6,6 +6,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from keras_moe.checks import plain_numbers
 from keras_moe.training.checkpoint import Checkpoint, SaveEachEpoch
 
 
@@ -36,6 +37,9 @@ class Stage:
     loss_weights: dict | None = None
     metrics: dict | None = None
     validation_data: tuple | None = None
+
+    def __post_init__(self):
+        plain_numbers(self)
 
 
 def run_stages(model, stages, folder, callbacks=(), verbose="auto"):
