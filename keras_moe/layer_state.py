@@ -17,12 +17,20 @@ def inner_layers(layer):
         if id(layer) in seen:
             return
         seen.add(id(layer))
-        for inner in reversed(layer._flatten_layers(include_self=False, recursive=False)):
+        for inner in reversed(held(layer)):
             visit(inner)
         found.append(layer)
 
     visit(layer)
     return found[::-1]
+
+
+def held(layer):
+    """The layers directly inside ``layer``."""
+    experts = vars(layer).get("experts")
+    if isinstance(experts, list):  # Keras' own list does not follow where another layer is put into one
+        return list(experts)
+    return layer._flatten_layers(include_self=False, recursive=False)
 
 
 def own_variables(layer):
@@ -64,12 +72,12 @@ def set_weights(layer, arrays):
 def finalize(layer):
     """Has every layer inside ``layer`` derive anew what it derives from its weights. To be called once they are set."""
     for inner in inner_layers(layer):
-        if derives(inner) and inner.built:
+        if derives(inner) and inner.weights:  # others derive from what they saw in `adapt`, which a copy did not see
             inner.finalize_state()
 
 
 def derives(layer):
-    """Whether ``layer`` itself computes from values that it derives from its weights, or keeps beside them."""
+    """Whether ``layer`` itself computes from values derived from its weights, or from data that it was adapted to."""
     return hasattr(layer, "finalize_state")
 
 

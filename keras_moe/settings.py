@@ -9,7 +9,7 @@ import dataclasses
 import keras
 from keras import tree
 
-from keras_moe.layer_state import copy_weights, inner_layers, own_variables
+from keras_moe.layer_state import copy_weights, held, inner_layers, own_variables
 
 QUANTIZATIONS = ("int8", "int4", "float8")
 
@@ -42,7 +42,7 @@ class Settings:
             if aside is not None and new.layer is aside[0]:
                 change.pop(aside[1], None)
             _check(layer, new, change)
-        return keras.saving.serialize_keras_object({key: change for key, change in found.items() if change})
+        return serialized({key: change for key, change in found.items() if change})
 
 
 def apply(layer, changes):
@@ -65,6 +65,11 @@ def apply(layer, changes):
         for variable in own_variables(each.layer):
             if variable.name in flipped:
                 variable.trainable = not each.layer.trainable
+
+
+def serialized(value):
+    """A layer, or a structure of plain data and objects of Keras, as plain data that says the same in any process."""
+    return _without_ids(keras.saving.serialize_keras_object(value))
 
 
 def copy_state(source, target):
@@ -96,7 +101,7 @@ def _described(root):
     for i, layer in enumerate(inner_layers(root)):
         path = paths[id(layer)]
         found.append(_Described(layer, f"{i} {type(layer).__name__}", path, _plain(layer)))
-        for inner in layer._flatten_layers(include_self=False, recursive=False):
+        for inner in held(layer):
             paths.setdefault(id(inner), f"{path}/{inner.name}".lstrip("/"))
     return found
 
@@ -114,6 +119,7 @@ def _differences(before, now):
 def _plain(layer):
     plain = {} if isinstance(layer, keras.Model) else _config(layer)
     plain |= {"trainable": layer.trainable, "dtype": keras.dtype_policies.serialize(layer.dtype_policy)}
+    plain = _without_ids(plain)
     if getattr(layer, "lora_enabled", False):
         plain[_LORA] = [layer.lora_rank, layer.lora_alpha]
     flipped = [v.name for v in layer._trainable_variables if v.trainable != layer.trainable]
@@ -128,6 +134,13 @@ def _config(layer):
         if key not in ("name", "lora_rank", "lora_alpha")
         and not any(isinstance(x, keras.Layer) for x in tree.flatten(getattr(layer, key, None)))
     }
+
+
+def _without_ids(config):
+    """A configuration without the addresses of its objects, which Keras adds while it saves and loads a file."""
+    if isinstance(config, dict):
+        return {key: _without_ids(value) for key, value in config.items() if key != "shared_object_id"}
+    return [_without_ids(value) for value in config] if isinstance(config, (list, tuple)) else config
 
 
 def _set(layer, change):

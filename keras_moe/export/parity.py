@@ -14,8 +14,8 @@ BOUNDS = {
     "dynamic": {"prediction_agreement": 0.9, "routing_agreement": 0.9},
     "int8": {"prediction_agreement": 0.9, "routing_agreement": 0.9},
 }
-# Largest relative error. Without it a wrong copy of a model passes whose scores are wrong but in the same order. Scores of
-# int8 may be off by more and still name the same class: there it is asked of images alone.
+# Largest relative error. Without it a wrong copy of a model passes whose scores are wrong but in the same order. Scores
+# of int8 may be off by more and still name the same class: there it is asked of images alone.
 MOST = {None: 1e-3, "float16": 0.05, "dynamic": 0.1, "int8": 0.1}
 
 
@@ -65,7 +65,8 @@ def check(parity, quantize, scores):
         raise ParityError(
             f"The exported file agrees too little with its Keras model on {parity['images']} images: {short}; "
             f"{bounds} (agreements at least, errors at most) is expected of quantize={quantize!r}. Nothing was "
-            "written. Give more representative images, another `quantize` or `gate`, or accept it with check_parity=False."
+            "written. Give more representative images, another `quantize` or `gate`, or accept it with "
+            "check_parity=False."
         )
 
 

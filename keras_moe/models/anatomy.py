@@ -5,7 +5,7 @@ import keras
 from keras_moe import cost
 from keras_moe.channels_last import check_network
 from keras_moe.graph import Call, open_graph, rebuild
-from keras_moe.settings import copy_state
+from keras_moe.settings import copy_state, serialized
 
 # Experts that cost about this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
 TAIL_SHARE = 1 / 3
@@ -54,7 +54,7 @@ class Anatomy:
         self.split_at = calls[at].name
         # Plain data: a model that held the classifier itself would count its weights as its own.
         self.config = {
-            "backbone": keras.saving.serialize_keras_object(classifier),
+            "backbone": serialized(classifier),
             "input_shape": tuple(self.input.shape[1:]),
             "classes": classifier.output_shape[-1],
             "split": self.split_at,

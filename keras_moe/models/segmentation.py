@@ -17,6 +17,7 @@ from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.models.imagenet import initialize
 from keras_moe.models.segmenter import Segmenter
+from keras_moe.settings import serialized
 
 GATES = ("image", "class", "pixel")
 ENSEMBLES = {"mean": layers.Average, "max": layers.Maximum}
@@ -106,7 +107,7 @@ class SegmentationMoE(MoEModel):
             else:
                 own = in_dtype(backbone, dtype)
                 networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(experts)]
-                config |= {"backbone": keras.saving.serialize_keras_object(backbone)}
+                config |= {"backbone": serialized(backbone)}
             input_shape, classes = networks[0].input_shape[1:], networks[0].output_shape[1][-1]
             config |= {"input_shape": input_shape, "classes": classes}
             top = TopKGate(experts, drop_below=drop_below if sparse else 0.0, dtype=ROUTING_DTYPE, name="top_k")
