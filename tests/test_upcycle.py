@@ -164,7 +164,7 @@ def test_what_is_no_classifier(given, message):
     [
         (subclassed, {}, r"functional or Sequential.*build it with `keras\.Input`"),
         (any_size, {}, r"`split_at`, one of \['first', 'second', 'pool'\]; or make it with a known input size"),
-        (regression, {}, "one output, which has nothing to be sure of"),
+        (regression, {}, "one output, which leaves nothing to be sure of"),
         (long_skip, {"split_at": 3}, r"nearest.*'inner'"),
         (two_outputs, {}, "2 outputs"),
         (two_inputs, {}, "2 inputs"),

@@ -37,6 +37,11 @@ class Anatomy:
         check_network(classifier.name, graph.calls)
         self.input = graph.inputs[0]
         calls, self.softmax = without_softmax(graph.calls, classifier)
+        if classifier.output_shape[-1] == 1:
+            raise ValueError(
+                f"Expected a classifier of two classes or more. Received: {classifier.name!r} with one output, which "
+                "leaves nothing to be sure of; end it in two logits."
+            )
         head = max(i for i, call in enumerate(calls) if _has_kernel(call))
         cuts = [i for i in graph.cuts() if i < head]
         if not cuts:
@@ -114,11 +119,6 @@ def _check_classifier(classifier):
         raise ValueError(
             f"Expected a classifier whose output is (n, classes). Received: output shape {outputs[0].shape} of "
             f"{classifier.name!r}"
-        )
-    if outputs and outputs[0].shape[-1] == 1:
-        raise ValueError(
-            f"Expected a classifier of two classes or more. Received: {classifier.name!r} with one output, which has "
-            "nothing to be sure of; end it in two logits."
         )
 
 

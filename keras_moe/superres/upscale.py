@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_moe.checks import integer
+from keras_moe.checks import check, integer
 from keras_moe.superres.tiles import Cut, cut
 
 PATCH, OVERLAP, BATCH_SIZE = 128, 4, 16
@@ -124,9 +124,9 @@ def _macs(model, rows, columns, route):
 
 
 def _settings(patch, overlap, batch_size):
-    overlap = integer("upscale", "overlap", overlap, 0)
-    least = max(_LEAST, 2 * overlap + 1)  # more than the overlaps with both neighbours
-    return integer("upscale", "patch", patch, least), overlap, integer("upscale", "batch_size", batch_size, 1)
+    patch, overlap = integer("upscale", "patch", patch, _LEAST), integer("upscale", "overlap", overlap, 0)
+    check("upscale", "patch", patch, patch > 2 * overlap, f"more than twice `overlap`, {overlap}")
+    return patch, overlap, integer("upscale", "batch_size", batch_size, 1)
 
 
 def _checked(image):
