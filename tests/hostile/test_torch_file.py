@@ -90,7 +90,7 @@ def test_tensors_that_do_not_fit_their_storage_are_refused(change, message):
         read_torch_file(torch_file(**change))
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80", b"<html></html>", pickled(1), os.urandom(64)])
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\x80", b"<html></html>", pickled(1), bytes(range(64))])
 def test_other_files_are_refused(data):
     with pytest.raises(ValueError, match="not a file of PyTorch weights"):
         read_torch_file(data)
