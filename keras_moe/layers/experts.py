@@ -41,13 +41,18 @@ class ExpertBank(keras.layers.Layer):
         super().__init__(**kwargs)
         if not experts:
             raise ValueError("ExpertBank: `experts` must be a list of at least one layer. Received: an empty one.")
-        self.experts = list(experts)
+        self._layers = list(experts)
         if keras.backend.backend() == "jax":
             self._jitted = MadeOf(lambda *experts: Jitted(dispatch, experts))
         if keras.backend.backend() == "torch":
             self._traces = tuple(Traces() for _ in experts)
         if keras.backend.backend() == "tensorflow":
             self.supports_jit = False  # rows per expert are only known at run time; XLA wants them at compile time
+
+    @property
+    def experts(self):
+        """List of the experts. One may be replaced by another of the same shapes: ``bank.experts[k] = layer``."""
+        return self._layers  # Keras' own list of the layers inside, so that a new one's weights are the bank's
 
     def build(self, features_shape, weights_shape):
         if weights_shape[-1] != len(self.experts):
