@@ -3,44 +3,17 @@
 import contextlib
 import copy
 import functools
-import threading
 
 import keras
 import numpy as np
 
 from keras_moe import cost
 from keras_moe.layers import ExpertBank, inference_only
+from keras_moe.models.served import ServedModel
 
 
-def _in_turn(name):
-    """The method ``name`` of ``keras.Model``, one thread at a time where the backend asks for it."""
-
-    @functools.wraps(getattr(keras.Model, name))
-    def method(self, *args, **kwargs):
-        with self._turns:
-            return getattr(super(RoutedModel, self), name)(*args, **kwargs)
-
-    return method
-
-
-class RoutedModel(keras.Model):
-    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted.
-
-    Threads may ask it at once, while nobody trains it. On JAX they take turns: Keras' ``predict`` there takes the
-    variables out of the model until it returns.
-
-    Args:
-        turns: the lock of a model that shares its variables with this one; None: a new one.
-    """
-
-    def __init__(self, *args, turns=None, **kwargs):
-        super().__init__(*args, **kwargs)
-        new = threading.RLock if keras.backend.backend() == "jax" else contextlib.nullcontext
-        self._turns = turns or new()
-
-    __call__, predict, predict_on_batch, evaluate, test_on_batch = map(
-        _in_turn, ("__call__", "predict", "predict_on_batch", "evaluate", "test_on_batch")
-    )
+class RoutedModel(ServedModel):
+    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted."""
 
     def predict_step(self, *args):
         with inference_only():
