@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of no backend: once is enough")
 
 from keras_moe.export import LiteRTModel, interpreters
 from keras_moe.images import crops
 from keras_moe.zoo.store import published_folder
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of no backend: once is enough")
 
 IMAGES = crops((32, 32, 3), 40)
 FILES = {  # routed, integers at the borders of many files, and a network without a route
@@ -102,8 +103,8 @@ def test_a_pickled_copy(path):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_makes_its_own(monkeypatch):
     model = LiteRTModel(published_folder() / FILES["routed"], num_threads=4)
-    first = model._pool._made
-    monkeypatch.setattr(os, "getpid", lambda pid=os.getpid(): pid + 1)  # what a child would see
+    first, child = model._pool._made, os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: child)
     model.predict(IMAGES[:1])
     assert model._pool._made is not first
     assert any(kept is first for kept in interpreters._OF_THE_PARENT), "freeing them there is a crash"

@@ -6,12 +6,9 @@ import threading
 import keras
 import numpy as np
 import pytest
-from descriptors import tiny_classifier
-
-from keras_moe.models import SingleGatedMoE
+from descriptors import deciding_moe
 
 THREADS = 8
-IMAGES = np.random.default_rng(0).uniform(0, 255, (THREADS, 2, 8, 8, 3)).astype("float32")
 QUESTIONS = {
     "predict": lambda model, x: model.predict(x, verbose=0),
     "predict_on_batch": lambda model, x: model.predict_on_batch(x),
@@ -21,34 +18,25 @@ QUESTIONS = {
 }
 
 
-def moe():
-    """A model whose answers and routes differ from image to image."""
-    keras.utils.set_random_seed(0)
-    model = SingleGatedMoE(backbone=tiny_classifier(activation="softmax"), experts=3, threshold=0.3)
-    for weight in model.weights:
-        if "kernel" in weight.path:
-            weight.assign(3 * keras.ops.convert_to_numpy(weight))
-    return model
-
-
-def ask(model, thread):
-    """Every question, each thread starting with another."""
+def ask(model, images, thread):
+    """Every question about two of the images, each thread starting with another."""
+    x = images[2 * thread : 2 * thread + 2]
     names = list(QUESTIONS)
     order = names[thread % len(names) :] + names[: thread % len(names)]
-    return {name: np.asarray(QUESTIONS[name](model, IMAGES[thread])) for name in order}
+    return {name: np.asarray(QUESTIONS[name](model, x)) for name in order}
 
 
 def test_eight_threads_at_once():
-    model, together = moe(), threading.Barrier(THREADS)
+    (model, images), together = deciding_moe(), threading.Barrier(THREADS)
     weights = model.get_weights()
 
     def work(thread):
         together.wait()
-        return ask(model, thread)
+        return ask(model, images, thread)
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
         got = list(threads.map(work, range(THREADS)))
-    wanted = [ask(model, thread) for thread in range(THREADS)]
+    wanted = [ask(model, images, thread) for thread in range(THREADS)]
     assert len({found["predict"].tobytes() for found in wanted}) == THREADS, "an answer mixed up would show"
     for found, expected in zip(got, wanted, strict=True):
         for name in QUESTIONS:
@@ -60,8 +48,7 @@ def test_eight_threads_at_once():
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="only there threads take turns")
 def test_a_callback_may_ask_the_model_that_predicts():
     """The thread whose turn it is need not wait for itself."""
-    model = moe()
-    seen = []
-    last = keras.callbacks.LambdaCallback(on_predict_end=lambda logs: seen.append(model.route(IMAGES[1])))
-    model.predict(IMAGES[0], verbose=0, callbacks=[last])
-    np.testing.assert_allclose(seen, [model.route(IMAGES[1])])
+    (model, images), seen = deciding_moe(), []
+    last = keras.callbacks.LambdaCallback(on_predict_end=lambda logs: seen.append(model.route(images)))
+    model.predict(images, verbose=0, callbacks=[last])
+    np.testing.assert_allclose(seen, [model.route(images)])

@@ -14,8 +14,8 @@ def register(command):
     insights.add_argument("name", type=model_name)
     insights.add_argument(
         "data", help="for classifiers 'digits', 'cifar100' or 'photos' (their test images), a folder of images (its "
-        "sub-folders are labels if named like classes), or an .npz with images and perhaps labels; for segmentation 'camvid', "
-        "'kvasir', 'digit_scenes', a folder with images/ and perhaps masks/, or an .npz",
+        "sub-folders are labels if named like classes), or an .npz with images and perhaps labels; for segmentation "
+        "'camvid', 'kvasir', 'digit_scenes', a folder with images/ and perhaps masks/, or an .npz",
     )  # fmt: skip
     insights.add_argument("--out", type=pathlib.Path, default="report.html", help="the page (default: report.html)")
 

@@ -25,6 +25,8 @@ The result has the dtype of the weights. Experts may compute in others: each out
 import keras
 from keras import ops
 
+from keras_moe.layers.inference import is_every_expert
+
 
 def dispatch(experts, x, weights, training=False):
     """Sum of the experts' outputs, weighted; experts with a zero weight do no work.
@@ -39,7 +41,7 @@ def dispatch(experts, x, weights, training=False):
     Returns:
         A tensor ``(n, ...)``: the experts' output shape, the dtype of ``weights``.
     """
-    if keras.backend.backend() == "jax" and training:
+    if (keras.backend.backend() == "jax" and training) or is_every_expert() or _is_recorded(x):
         return dense(experts, x, weights, training)
     if keras.backend.backend() == "tensorflow" and not training:
         from keras_moe.layers.dispatch_tensorflow import can_swap, swapped
@@ -53,6 +55,16 @@ def dispatch(experts, x, weights, training=False):
 
         return looped(experts, x, weights)
     return gathered(experts, x, weights, training)
+
+
+def _is_recorded(x):
+    """Whether what runs now is written down, to run later on other rows: a choice made now would be in it for good."""
+    if keras.backend.backend() == "torch":
+        from keras_moe.layers.dispatch_torch import is_recording
+
+        return is_recording()
+    # JAX: in an export for batches of any size, which is neither a number nor None.
+    return keras.backend.backend() == "jax" and not isinstance(x.shape[0], int)
 
 
 def dense(experts, x, weights, training=False):

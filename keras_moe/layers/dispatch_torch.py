@@ -18,6 +18,11 @@ class Traces(MadeOf):
         super().__init__(lambda expert: {})
 
 
+def is_recording():
+    """Whether a trace or an export is being made, in which Python's decisions stay as they fell."""
+    return torch.jit.is_tracing() or torch.compiler.is_exporting()
+
+
 class Traced:
     """An expert that is traced once for each shape of its rows and runs as that trace in inference.
 
@@ -35,7 +40,7 @@ class Traced:
         self.traces = traces or Traces()
 
     def __call__(self, x, training=False):
-        if training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if training or torch.is_grad_enabled() or torch.compiler.is_compiling() or is_recording():
             return self.expert(x, training=training)
         traces, key = self.traces(self.expert), (tuple(x.shape[1:]), x.dtype, x.device)
         if key not in traces:
