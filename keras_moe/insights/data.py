@@ -31,11 +31,11 @@ def read_samples(data, card):
 
     Args:
         data: for a classifier ``"digits"``, ``"cifar100"`` or ``"photos"``: the test split of that set. A folder: its
-            images, also those in sub-folders; these are labels if they are named like classes of the card. An ``.npz`` file:
-            ``images`` ``(n, h, w, c)`` in [0, 255] and, if it has any, ``labels`` ``(n,)``; pickled objects are not
-            read. For a segmentation model ``"camvid"``, ``"kvasir"`` or ``"digit_scenes"``: the test split. A folder
-            ``images`` and, if there are any, a folder ``masks`` in a folder, see ``read_masked``. An ``.npz`` file:
-            ``images`` and perhaps ``labels`` ``(n, h, w)``.
+            images, also those in sub-folders; these are labels if they are named like classes of the card. An ``.npz``
+            file: ``images`` ``(n, h, w, c)`` in [0, 255] and, if it has any, ``labels`` ``(n,)``; pickled objects are
+            not read. For a segmentation model ``"camvid"``, ``"kvasir"`` or ``"digit_scenes"``: the test split. A
+            folder ``images`` and, if there are any, a folder ``masks`` in a folder, see ``read_masked``. An ``.npz``
+            file: ``images`` and perhaps ``labels`` ``(n, h, w)``.
         card: a ``Card``.
 
     Returns:

@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=tensorflow python zoo/efficientnet_lite0_photos/recipe.py [--publish]
 
-The first round of ``keras_moe.zoo.photos``, 5 epochs from labels. A second one, 5 epochs more that learn from labels and
-from what this network says, made it worse on the photographs held out (91.0 instead of 91.7 %; ``python -m
+The first round of ``keras_moe.zoo.photos``, 5 epochs from labels. A second one, 5 epochs more that learn from labels
+and from what this network says, made it worse on the photographs held out (91.0 instead of 91.7 %; ``python -m
 benchmarks.photos --points 160`` trains it). Needs the extra ``imagenet``.
 """
 
