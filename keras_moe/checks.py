@@ -1,4 +1,13 @@
-"""What is checked in one way: arguments, and that files are what they were."""
+"""What is checked in one way: arguments, installed packages, and that files are what they were."""
+
+import collections.abc
+import importlib.util
+import math
+import operator
+import types
+import typing
+
+import numpy as np
 
 
 class IntegrityError(ValueError):
@@ -9,3 +18,81 @@ def check(owner, name, value, holds, expected):
     """Raises ValueError naming ``owner``'s argument ``name`` and its ``value`` unless ``holds``."""
     if not holds:
         raise ValueError(f"{owner}: `{name}` must be {expected}. Received: {name}={value!r}")
+
+
+def integer(owner, name, value, least=-math.inf, most=math.inf, or_none=False):
+    """``value``, a whole number of Python's or NumPy's kinds, as an ``int`` in range; or None, with ``or_none``.
+
+    Raises:
+        ValueError: out of range or something else, also a bool and ``3.0``; it names ``owner``'s argument ``name``.
+    """
+    if value is None and or_none:
+        return None
+    whole = None if isinstance(value, (bool, np.bool_)) else _index(value)
+    bounds = f" in {least}…{most}" if most < math.inf else f" >= {least}" if least > -math.inf else ""
+    check(owner, name, value, whole is not None and least <= whole <= most, "None or " * or_none + f"an int{bounds}")
+    return whole
+
+
+def number(owner, name, value, least=-math.inf, most=math.inf, above=-math.inf, below=math.inf, or_none=False):
+    """``value``, a finite number of Python's or NumPy's kinds, as a ``float`` in range; or None, with ``or_none``.
+
+    Raises:
+        ValueError: out of range, NaN, infinite or something else, also a bool; it names ``owner``'s argument ``name``.
+    """
+    if value is None and or_none:
+        return None
+    is_number = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf" and math.isfinite(value)
+    fits = is_number and least <= value <= most and above < value < below
+    check(owner, name, value, fits, "None or " * or_none + _interval(least, most, above, below))
+    return float(value)
+
+
+def flag(owner, name, value):
+    """``value``, a bool of Python's or NumPy's, as a ``bool``; ValueError, which names it, for anything else."""
+    check(owner, name, value, isinstance(value, (bool, np.bool_)), "a bool")
+    return bool(value)
+
+
+def sizes(owner, name, value):
+    """``value``, whole numbers >= 1 or None, as a tuple of ``int`` or None; else ValueError, which names it."""
+    is_several = isinstance(value, (tuple, list, np.ndarray))
+    check(owner, name, value, is_several, "a tuple of ints >= 1, or None where one is unknown")
+    return tuple(None if size is None else integer(owner, name, size, 1) for size in value)
+
+
+def plain_numbers(record):
+    """Makes the numbers of a frozen dataclass Python's own, by its annotations, and checks what they are.
+
+    Fields annotated ``int``, ``float``, ``bool`` or ``… | None`` are looked at. Raises ValueError as ``integer`` does.
+    """
+    rules: dict[type, collections.abc.Callable] = {int: integer, float: number, bool: flag}
+    for name, kind in typing.get_type_hints(type(record)).items():
+        kind, *other = typing.get_args(kind) or (kind,)
+        rule = rules.get(kind)
+        value = getattr(record, name)
+        if rule and set(other) <= {types.NoneType} and not (other and value is None):
+            object.__setattr__(record, name, rule(type(record).__name__, name, value))
+
+
+def _index(value):
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def _interval(least, most, above, below):
+    low, high = max(least, above), min(most, below)
+    if low == -math.inf and high == math.inf:
+        return "a finite float"
+    if high == math.inf:
+        return f"a float {'>' if above == low else '>='} {low}"
+    return f"a float in {'(' if above == low else '['}{low}, {high}{')' if below == high else ']'}"
+
+
+def require(owner, extra, *packages):
+    """Raises ImportError naming the ``extra`` that brings what ``owner`` needs, unless all ``packages`` are there."""
+    missing = [package for package in packages if not importlib.util.find_spec(package)]
+    if missing:
+        raise ImportError(f'{owner} needs {" and ".join(missing)}: pip install "keras-moe[{extra}]"')

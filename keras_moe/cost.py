@@ -10,6 +10,7 @@ import math
 import keras
 from keras import layers
 
+from keras_moe.channels_last import check_layer
 from keras_moe.graph import open_graph
 from keras_moe.layers import EfficientAttention, ExpertBank, PatchWise
 
@@ -75,7 +76,7 @@ def _(layer: EfficientAttention, shape):
 @_count.register(layers.DepthwiseConv1D)
 @_count.register(layers.DepthwiseConv2D)
 def _(layer, shape):
-    _channels_last(layer)
+    check_layer(f"{layer.name!r}", layer)
     # (..., inputs per group, filters) for a convolution, (..., inputs, multiplier) for a depthwise one: either way
     # the kernel is applied once at every output position.
     return math.prod(layer.compute_output_shape(shape)[1:-1]) * math.prod(layer.kernel.shape)
@@ -83,13 +84,13 @@ def _(layer, shape):
 
 @_count.register
 def _(layer: layers.Conv2DTranspose, shape):
-    _channels_last(layer)
+    check_layer(f"{layer.name!r}", layer)
     return math.prod(shape[1:-1]) * math.prod(layer.kernel.shape)
 
 
 @_count.register
 def _(layer: layers.SeparableConv2D, shape):
-    _channels_last(layer)
+    check_layer(f"{layer.name!r}", layer)
     positions = math.prod(layer.compute_output_shape(shape)[1:-1])
     return positions * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
 
@@ -119,8 +120,3 @@ def flops_as_classsr(layer, *input_shapes):
     really = sum(_count(*call) for call in transposed)
     at_output = sum(_count(*call) * math.prod(call[0].strides) for call in transposed)
     return 2 * (macs(layer, *input_shapes) - really + at_output)
-
-
-def _channels_last(layer):
-    if layer.data_format != "channels_last":
-        raise ValueError(f"macs: {layer.name!r} must be channels_last. Received: data_format={layer.data_format!r}")

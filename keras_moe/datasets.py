@@ -32,7 +32,12 @@ def cifar100(label_mode="fine"):
         return train, test
     from keras.datasets import cifar100 as official
 
-    return tuple((x, y.reshape(-1).astype("int64")) for x, y in official.load_data(label_mode))
+    return tuple((_channels_last(x), y.reshape(-1).astype("int64")) for x, y in official.load_data(label_mode))
+
+
+def _channels_last(images):
+    # Keras gives (n, 3, 32, 32) where `image_data_format` is "channels_first".
+    return images if images.shape[-1] == 3 else images.transpose(0, 2, 3, 1)
 
 
 _CIFAR100_TRAIN = ("cifar100_train_a.npz", "cifar100_train_b.npz")
@@ -129,6 +134,47 @@ def kvasir(split="train", seed=523):
         images = np.stack([np.asarray(_opened(file[f"image_{name}"])) for name in chosen])
         masks = np.stack([np.asarray(_opened(file[f"mask_{name}"])) for name in chosen])
     return images, (masks > 0).astype("uint8")
+
+
+PHOTOS_DOMAINS = ("groceries", "clothing", "scenes", "objects", "waste")
+
+
+def photos(split="train"):
+    """Photographs of everyday things, 203 classes in five domains, squares of 168 pixels.
+
+    Groceries (Grocery Store Dataset), clothing (clothing-dataset-small), scenes (Scene-Classification), objects
+    (Caltech-101) and waste (TrashNet). Classes are unequal: 20 to 876 photographs to learn from.
+
+    Args:
+        split: ``"train"`` (14,975) or ``"test"`` (6,110).
+
+    Returns:
+        ``(images, labels)``: uint8 ``(n, 168, 168, 3)``, int64 ``(n,)``. ``photos_classes()`` has names and domains.
+
+    Raises:
+        ValueError: another ``split``.
+        FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the file; there is no official download.
+    """
+    with _photos(split) as file:
+        ends, packed = file["ends"], file["avif"]
+        starts = np.concatenate([[0], ends[:-1]])
+        images = np.stack([np.asarray(_opened(packed[a:b])) for a, b in zip(starts, ends, strict=True)])
+        return images, file["label"].astype("int64")
+
+
+def photos_classes():
+    """Names and domains of the classes of ``photos`` in label order: two tuples of 203 str."""
+    with _photos("test") as file:
+        return tuple(map(str, file["names"])), tuple(map(str, file["domains"]))
+
+
+def _photos(split):
+    if split not in ("train", "test"):
+        raise ValueError(f"`split` must be 'train' or 'test'. Received: split={split!r}")
+    path = pathlib.Path(os.environ.get("KERAS_MOE_DATA", "KERAS_MOE_DATA is not set"), f"photos_{split}.npz")
+    if not path.is_file():
+        raise FileNotFoundError(f"No {path}. Set KERAS_MOE_DATA to the folder that holds it.")
+    return np.load(path, allow_pickle=False)
 
 
 def digits():

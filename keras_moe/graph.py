@@ -4,11 +4,13 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import os
 import typing
 
 import keras
 from keras import tree
 
+from keras_moe.channels_last import check_same_formats
 from keras_moe.layer_state import copy_assets
 from keras_moe.settings import copy_state
 
@@ -72,7 +74,8 @@ class Graph:
         found = [i for i, call in enumerate(self.calls) if call.name == name]
         if found:
             return found[-1]
-        near = difflib.get_close_matches(str(name), [call.name for call in self.calls], n=3, cutoff=0.3)
+        names = [call.name for call in self.calls]
+        near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.3) or names
         raise ValueError(f"No layer is called {name!r}. The nearest names are {near}.")
 
     def cuts(self):
@@ -95,13 +98,10 @@ def open_graph(model, shapes=None):
         shapes: its input shapes, batch axis first; None: as it was made for.
 
     Raises:
-        ValueError: a subclassed model.
+        ValueError: anything else, such as a subclassed model, a file or a class; it says what to do.
     """
     if not is_functional(model):
-        raise ValueError(
-            f"Expected a functional or Sequential model that has been built. Received: {type(model).__name__} "
-            f"{model.name!r}, whose graph Keras does not know."
-        )
+        raise ValueError(f"Expected a functional or Sequential Keras model. Received: {_instead(model)}")
     outer = outer_graph(model)
     inputs = [
         keras.Input(batch_shape=shape, dtype=t.dtype, name=t.name)
@@ -135,6 +135,20 @@ def open_graph(model, shapes=None):
 
     replay(outer.calls, known, run)
     return Graph(tuple(inputs), tuple(calls), tree.map_structure(lambda t: known[id(t)], outer.output))
+
+
+def _instead(model):
+    """What ``model``, which cannot be opened, is, and how to come by one that can."""
+    if isinstance(model, (str, os.PathLike)):
+        return f"the path {os.fspath(model)!r}; load it first: `keras.models.load_model({os.fspath(model)!r})`"
+    if callable(model) and hasattr(model, "__name__"):
+        return f"{model.__name__}, which makes one; call it and give what it returns"
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    if not isinstance(model, keras.Model):
+        return f"an object of {kind}; build the network of Keras layers, with `keras.Input` and `keras.Model`"
+    if isinstance(model, keras.Sequential):
+        return f"{model.name!r}, whose input is not known yet; begin it with `keras.Input(shape)`"
+    return f"{kind} {model.name!r}, whose graph Keras does not know; build it with `keras.Input` and `keras.Model`"
 
 
 def outer_graph(model):
@@ -194,6 +208,8 @@ def rebuild(calls, source, outputs, name, prefix=""):
     inputs = keras.Input(batch_shape=source.shape, dtype=source.dtype)
     known = {id(source): inputs}
     replay(calls, known, copy)
+    for call in calls:
+        check_same_formats(call.layer, copies[id(call.layer)])
     model = keras.Model(inputs, tree.map_structure(lambda t: known[id(t)], outputs), name=name)
     for layer in {id(call.layer): call.layer for call in calls}.values():
         if isinstance(layer, keras.Layer):

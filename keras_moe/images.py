@@ -5,6 +5,8 @@ import struct
 
 import numpy as np
 
+from keras_moe.checks import integer
+
 
 def read_image(path, input_shape):
     """Reads an image file as a model's input.
@@ -63,6 +65,7 @@ def photographs(input_shape):
 
 def crops(input_shape, n, seed=0):
     """``n`` random square crops of those photographs as model inputs: float32 ``(n, height, width, channels)``."""
+    n, seed = integer("crops", "n", n, 1), integer("crops", "seed", seed, 0)
     rng, sources = np.random.default_rng(seed), list(open_photographs().values())
     found = []
     for i in range(n):

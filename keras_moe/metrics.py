@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_moe.checks import integer
+
 IGNORE = 255
 
 
@@ -17,6 +19,7 @@ def confusion_matrix(masks, predicted, classes, ignore=IGNORE):
     Raises:
         ValueError: shapes that differ, or labels out of range.
     """
+    classes = integer("confusion_matrix", "classes", classes, 1)
     masks, predicted = np.asarray(masks), np.asarray(predicted)
     if masks.shape != predicted.shape:
         raise ValueError(f"Expected masks and predictions of one shape. Received: {masks.shape}, {predicted.shape}")
@@ -67,6 +70,7 @@ def expected_calibration_error(confidence, correct, bins=15):
     Returns:
         float in [0, 1]; NaN for no predictions.
     """
+    bins = integer("expected_calibration_error", "bins", bins, 1)
     confidence, correct = np.ravel(confidence).astype("float64"), np.ravel(correct).astype("float64")
     if len(confidence) == 0:
         return float("nan")
@@ -87,6 +91,8 @@ def measure_segmenter(network, images, masks, classes, batch_size=16, ignore=IGN
     Returns:
         dict: ``"miou"``, ``"accuracy"`` (of pixels), ``"ece"``, floats; ``"iou"``, list of a float or None per class.
     """
+    classes = integer("measure_segmenter", "classes", classes, 1)
+    batch_size = integer("measure_segmenter", "batch_size", batch_size, 1)
     confusion, confidence, correct = np.zeros((classes, classes), "int64"), [], []
     for i in range(0, len(images), batch_size):
         logits = network.predict_on_batch(images[i : i + batch_size].astype("float32"))

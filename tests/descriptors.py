@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 
 from keras_moe import layers, models
 
@@ -83,6 +84,17 @@ def tiny_classifier(input_shape=(8, 8, 3), classes=5, dropout=0.0, activation=No
         x = keras.layers.ReLU(name=f"relu{i}")(x)
     x = keras.layers.Dropout(dropout, name="dropout")(keras.layers.GlobalAveragePooling2D(name="pool")(x))
     return keras.Model(inputs, keras.layers.Dense(classes, activation, name="logits")(x), name="tiny")
+
+
+def deciding_moe():
+    """``(model, images)``: a tiny mixture of which two experts get some of 40 images each, and others leave early."""
+    keras.utils.set_random_seed(1)
+    model = models.SingleGatedMoE(backbone=tiny_classifier(activation="softmax"), experts=3, threshold=0.6)
+    for weight in model.weights:
+        if weight.path.endswith("kernel"):
+            weight.assign(2 * keras.ops.convert_to_numpy(weight))
+    brightness = np.random.default_rng(1).uniform(0, 1, (40, 1, 1, 3))
+    return model, (brightness * np.random.default_rng(0).uniform(0, 255, (40, 8, 8, 3))).astype("float32")
 
 
 def tiny_segmenter(filters=4, classes=5):

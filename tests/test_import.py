@@ -3,6 +3,8 @@
 import importlib.metadata
 import importlib.resources
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -26,7 +28,27 @@ def test_brings_in_nothing_heavy_beyond_keras():
 
 
 def test_version():
-    assert keras_moe.__version__ == importlib.metadata.version("keras-moe")
+    changelog = (pathlib.Path(__file__).parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## (\d+\.\d+\.\d+)", changelog, re.MULTILINE)
+    assert keras_moe.__version__ == importlib.metadata.version("keras-moe") == released[0]
+
+
+LATER = """
+import sys
+import keras_moe
+assert not {"keras_moe.export", "keras_moe.insights"} & set(sys.modules)
+assert {"cost", "datasets", "export", "images", "insights", "metrics", "superres", "weights"} <= set(dir(keras_moe))
+assert callable(keras_moe.export.litert) and callable(keras_moe.insights.expert_usage) and keras_moe.metrics.iou
+try:
+    keras_moe.exports
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_submodules_are_there_when_they_are_asked_for():
+    done = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("module 'keras_moe' has no attribute 'exports'")
 
 
 def test_is_typed():

@@ -124,7 +124,7 @@ def test_favourites():
         (lambda: insights.class_by_expert(ROUTE, [0.0, 1.0, 2.0], 3), "integers"),
         (lambda: insights.accuracy_where_routed([[0, 0, 0]], [0, 0, 0], ROUTE), r"shape \(3, 3\)"),
         (lambda: insights.gate_entropy(ROUTE), "summing to one"),
-        (lambda: insights.favourites(ROUTE, 0), "count >= 1"),
+        (lambda: insights.favourites(ROUTE, 0), "`count` must be an int >= 1"),
         (lambda: insights.predictive_entropy(np.array([[2.0, -1.0]])), "summing to one"),
         (lambda: insights.predictive_entropy(np.array([[NAN, 1.0]])), "NaN"),
         (lambda: insights.mutual_information(BINARY[None], np.ones((2, 1))), "weights"),

@@ -17,7 +17,7 @@ each = pytest.mark.parametrize("name", NAMES)
 def test_the_zoo_is_there():
     assert {"hydranet_cifar100", "resnet20_cifar100", "test_hydranet"} <= set(NAMES)
     files = [f for f in published_folder().rglob("*") if f.is_file() and "__pycache__" not in f.parts]
-    assert sum(f.stat().st_size for f in files) < 60e6
+    assert sum(f.stat().st_size for f in files) < 95e6
 
 
 @each
@@ -30,7 +30,7 @@ def test_card_files_and_golden_tensors(name):
     assert not card.baseline or card.baseline in NAMES
     folder = published_folder() / name
     assert {f.name for f in card.files} == {f.name for p in PINNED for f in folder.glob(p)}
-    assert sum(f.size for f in card.files) < (200_000 if name.startswith("test_") else 8e6)
+    assert sum(f.size for f in card.files) < (200_000 if name.startswith("test_") else 30e6)
     assert (folder / card.recipe).is_file()
     assert (folder / "log.json").is_file()
     assert (folder / "metrics.json").is_file()

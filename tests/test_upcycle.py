@@ -1,11 +1,13 @@
 """Any classifier turned into a mixture: before training it answers as the classifier does."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from keras_moe.models import Classifier, upcycle
+from keras_moe.models import Classifier, HydraNet, upcycle
 
 SYSTEMS = ("single_gated", "hydranet")
 
@@ -119,10 +121,51 @@ def nothing_before_the_logits():
     return keras.Model(x, layers.Dense(2)(x))
 
 
+def any_size():
+    x = keras.Input((None, None, 3))
+    y = layers.Conv2D(4, 3, name="second")(layers.Conv2D(4, 3, name="first")(x))
+    return keras.Model(x, layers.Dense(5)(layers.GlobalAveragePooling2D(name="pool")(y)), name="any_size")
+
+
+def regression():
+    x = keras.Input((4,))
+    return keras.Model(x, layers.Dense(1)(layers.Dense(3)(x)))
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_any_size_is_cut_where_one_says(system):
+    classifier, x = any_size(), np.random.default_rng(0).random((2, 9, 11, 3)).astype("float32")
+    model = upcycle(classifier, "first", experts=2, system=system)
+    np.testing.assert_allclose(model.predict(x, verbose=0), classifier.predict(x, verbose=0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("file.keras", r"load it first: `keras\.models\.load_model\('file\.keras'\)`"),
+        (pathlib.Path("a", "b.keras"), "load it first"),
+        (keras.applications.MobileNet, "MobileNet, which makes one; call it"),
+        (keras.Sequential, "Sequential, which makes one; call it"),
+        (None, "an object of builtins.NoneType"),
+        (layers.Dense(3), "Dense; build the network of Keras layers"),
+        (keras.Sequential([layers.Dense(3), layers.Dense(2)]), r"begin it with `keras\.Input\(shape\)`"),
+    ],
+)
+def test_what_is_no_classifier(given, message):
+    for way in (upcycle, lambda own: HydraNet(backbone=own, combine="logits")):
+        with pytest.raises(ValueError, match="load_model" if isinstance(given, str) else message):
+            way(given)
+    with pytest.raises(ValueError, match=message):
+        upcycle(given)
+
+
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (subclassed, {}, "functional or Sequential"),
+        (subclassed, {}, r"functional or Sequential.*build it with `keras\.Input`"),
+        (any_size, {}, r"`split_at`, one of \['first', 'second', 'pool'\]; or make it with a known input size"),
+        (regression, {}, "one output, which leaves nothing to be sure of"),
+        (long_skip, {"split_at": 3}, r"nearest.*'inner'"),
         (two_outputs, {}, "2 outputs"),
         (two_inputs, {}, "2 inputs"),
         (sigmoid, {}, "'sigmoid'"),

@@ -304,5 +304,5 @@ def test_decode_predictions_that_are_not_finite(value):
 
 @pytest.mark.parametrize("top", [0, -1, 6, 1.0, True, None])
 def test_decode_predictions_top_out_of_range(top):
-    with pytest.raises(ValueError, match=r"Expected `top` in 1…5, an int. Received: top="):
+    with pytest.raises(ValueError, match=r"`top` must be an int in 1…5. Received: top="):
         zoo.decode_predictions(np.zeros((1, 5)), "tiny", top)

@@ -57,7 +57,7 @@ def add_model(file, folder):
         with zipfile.ZipFile(file) as attached:
             described = json.loads(attached.read("keras_moe.json"))
             named = "labels.txt" in attached.namelist()
-            labels = attached.read("labels.txt").decode().splitlines() if named else []
+            labels = attached.read("labels.txt").decode().split("\n") if named else []
             shapes = {key: described[key] for key in ("input_shape", "output_shape")}
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise SystemExit(f"{file} is not a model that keras_moe exported: {error}") from error

@@ -13,9 +13,9 @@ def register(command):
     insights = command("insights", _insights, "Write a page: which expert does what, where they disagree, how sure.")
     insights.add_argument("name", type=model_name)
     insights.add_argument(
-        "data", help="for classifiers 'digits' or 'cifar100' (their test images), a folder of images (its sub-folders "
-        "are labels if named like classes), or an .npz with images and perhaps labels; for segmentation 'camvid', "
-        "'kvasir', 'digit_scenes', a folder with images/ and perhaps masks/, or an .npz",
+        "data", help="for classifiers 'digits', 'cifar100' or 'photos' (their test images), a folder of images (its "
+        "sub-folders are labels if named like classes), or an .npz with images and perhaps labels; for segmentation "
+        "'camvid', 'kvasir', 'digit_scenes', a folder with images/ and perhaps masks/, or an .npz",
     )  # fmt: skip
     insights.add_argument("--out", type=pathlib.Path, default="report.html", help="the page (default: report.html)")
 

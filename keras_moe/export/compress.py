@@ -7,9 +7,7 @@ frozen, stripped, and its weights come back. Weights and data travel as safetens
 
 import dataclasses
 import functools
-import importlib.util
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -18,7 +16,8 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_moe.checks import check
+from keras_moe.checks import check, flag, integer, number, require
+from keras_moe.export.elsewhere import environment
 from keras_moe.graph import is_functional
 from keras_moe.layers import ExpertBank
 from keras_moe.models.base import MoEModel
@@ -97,15 +96,15 @@ def compress(
     """
     images, labels = (np.asarray(a) for a in train)
     _check("method", method, method in METHODS, f"one of {METHODS}")
-    _check("sparsity", sparsity, 0 < sparsity < 1, "a float in (0, 1)")
-    _check("clusters", clusters, isinstance(clusters, int) and clusters >= 2, "an int >= 2")
-    _check("epochs", epochs, isinstance(epochs, int) and epochs >= 1, "an int >= 1")
-    _check("learning_rate", learning_rate, learning_rate > 0, "a float > 0")
+    sparsity = number("compress", "sparsity", sparsity, above=0, below=1)
+    clusters, epochs = integer("compress", "clusters", clusters, 2), integer("compress", "epochs", epochs, 1)
+    learning_rate = number("compress", "learning_rate", learning_rate, above=0)
+    augment, seed = flag("compress", "augment", augment), integer("compress", "seed", seed, 0)
     _check_data(model, images, labels)
-    _check("batch_size", batch_size, 1 <= batch_size <= len(images), f"an int in 1…{len(images)}, the number of images")
+    batch_size = integer("compress", "batch_size", batch_size, 1, len(images))
     _check("augment", augment, not augment or images.ndim == 4, "False for inputs that are not images (n, h, w, c)")
     names = networks(model, parts)
-    _check_installed()
+    require("compress", "tfmot", "tensorflow_model_optimization", "tf_keras")
     _check_reached(model, names, images)
     settings = {
         "method": method, "sparsity": sparsity, "clusters": clusters, "epochs": epochs, "batch_size": batch_size,
@@ -146,12 +145,6 @@ def networks(model, parts=None):
     return found
 
 
-def _check_installed():
-    missing = [name for name in ("tensorflow_model_optimization", "tf_keras") if not importlib.util.find_spec(name)]
-    if missing:
-        raise ImportError(f'compress needs {" and ".join(missing)}: pip install "keras-moe[tfmot]"')
-
-
 def _check_data(model, images, labels):
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise ValueError(f"compress: expected a classifier, images to (n, classes). Received: {model.name!r}")
@@ -182,13 +175,14 @@ def _check_reached(model, names, images):
 
 def _run(folder, steps, verbose):
     """Runs the worker on ``folder``; shows its progress; returns its logs."""
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
     # Both libraries warn of their own age: not this program's affair.
     command = [sys.executable, "-W", "ignore", "-m", "keras_moe.export.compress_worker", str(folder)]
     bar, logs = keras.utils.Progbar(steps, verbose=verbose, stateful_metrics=("loss", "accuracy")), []
     with (
-        open(folder / "errors", "w") as errors,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as worker,
+        open(folder / "errors", "wb") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, env=environment(), encoding="utf-8", errors="replace"
+        ) as worker,
     ):
         try:
             for line in worker.stdout or ():
@@ -203,6 +197,6 @@ def _run(folder, steps, verbose):
     if worker.returncode == 0:
         return logs
     if (folder / "refused").exists():
-        raise ValueError((folder / "refused").read_text())
-    said = (folder / "errors").read_text()[-2000:]
+        raise ValueError((folder / "refused").read_text("utf-8"))
+    said = (folder / "errors").read_text(encoding="utf-8", errors="replace")[-2000:]
     raise RuntimeError(f"compress: the process that trains ended with code {worker.returncode}. It said:\n{said}")

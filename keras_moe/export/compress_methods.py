@@ -180,7 +180,7 @@ def _as_convolution(layer):
     constant = tf_keras.initializers.Constant
     return tf_keras.layers.DepthwiseConv2D(
         1, depthwise_initializer=constant(layer.scale), bias_initializer=constant(layer.offset), trainable=False,
-        name=layer.name,
+        data_format="channels_last", name=layer.name,
     )  # fmt: skip
 
 

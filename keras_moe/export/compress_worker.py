@@ -79,5 +79,5 @@ if __name__ == "__main__":
     try:
         main(given)
     except ValueError as error:
-        (given / "refused").write_text(str(error))
+        (given / "refused").write_text(str(error), "utf-8")
         raise

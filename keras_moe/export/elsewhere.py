@@ -17,6 +17,18 @@ import keras
 from keras_moe.weights import load_weights, read_tensors, save_weights, write_tensors
 
 
+def environment():
+    """Variables of a process that runs TensorFlow and imports from where this one does."""
+    path = os.pathsep.join(p for p in sys.path if p)
+    return {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "PYTHONPATH": path,
+        "PYTHONIOENCODING": "utf-8",
+    }
+
+
 def run(model, arrays, options):
     """Calls ``litert.export`` on ``model`` in a process of its own.
 
@@ -38,10 +50,10 @@ def run(model, arrays, options):
         (job / "job.json").write_text(json.dumps({"model": config, "options": options}))
         save_weights(model, job / "weights.safetensors")
         write_tensors(job / "arrays.safetensors", {k: v for k, v in arrays.items() if v is not None})
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
         command = [sys.executable, "-W", "ignore", "-m", "keras_moe.export.elsewhere", folder]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment(), capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
         if not (job / "result.json").exists():
             raise RuntimeError(f"The exporting process ended with code {done.returncode}:\n{done.stderr[-2000:]}")
         result = json.loads((job / "result.json").read_text())

@@ -10,12 +10,13 @@ import warnings
 import keras
 import numpy as np
 
-from keras_moe.checks import check
+from keras_moe.checks import check, require
 from keras_moe.export import elsewhere, graphs, integrity, metadata, parity
 from keras_moe.export.accelerators import left_to_the_cpu
 from keras_moe.export.convert import QUANTIZATIONS
 from keras_moe.export.runtime import LiteRTModel
 from keras_moe.export.structure import operations, tensors
+from keras_moe.labels import is_label, to_lines
 from keras_moe.models import MoEModel
 from keras_moe.weights import write_bytes
 
@@ -32,7 +33,7 @@ def litert(
     representative=None,
     images=None,
     gate=None,
-    labels=(),
+    labels=None,
     card=None,
     check_parity=True,
 ):
@@ -56,8 +57,8 @@ def litert(
         gate: ``"int8"`` or ``"float"``, with int8 and ``"routed"``: the precision of all that is outside the experts
             but the few small layers that decide the route, and those that put together what the experts return, which
             are always in float; None: int8, unless that routes more than 2 % of the images differently.
-        labels: names of the classes, in order.
-        card: the zoo's ``Card``: labels and licence are taken from it.
+        labels: list of str, the name of each class in order, a printable line, or empty; None: the card's.
+        card: the zoo's ``Card``: name and licence are taken from it.
         check_parity: bool, refuse a file that agrees too little with the model (``parity.BOUNDS``).
 
     Returns:
@@ -73,8 +74,13 @@ def litert(
     Warns:
         UserWarning: an expert to which fewer than 20 representative images are routed.
     """
+    require("litert", "tensorflow", "tensorflow")
+    require("litert", "litert", "ai_edge_litert", "flatbuffers")
     path = pathlib.Path(path)
     _check_arguments(model, path, form, quantize, representative, gate)
+    if labels is None:
+        labels = card.classes if card else ()
+    labels = _labels(model, labels)
     shape = model.input_shape[1:]
     seen = representative if images is None else images
     seen = _noise(shape) if seen is None else _images("images", seen, shape)[:_CHECKED]
@@ -94,7 +100,6 @@ def litert(
         "experts": 0 if model.bank is None else len(model.bank.experts),
         "thresholds": {n: float(getattr(model, n)) for n in ("threshold", "drop_below") if hasattr(model, n)},
     }
-    labels = list(card.classes if card else labels)
     options = {"path": str(path.absolute()), "described": described, "labels": labels, "gate": gate}
     options["check_parity"] = check_parity
     here = keras.backend.backend() == "tensorflow"
@@ -164,7 +169,7 @@ def _files(path, made, described, labels):
     """File name -> bytes, sealed, of the graphs that were made, and their manifest where there are several."""
     attached = {metadata.DESCRIPTION: json.dumps(described, indent=1).encode()}
     if labels:
-        attached[metadata.LABELS] = "\n".join(labels).encode()
+        attached[metadata.LABELS] = to_lines(labels)
     if list(made.graphs) == ["model"]:
         data = made.graphs["model"]
         if described["experts"]:
@@ -201,6 +206,22 @@ def _check_arguments(model, path, form, quantize, representative, gate):
         raise ValueError(f"litert: the model must compute in float32; load it so. Received: {model.compute_dtype}")
     if None in model.input_shape[1:]:
         raise ValueError(f"litert: the input size must be known. Received: input shape {model.input_shape}")
+
+
+def _labels(model, labels):
+    """``labels`` as a list: one for each class of the model, or none."""
+    unordered = isinstance(labels, (str, bytes, dict, set, frozenset))
+    check("litert", "labels", labels, not unordered, "a list of str, in the order of the classes")
+    labels = list(labels)
+    odd = [label for label in labels if not is_label(label)]
+    check("litert", "labels", odd, not odd, "printable lines of text, not empty, without blanks at their ends")
+    classes = model.output_shape[-1] if model.answers == "classes" else 0
+    if len(labels) not in (0, classes):
+        raise ValueError(
+            f"litert: `labels` must name each of the {classes} classes of {model.name!r}, or none. Received: "
+            f"{len(labels)} labels"
+        )
+    return labels
 
 
 def _images(name, images, shape):

@@ -3,8 +3,6 @@
 Written after the public schema (``metadata_schema.fbs``, version M001), whose field and enum numbers stand below.
 """
 
-import flatbuffers
-
 LABELS, EXPERTS, DESCRIPTION = "labels.txt", "experts.txt", "keras_moe.json"
 
 _NAME, _TABLE = "TFLITE_METADATA", "M001"
@@ -43,6 +41,8 @@ def _outputs(model):
 
 
 def _metadata(described, outputs, files):
+    import flatbuffers
+
     builder = flatbuffers.Builder(1024)
     image = _image_tensor(builder, described["input_shape"])
     tensors = [_output_tensor(builder, output, files) for output in outputs]

@@ -113,9 +113,11 @@ def _products(graph, calls, samples):
 def _rows(layer, x):
     """What the kernel is multiplied with, a row for each place."""
     if isinstance(layer, layers.Conv2D):
-        x = ops.image.extract_patches(x, layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding)
+        cut = layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
+        x = ops.image.extract_patches(x, *cut, data_format="channels_last")
     if isinstance(layer, layers.Conv2DTranspose):
-        x = ops.image.extract_patches(x, _reach(layer.kernel_size, layer.strides), padding="same")
+        reach = _reach(layer.kernel_size, layer.strides)
+        x = ops.image.extract_patches(x, reach, padding="same", data_format="channels_last")
     rows = ops.reshape(x, (-1, x.shape[-1]))
     most = max(_LEAST, _ROWS * _WEIGHTS**2 // max(_WEIGHTS, rows.shape[1]) ** 2)
     return rows[:: -(-rows.shape[0] // most)]

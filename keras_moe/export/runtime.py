@@ -3,19 +3,25 @@
 import hashlib
 import json
 import pathlib
-import time
 
 import numpy as np
 
-from keras_moe.checks import IntegrityError
-from keras_moe.export import integrity
+from keras_moe.checks import IntegrityError, require
+from keras_moe.export import integrity, interpreters
 from keras_moe.export.metadata import DESCRIPTION, LABELS
+from keras_moe.labels import from_lines
 
 
 class LiteRTModel:
     """An exported model, run by ``ai_edge_litert`` (extra ``litert``); no Keras backend is needed.
 
     Files are verified before the runtime sees them: it might crash on a damaged one.
+
+    Any number of threads may ask one model at once. Each call runs on interpreters of its own, lent from a pool that
+    grows to as many as were ever needed at once, one set per processor at most; a set takes a few times the file's
+    size, and all are freed with the model. With a lock instead, two threads would get no more done than one; with an
+    interpreter per thread, a server of many threads would hold as many. A model may be pickled, with what its files
+    held, and used after a fork.
 
     Args:
         path: a ``.tflite`` file that ``litert`` wrote, or the ``.json`` manifest of parts.
@@ -25,7 +31,8 @@ class LiteRTModel:
     Attributes:
         description: dict, what ``litert`` wrote of the model: its name, form, quantization and input shape.
         labels: tuple of str, empty where the model has no classes.
-        runtime_seconds: float, what LiteRT itself has taken since the file was opened; the rest of a call is Python.
+        runtime_seconds: float, what LiteRT itself has taken since the file was opened, summed over the threads of this
+            process; the rest of a call is Python.
 
     Raises:
         FileNotFoundError: no such file.
@@ -34,23 +41,25 @@ class LiteRTModel:
     """
 
     def __init__(self, path, num_threads=1, sha256=None):
+        require("LiteRTModel", "litert", "ai_edge_litert")
         path = pathlib.Path(path)
         if path.suffix == ".json":
             self.description = integrity.read_manifest(_read(path, sha256), path)
-            rows = self.description["parts"]
-            graphs = {row["name"]: _Graph(path.parent / row["file"], num_threads, row["sha256"]) for row in rows}
-            self._run = _Parts(graphs) if "trunk" in graphs else _Whole(graphs["whole"])
+            graphs = {row["name"]: (path.parent / row["file"], row["sha256"]) for row in self.description["parts"]}
         else:
-            graphs = {"model": _Graph(path, num_threads, sha256)}
-            self.description = json.loads(graphs["model"].files[DESCRIPTION])
-            self._run = _Whole(graphs["model"])
-        self._graphs = list(graphs.values())
-        texts = [graph.files[LABELS].decode() for graph in self._graphs if LABELS in graph.files]
-        self.labels = tuple(texts[0].splitlines()) if texts else ()
+            graphs = {"model": (path, sha256)}
+        contents = {name: _read(*pinned) for name, pinned in graphs.items()}
+        files = {name: integrity.unseal(data, graphs[name][0]) for name, data in contents.items()}
+        if "model" in files:
+            self.description = json.loads(files["model"][DESCRIPTION])
+        self.labels = from_lines(next((attached[LABELS] for attached in files.values() if LABELS in attached), b""))
+        self._pool = interpreters.Pool(contents, num_threads)
+        with self._pool.lent():  # makes the first interpreters: what cannot be run is refused here
+            pass
 
     @property
     def runtime_seconds(self):
-        return sum(graph.seconds for graph in self._graphs)
+        return self._pool.seconds
 
     def predict(self, images):
         """Predictions of images, one after another.
@@ -86,64 +95,10 @@ class LiteRTModel:
             )
         if len(images) == 0:
             raise ValueError("Expected at least one image. Received: none")
-        results = [self._run(np.asarray(image, "float32")[None]) for image in images]
+        with self._pool.lent() as graphs:
+            results = [interpreters.run(graphs, np.asarray(image, "float32")[None]) for image in images]
         predictions, routes = zip(*results, strict=True)
         return np.concatenate(predictions), None if routes[0] is None else np.concatenate(routes)
-
-
-class _Graph:
-    """One static graph: float32 arrays in and out, by name; int8 tensors are converted at the border."""
-
-    def __init__(self, path, num_threads, sha256):
-        from ai_edge_litert.interpreter import Interpreter
-
-        data = _read(path, sha256)
-        self.files = integrity.unseal(data, path)
-        self._interpreter = Interpreter(model_content=data, num_threads=num_threads)
-        self._interpreter.allocate_tensors()
-        self.seconds = 0.0
-        # For the names alone: to run it, it would allocate anew for every image.
-        signature = self._interpreter.get_signature_runner("serving_default")
-        self._inputs, self._outputs = signature.get_input_details(), signature.get_output_details()
-
-    def shape(self, name):
-        return tuple(self._inputs[name]["shape"])
-
-    def __call__(self, tensors):
-        for name, detail in self._inputs.items():
-            self._interpreter.set_tensor(detail["index"], _quantize(tensors[name], detail))
-        start = time.perf_counter()
-        self._interpreter.invoke()
-        self.seconds += time.perf_counter() - start
-        return {name: self._output(detail) for name, detail in self._outputs.items()}
-
-    def _output(self, detail):
-        return _dequantize(self._interpreter.get_tensor(detail["index"]), detail)
-
-
-class _Whole:
-    def __init__(self, graph):
-        self._graph = graph
-
-    def __call__(self, image):
-        found = self._graph({"images": image})
-        return found["predictions"], found.get("route")
-
-
-class _Parts:
-    """Trunk and router, then the experts that the route names and no others, then the head."""
-
-    def __init__(self, graphs):
-        self._trunk, self._router, self._head = graphs["trunk"], graphs["router"], graphs["head"]
-        self._experts = [graphs[f"expert_{k}"] for k in range(len(graphs) - 3)]
-
-    def __call__(self, image):
-        found = self._trunk({"images": image})
-        found |= self._router(found)
-        weights = found["route"][0]
-        outputs = [weights[k] * self._experts[k](found)["output"] for k in np.flatnonzero(weights)]
-        found["combined"] = sum(outputs) if outputs else np.zeros(self._head.shape("combined"), "float32")
-        return self._head(found)["predictions"], found["route"]
 
 
 def _read(path, sha256):
@@ -151,18 +106,3 @@ def _read(path, sha256):
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise IntegrityError(f"{path} does not have the sha256 {sha256}. Fetch or export it again.")
     return data
-
-
-def _quantize(tensor, detail):
-    if detail["dtype"] == np.float32:
-        return np.asarray(tensor, "float32")
-    scale, zero = detail["quantization"]
-    limits = np.iinfo(detail["dtype"])
-    return np.clip(np.rint(tensor / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
-
-
-def _dequantize(tensor, detail):
-    if detail["dtype"] == np.float32:
-        return tensor
-    scale, zero = detail["quantization"]
-    return ((tensor.astype("float32") - zero) * scale).astype("float32")

@@ -11,8 +11,13 @@ from keras_moe import datasets
 from keras_moe.insights.folders import read_labelled, read_masked
 from keras_moe.insights.samples import Samples
 from keras_moe.training import check_masks
+from keras_moe.training.augmentation import resized
 
-CLASSIFICATION = {"digits": datasets.digits, "cifar100": datasets.cifar100}
+CLASSIFICATION = {
+    "digits": lambda size: datasets.digits()[1],
+    "cifar100": lambda size: datasets.cifar100()[1],
+    "photos": lambda size: _photos(size),
+}
 SEGMENTATION = {
     "camvid": lambda size: datasets.camvid("test", size),
     "kvasir": lambda size: datasets.kvasir("test"),
@@ -25,12 +30,12 @@ def read_samples(data, card):
     """Reads what ``data`` names, for the model of ``card``.
 
     Args:
-        data: for a classifier ``"digits"`` or ``"cifar100"``: the test split of that set. A folder: its images, also
-            those in sub-folders; these are labels if they are named like classes of the card. An ``.npz`` file:
-            ``images`` ``(n, h, w, c)`` in [0, 255] and, if it has any, ``labels`` ``(n,)``; pickled objects are not
-            read. For a segmentation model ``"camvid"``, ``"kvasir"`` or ``"digit_scenes"``: the test split. A folder
-            ``images`` and, if there are any, a folder ``masks`` in a folder, see ``read_masked``. An ``.npz`` file:
-            ``images`` and perhaps ``labels`` ``(n, h, w)``.
+        data: for a classifier ``"digits"``, ``"cifar100"`` or ``"photos"``: the test split of that set. A folder: its
+            images, also those in sub-folders; these are labels if they are named like classes of the card. An ``.npz``
+            file: ``images`` ``(n, h, w, c)`` in [0, 255] and, if it has any, ``labels`` ``(n,)``; pickled objects are
+            not read. For a segmentation model ``"camvid"``, ``"kvasir"`` or ``"digit_scenes"``: the test split. A
+            folder ``images`` and, if there are any, a folder ``masks`` in a folder, see ``read_masked``. An ``.npz``
+            file: ``images`` and perhaps ``labels`` ``(n, h, w)``.
         card: a ``Card``.
 
     Returns:
@@ -67,8 +72,13 @@ def _named(data, card):
         images, labels, *domains = SEGMENTATION[data](card.input.shape[:2])
         groups = np.array(GROUPS[data])[domains[0]] if domains else None
     else:
-        images, labels = CLASSIFICATION[data]()[1]
+        images, labels = CLASSIFICATION[data](card.input.shape[0])
     return Samples(images, labels, f"{len(images):,} test images of {data}", groups=groups)
+
+
+def _photos(size):
+    images, labels = datasets.photos("test")
+    return resized(images, size), labels
 
 
 def _npz(path):

@@ -6,6 +6,8 @@ import functools
 import numpy as np
 from keras import ops
 
+from keras_moe.checks import integer
+
 
 @dataclasses.dataclass(frozen=True)
 class Opinions:
@@ -53,6 +55,7 @@ def collect_opinions(model, images, batch_size=256, track=iter):
     Raises:
         ValueError: a dense network, no images, or outputs that are not finite or no probabilities.
     """
+    batch_size = integer("collect_opinions", "batch_size", batch_size, 1)
     if model.gate is None:
         raise ValueError(f"{model.name!r} is a dense network: it has no experts to give insight into.")
     if len(images) == 0:

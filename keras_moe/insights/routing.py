@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_moe.checks import integer
 from keras_moe.insights import arrays
 
 
@@ -44,6 +45,7 @@ def class_by_expert(route, labels, classes):
     Returns:
         float64 ``(classes, experts)``; NaN for a class that has no rows.
     """
+    classes = integer("class_by_expert", "classes", classes, 1)
     route = arrays.weights("class_by_expert", "route", route)
     labels = arrays.labels("class_by_expert", "labels", labels, route.shape[:-1], classes).reshape(-1)
     rows = np.bincount(labels, minlength=classes)
@@ -102,9 +104,9 @@ def favourites(weights, count):
     Returns:
         list of int arrays, one per expert: rows by falling weight, of equals the first.
     """
-    weights = arrays.weights("favourites", "weights", weights)
-    if weights.ndim != 2 or count < 1:
-        raise ValueError(f"favourites: expected (n, experts) and count >= 1. Received: {weights.shape}, count={count}")
+    count, weights = integer("favourites", "count", count, 1), arrays.weights("favourites", "weights", weights)
+    if weights.ndim != 2:
+        raise ValueError(f"favourites: expected weights (n, experts). Received: {weights.shape}")
     orders = np.argsort(-weights, axis=0, kind="stable")[:count].T
     return [order[weights[order, k] > 0] for k, order in enumerate(orders)]
 

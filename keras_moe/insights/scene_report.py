@@ -74,7 +74,7 @@ def _chosen(scenes):
 
 
 def _head(model, card, samples, scenes):
-    executed, total, f = model.macs(scenes.route), model.macs_total, scenes.pixels
+    executed, total, f = model.macs(route=scenes.route), model.macs_total, scenes.pixels
     experts = len(f.usage.ran)
     shown = {"images": f"{len(samples.images):,}"}
     if scenes.right is not None:
@@ -119,7 +119,8 @@ def _answers(card, samples, chosen, opinions):
 
 def _who_does_what(model, card, samples, scenes, chosen, opinions):
     f, experts = scenes.pixels, scenes.weights.shape[1]
-    text = [_EXPERTS[card.system], _GATES[scenes.route.ndim]]
+    experts_are = _EXPERTS.get(card.system, f"Its experts are those of {card.system}, after {card.paper}.")
+    text = [experts_are, _GATES[scenes.route.ndim]]
     if model.bank is None:
         text.append("Every expert runs for every image, whatever its weight: the gate saves no compute.")
     text.append(

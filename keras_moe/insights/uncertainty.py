@@ -9,6 +9,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_moe.checks import integer, number
 from keras_moe.insights import arrays
 from keras_moe.insights.routing import normalised_entropy
 from keras_moe.metrics import expected_calibration_error
@@ -91,6 +92,7 @@ def reliability(probabilities, labels, bins=15):
     Returns:
         A ``Reliability``.
     """
+    bins = integer("reliability", "bins", bins, 1)
     probabilities = arrays.probabilities("reliability", "probabilities", probabilities)
     labels = arrays.labels("reliability", "labels", labels, probabilities.shape[:-1], probabilities.shape[-1])
     confidence = probabilities.max(-1).reshape(-1).astype("float64")
@@ -121,6 +123,7 @@ class RiskCoverage:
 
     def at(self, coverage):
         """The risk when at least the share ``coverage`` in (0, 1] is answered."""
+        coverage = number("RiskCoverage", "coverage", coverage, above=0, most=1)
         return float(self.risk[np.searchsorted(self.coverage, coverage - 1e-9)])
 
 

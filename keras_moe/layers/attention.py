@@ -5,7 +5,8 @@ import functools
 import keras
 from keras import layers, ops
 
-from keras_moe.checks import check
+from keras_moe.channels_last import Conv2D
+from keras_moe.checks import check, integer
 
 _check = functools.partial(check, "EfficientAttention")
 
@@ -33,9 +34,8 @@ class EfficientAttention(keras.layers.Layer):
 
     def __init__(self, heads=1, reduction=1, **kwargs):
         super().__init__(**kwargs)
-        _check("heads", heads, isinstance(heads, int) and heads >= 1, "an int >= 1")
-        _check("reduction", reduction, isinstance(reduction, int) and reduction >= 1, "an int >= 1")
-        self.heads, self.reduction = heads, reduction
+        self.heads = integer("EfficientAttention", "heads", heads, 1)
+        self.reduction = integer("EfficientAttention", "reduction", reduction, 1)
 
     def build(self, shape):
         _, height, width, channels = shape
@@ -49,7 +49,7 @@ class EfficientAttention(keras.layers.Layer):
         self.reducer: layers.Layer | None = None
         self.norm: layers.Layer | None = None
         if self.reduction > 1:
-            self.reducer = layers.Conv2D(
+            self.reducer = Conv2D(
                 channels, self.reduction, self.reduction, kernel_initializer=fan_out(), dtype=self.dtype_policy,
                 name="reducer",
             )  # fmt: skip

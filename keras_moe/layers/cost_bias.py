@@ -1,13 +1,12 @@
 """The knob between cost and quality: dear experts have to be wanted more."""
 
 import functools
-import math
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_moe.checks import check
+from keras_moe.checks import check, number
 
 _check = functools.partial(check, "CostBias")
 
@@ -36,8 +35,8 @@ class CostBias(keras.layers.Layer):
 
     def __init__(self, costs, cost_weight=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.costs = tuple(float(c) for c in costs)
-        self._initial = _finite(cost_weight)
+        self.costs = tuple(number("CostBias", "costs", c) for c in costs)
+        self._initial = number("CostBias", "cost_weight", cost_weight)
 
     def build(self, shape):
         _check("costs", self.costs, len(self.costs) == shape[-1], f"one number for each of {shape[-1]} experts")
@@ -53,9 +52,11 @@ class CostBias(keras.layers.Layer):
 
     @cost_weight.setter
     def cost_weight(self, value):
-        self._initial = _finite(value)
+        value = number("CostBias", "cost_weight", value)
         if self.built:
-            self._cost_weight.assign(self._initial)
+            self._cost_weight.assign(value)
+        else:
+            self._initial = value
 
     def call(self, logits, training=False):
         logits = ops.cast(logits, "float32")
@@ -67,8 +68,3 @@ class CostBias(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "costs": list(self.costs), "cost_weight": self.cost_weight}
-
-
-def _finite(value):
-    _check("cost_weight", value, isinstance(value, (int, float)) and math.isfinite(value), "a finite float")
-    return float(value)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from keras_moe.layers.dispatch import weighted
+from keras_moe.layers.dispatch import output_shape, weighted
 
 # Seats per round, and how many of them may stay empty: large tiles run near full speed, small ones waste little. The
 # larger two are no powers of two, on which some convolutions are slower on a CPU.
@@ -19,7 +19,7 @@ def looped(experts, x, weights):
     unknown length has no reverse-mode gradient.
     """
     n = x.shape[0]
-    y = jnp.zeros((n, *experts[0].compute_output_shape(x.shape)[1:]), x.dtype)
+    y = jnp.zeros((n, *output_shape(experts[0], x)), weights.dtype)
     if n == 0:
         return y
     # Column k: the rows that chose expert k, in order, then row n, which there is not.
@@ -49,6 +49,16 @@ def _tiles(expert, x, weight, seats, end, size, start, y):
         return at + size, y.at[rows].add(value.astype(y.dtype), mode="drop")
 
     return jax.lax.while_loop(more, tile, (jnp.asarray(start), y))
+
+
+def traced_shape(expert, x):
+    """Shape of what ``expert`` makes of ``x``, without the batch axis.
+
+    By tracing it with the variables of here and now: Keras' own inference, for layers that do not tell their shape,
+    asks variables for values that they do not have while a model is traced.
+    """
+    rows = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
+    return jax.eval_shape(lambda rows: expert(rows, training=False), rows).shape[1:]
 
 
 class Jitted:

@@ -8,13 +8,17 @@ Keras' BatchNorm is seven operations, which cost as much on few rows as on many.
 TensorFlow also merges into the convolution in front of it.
 """
 
+import inspect
+
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import tree
 
 from keras_moe.graph import is_functional, open_graph
 from keras_moe.layer_state import derives, inner_layers
-from keras_moe.layers.dispatch import weighted
+from keras_moe.layers.changes import telling
+from keras_moe.layers.dispatch import output_shape, weighted
 from keras_moe.layers.inference import is_inference_only
 
 
@@ -25,7 +29,10 @@ def can_swap(experts):
     if any(derives(layer) for expert in experts for layer in inner_layers(expert)):
         return False  # what a layer derives from its weights is a constant of the graph: that of the first expert
     variables = [v._value for expert in experts for v in expert.variables]
-    return bool(variables) and all(_on_cpu(v) for v in variables) and len({_anatomy(expert) for expert in experts}) == 1
+    if not variables or not all(_on_cpu(v) for v in variables):
+        return False
+    anatomies = {_anatomy(expert) for expert in experts}
+    return len(anatomies) == 1 and None not in anatomies
 
 
 def swapped(experts, x, weights):
@@ -40,7 +47,7 @@ def swapped(experts, x, weights):
     ends = tf.cumsum(counts)
     used = tf.where(counts > 0)[:, 0]
     rows = pairs[:, 1]
-    shape = experts[0].compute_output_shape(x.shape)
+    shape = output_shape(experts[0], x)
     run = _with_variables_of(experts)
 
     def body(i, values):
@@ -48,9 +55,9 @@ def swapped(experts, x, weights):
         output = run(k, tf.gather(x, rows[ends[k] - counts[k] : ends[k]]))
         return i + 1, values.write(i, tf.cast(output, weights.dtype))
 
-    values = tf.TensorArray(weights.dtype, tf.size(used), element_shape=(None, *shape[1:]), infer_shape=False)
+    values = tf.TensorArray(weights.dtype, tf.size(used), element_shape=(None, *shape), infer_shape=False)
     values = tf.while_loop(lambda i, _: i < tf.size(used), body, (0, values))[1].concat()
-    size = tf.concat([tf.shape(x, "int64")[:1], tf.constant(shape[1:], "int64")], axis=0)
+    size = tf.concat([tf.shape(x, "int64")[:1], tf.constant(shape, "int64")], axis=0)
     return tf.scatter_nd(pairs[:, 1:], weighted(values, tf.gather_nd(by_expert, pairs)), size)
 
 
@@ -90,21 +97,20 @@ def _can_fuse(call):
 
 def _fused(norm):
     def run(x, **_):
+        values = [v.value for v in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)]
+        if any(value.dtype != "float32" for value in (x, *values)):  # within a bank of another precision
+            return norm(x, training=False)
+        scale, offset, mean, variance = values
         return tf.raw_ops.FusedBatchNormV3(
-            x=x,
-            scale=norm.gamma.value,
-            offset=norm.beta.value,
-            mean=norm.moving_mean.value,
-            variance=norm.moving_variance.value,
-            epsilon=norm.epsilon,
-            is_training=False,
+            x=x, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=norm.epsilon, is_training=False
         ).y
 
     return run
 
 
 def _read(handle, variable):
-    value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable.dtype)
+    # As it is stored: ``variable.dtype`` would be that of the layer that asks.
+    value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable._value.dtype)
     value.set_shape(variable.shape)
     return value
 
@@ -114,8 +120,26 @@ def _on_cpu(variable):
 
 
 def _anatomy(expert):
-    """What an expert computes but for its variables' values: its configuration without names, and their shapes."""
-    names = {layer.name: str(i) for i, layer in enumerate([expert, *expert._flatten_layers(include_self=False)])}
-    config = keras.saving.serialize_keras_object(expert)
-    nameless = tree.map_structure(lambda value: names.get(value, value) if isinstance(value, str) else value, config)
-    return repr(nameless), tuple((tuple(v.shape), v.dtype) for v in expert.variables)
+    """What an expert computes but for its variables' values: its configuration without names, and their shapes.
+
+    None for one that has no configuration.
+    """
+    layers = list(expert._flatten_layers())
+    names = {layer.name: str(i) for i, layer in enumerate(layers)}
+    # The configuration of a custom layer may say how it was made, not how it is now.
+    now = [{name: _plain(value) for name, value in telling(layer).items()} for layer in layers]
+    try:
+        config = keras.saving.serialize_keras_object(expert)
+    except NotImplementedError:
+        return None
+    nameless = tree.map_structure(lambda x: names.get(x, x) if isinstance(x, str) else x, [config, now])
+    return repr(nameless), tuple((tuple(v.shape), v._value.dtype.name) for v in expert.variables)
+
+
+def _plain(value):
+    """A value that can be compared by what it prints; None in place of objects."""
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (bool, int, float, str)) or inspect.isfunction(value) else None

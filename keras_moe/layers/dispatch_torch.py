@@ -8,28 +8,47 @@ import warnings
 
 import torch
 
+from keras_moe.layers.changes import MadeOf
+
+
+class Traces(MadeOf):
+    """The traces of an expert as it is: dict, shape of its rows, their dtype and device -> trace."""
+
+    def __init__(self):
+        super().__init__(lambda expert: {})
+
+
+def is_recording():
+    """Whether a trace or an export is being made, in which Python's decisions stay as they fell."""
+    return torch.jit.is_tracing() or torch.compiler.is_exporting()
+
 
 class Traced:
     """An expert that is traced once for each shape of its rows and runs as that trace in inference.
 
     Gradients, training and compilation go to the expert itself. A trace reads the expert's variables where they lie, so
-    that assigning weights shows at once. One that does not agree with the expert on another number of rows is not used.
+    that assigning weights shows at once; an expert that has changed otherwise is traced anew. A trace that does not
+    agree with the expert on another number of rows is not used.
+
+    Args:
+        expert: a layer.
+        traces: its ``Traces``, where they are kept from one object of this class to the next.
     """
 
-    def __init__(self, expert):
+    def __init__(self, expert, traces=None):
         self.expert = expert
-        self.runs = {}
+        self.traces = traces or Traces()
 
     def __call__(self, x, training=False):
-        if training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if training or torch.is_grad_enabled() or torch.compiler.is_compiling() or is_recording():
             return self.expert(x, training=training)
-        key = (tuple(x.shape[1:]), x.dtype, x.device)
-        if key not in self.runs:
-            self.runs[key] = _trace(self.expert, x)
-        return self.runs[key](x)
+        traces, key = self.traces(self.expert), (tuple(x.shape[1:]), x.dtype, x.device)
+        if key not in traces:
+            traces[key] = _trace(self.expert, x)
+        return traces[key](x)
 
-    def compute_output_shape(self, input_shape):
-        return self.expert.compute_output_shape(input_shape)
+    def compute_output_spec(self, x):
+        return self.expert.compute_output_spec(x)
 
     @property
     def trainable_variables(self):

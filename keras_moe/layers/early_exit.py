@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_moe.checks import number
+
 RULES = ("confidence", "product")
 
 
@@ -43,7 +45,7 @@ class EarlyExit(keras.layers.Layer):
         if rule not in RULES:
             raise ValueError(f"EarlyExit: `rule` must be one of {RULES}. Received: rule={rule!r}")
         self.rule = rule
-        self._initial = _checked({"confidence": 1.0, "product": 0.0}[rule] if threshold is None else threshold)
+        self._initial = self._checked(threshold)
 
     def build(self, route_shape, gate_logits_shape, base_logits_shape):
         self._threshold = self.add_weight(
@@ -53,14 +55,20 @@ class EarlyExit(keras.layers.Layer):
 
     @property
     def threshold(self):
-        """The threshold, a float in [0, 1]."""
+        """The threshold, a float in [0, 1]; set to None: no early exit."""
         return float(ops.convert_to_numpy(self._threshold)) if self.built else self._initial
 
     @threshold.setter
     def threshold(self, value):
-        self._initial = _checked(value)
+        value = self._checked(value)
         if self.built:
-            self._threshold.assign(self._initial)
+            self._threshold.assign(value)
+        else:
+            self._initial = value
+
+    def _checked(self, threshold):
+        none = {"confidence": 1.0, "product": 0.0}[self.rule]
+        return none if threshold is None else number("EarlyExit", "threshold", threshold, 0, 1, or_none=True)
 
     def call(self, route, gate_logits, base_logits, training=False):
         if training:
@@ -86,9 +94,3 @@ class EarlyExit(keras.layers.Layer):
 def _rescaled(weights):
     total = ops.sum(weights, axis=-1, keepdims=True)
     return weights / ops.where(ops.equal(total, 0), 1.0, total)
-
-
-def _checked(threshold):
-    if not (isinstance(threshold, (int, float)) and 0 <= threshold <= 1):
-        raise ValueError(f"EarlyExit: `threshold` must be a float in [0, 1]. Received: threshold={threshold!r}")
-    return float(threshold)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_moe.checks import flag
+
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class Ensembler(keras.layers.Layer):
@@ -29,7 +31,7 @@ class Ensembler(keras.layers.Layer):
 
     def __init__(self, learned=False, **kwargs):
         super().__init__(**kwargs)
-        self.learned = learned
+        self.learned = flag("Ensembler", "learned", learned)
         self.log_balance = None
 
     def build(self, base_shape, experts_shape, weights_shape):

@@ -1,15 +1,14 @@
 """The expert bank: many layers of one shape, of which each row runs only those it chose."""
 
-import functools
-
 import keras
 
+from keras_moe.layers.changes import MadeOf
 from keras_moe.layers.dispatch import dispatch
 
 if keras.backend.backend() == "jax":
     from keras_moe.layers.dispatch_jax import Jitted, is_eager
 elif keras.backend.backend() == "torch":
-    from keras_moe.layers.dispatch_torch import Traced
+    from keras_moe.layers.dispatch_torch import Traced, Traces
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -42,9 +41,18 @@ class ExpertBank(keras.layers.Layer):
         super().__init__(**kwargs)
         if not experts:
             raise ValueError("ExpertBank: `experts` must be a list of at least one layer. Received: an empty one.")
-        self.experts = list(experts)
+        self._layers = list(experts)
+        if keras.backend.backend() == "jax":
+            self._jitted = MadeOf(lambda *experts: Jitted(dispatch, experts))
+        if keras.backend.backend() == "torch":
+            self._traces = tuple(Traces() for _ in experts)
         if keras.backend.backend() == "tensorflow":
             self.supports_jit = False  # rows per expert are only known at run time; XLA wants them at compile time
+
+    @property
+    def experts(self):
+        """List of the experts. One may be replaced by another of the same shapes: ``bank.experts[k] = layer``."""
+        return self._layers  # Keras' own list of the layers inside, so that a new one's weights are the bank's
 
     def build(self, features_shape, weights_shape):
         if weights_shape[-1] != len(self.experts):
@@ -59,20 +67,15 @@ class ExpertBank(keras.layers.Layer):
 
     def call(self, features, weights, training=False):
         if keras.backend.backend() == "jax" and not training and is_eager(features):
-            return self._jitted(features, weights)
-        experts = self._traced if keras.backend.backend() == "torch" else self.experts
+            return self._jitted(*self.experts)(features, weights)
+        experts = self.experts
+        if keras.backend.backend() == "torch":
+            experts = [Traced(*pair) for pair in zip(experts, self._traces, strict=True)]
         return dispatch(experts, features, weights, training=training)
 
-    @functools.cached_property
-    def _jitted(self):
-        return Jitted(dispatch, self.experts)
-
-    @functools.cached_property
-    def _traced(self):
-        return tuple(Traced(expert) for expert in self.experts)
-
     def compute_output_shape(self, features_shape, weights_shape):
-        shapes = [tuple(e.compute_output_shape(features_shape)) for e in self.experts]
+        features = keras.KerasTensor(features_shape, self.compute_dtype)
+        shapes = [tuple(expert.compute_output_spec(features).shape) for expert in self.experts]
         if len(set(shapes)) != 1:
             raise ValueError(f"ExpertBank: the experts' output shapes must be equal. Received: {shapes}")
         return shapes[0]

@@ -5,7 +5,7 @@ import functools
 import keras
 from keras import ops
 
-from keras_moe.checks import check
+from keras_moe.checks import check, integer, number
 
 _check = functools.partial(check, "TopKGate")
 
@@ -48,16 +48,13 @@ class TopKGate(keras.layers.Layer):
 
     def __init__(self, k=1, train_k=None, temperature=1.0, noise=0.0, drop_below=0.0, seed=None, **kwargs):
         super().__init__(**kwargs)
-        _check("k", k, isinstance(k, int) and k >= 1, "an int >= 1")
-        _check(
-            "train_k", train_k, train_k is None or (isinstance(train_k, int) and train_k >= 1), "None or an int >= 1"
-        )
-        _check("temperature", temperature, temperature > 0, "a float > 0")
-        _check("noise", noise, noise >= 0, "a float >= 0")
-        _check("drop_below", drop_below, 0 <= drop_below <= 1, "a float in [0, 1]")
-        self.k, self.train_k, self.temperature, self.noise, self.seed = k, train_k, temperature, noise, seed
-        self._initial_drop_below = float(drop_below)
-        self.random = keras.random.SeedGenerator(seed)
+        self.k = integer("TopKGate", "k", k, 1)
+        self.train_k = integer("TopKGate", "train_k", train_k, 1, or_none=True)
+        self.temperature = number("TopKGate", "temperature", temperature, above=0)
+        self.noise = number("TopKGate", "noise", noise, 0)
+        self.seed = integer("TopKGate", "seed", seed, or_none=True)
+        self._initial_drop_below = number("TopKGate", "drop_below", drop_below, 0, 1)
+        self.random = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
     def build(self, input_shape):
@@ -76,10 +73,11 @@ class TopKGate(keras.layers.Layer):
 
     @drop_below.setter
     def drop_below(self, value):
-        _check("drop_below", value, 0 <= value <= 1, "a float in [0, 1]")
-        self._initial_drop_below = float(value)
+        value = number("TopKGate", "drop_below", value, 0, 1)
         if self.built:
             self._drop_below.assign(value)
+        else:
+            self._initial_drop_below = value
 
     def call(self, logits, training=False):
         logits = ops.cast(logits, "float32") / self.temperature

@@ -1,9 +1,10 @@
-"""A promise that lets expert banks take a shorter way: no gradient will be asked for."""
+"""What a caller tells the expert banks: that no gradient will be asked for, or that every expert must run."""
 
 import contextlib
 import contextvars
 
 _promised = contextvars.ContextVar("inference_only", default=False)
+_every = contextvars.ContextVar("every_expert", default=False)
 
 
 @contextlib.contextmanager
@@ -23,6 +24,21 @@ def inference_only():
         yield
     finally:
         _promised.reset(token)
+
+
+@contextlib.contextmanager
+def every_expert():
+    """Inside, expert banks run every expert on every row, for what cannot hold a choice that is made when it runs."""
+    token = _every.set(True)
+    try:
+        yield
+    finally:
+        _every.reset(token)
+
+
+def is_every_expert():
+    """Whether the caller runs inside ``every_expert``."""
+    return _every.get()
 
 
 def is_inference_only():

@@ -1,13 +1,10 @@
 """A network applied to large patches of a map, each seen together with its surroundings."""
 
-import functools
-
 import keras
 from keras import ops
 
-from keras_moe.checks import check
-
-_check = functools.partial(check, "PatchWise")
+from keras_moe.channels_last import check_layer
+from keras_moe.checks import integer
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -37,9 +34,9 @@ class PatchWise(keras.layers.Layer):
 
     def __init__(self, network, patch=32, context=8, **kwargs):
         super().__init__(**kwargs)
-        _check("patch", patch, isinstance(patch, int) and patch >= 1, "an int >= 1")
-        _check("context", context, isinstance(context, int) and 0 <= context <= patch, "an int in 0…`patch`")
-        self.network, self.patch, self.context = network, patch, context
+        self.network = network
+        self.patch = integer("PatchWise", "patch", patch, 1)
+        self.context = integer("PatchWise", "context", context, 0, self.patch)
 
     @property
     def crop(self):
@@ -60,6 +57,7 @@ class PatchWise(keras.layers.Layer):
         self.patches(shape)
         if not self.network.built:
             self.network.build((None, self.crop, self.crop, shape[-1]))
+        check_layer(f"the network {self.network.name!r} of {self.name!r}", self.network)
         self.compute_output_shape(shape)
 
     def call(self, x, training=False):

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_moe.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class PixelShuffle(keras.layers.Layer):
@@ -17,7 +19,7 @@ class PixelShuffle(keras.layers.Layer):
 
     def __init__(self, scale, **kwargs):
         super().__init__(**kwargs)
-        self.scale = scale
+        self.scale = integer("PixelShuffle", "scale", scale, 1)
 
     def build(self, shape):
         if shape[-1] % self.scale**2:

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_moe.checks import integer
+
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class WeightedSum(keras.layers.Layer):
@@ -25,7 +27,7 @@ class WeightedSum(keras.layers.Layer):
 
     def __init__(self, experts, **kwargs):
         super().__init__(**kwargs)
-        self.experts = experts
+        self.experts = integer("WeightedSum", "experts", experts, 1)
 
     def build(self, logits_shape, weights_shape):
         _, *size, channels = logits_shape

@@ -3,6 +3,7 @@
 import keras
 
 from keras_moe import cost
+from keras_moe.channels_last import check_network
 from keras_moe.graph import Call, open_graph, rebuild
 from keras_moe.settings import copy_state, serialized
 
@@ -33,14 +34,20 @@ class Anatomy:
     def __init__(self, classifier, split_at=None):
         _check_classifier(classifier)
         graph = open_graph(classifier)
+        check_network(classifier.name, graph.calls)
         self.input = graph.inputs[0]
         calls, self.softmax = without_softmax(graph.calls, classifier)
+        if classifier.output_shape[-1] == 1:
+            raise ValueError(
+                f"Expected a classifier of two classes or more. Received: {classifier.name!r} with one output, which "
+                "leaves nothing to be sure of; end it in two logits."
+            )
         head = max(i for i, call in enumerate(calls) if _has_kernel(call))
         cuts = [i for i in graph.cuts() if i < head]
         if not cuts:
             raise ValueError(f"{classifier.name!r} cannot be cut: no layer's output alone is enough for the rest.")
         if split_at is None:
-            at = _propose(calls, cuts, head)
+            at = _propose(calls, cuts, head, classifier.name)
         else:
             at = graph.index(split_at)
             if at not in cuts:
@@ -75,10 +82,35 @@ class Anatomy:
         return rebuild([*self._tail, *self._head], self.features, [self.logits, self.embedding], name)
 
 
+def in_dtype(network, dtype):
+    """``network``; where ``dtype`` is given, a copy of it whose layers have that policy."""
+    if dtype is None:
+        return network
+    policy = keras.dtype_policies.serialize(keras.dtype_policies.get(dtype))
+    config = _with_policy(keras.saving.serialize_keras_object(network), policy)
+    copy = keras.saving.deserialize_keras_object(config)
+    copy.set_weights(network.get_weights())
+    return copy
+
+
+def _with_policy(config, policy):
+    """A serialized object, the policies of its layers replaced but for those that are not of floats."""
+    if isinstance(config, list):
+        return [_with_policy(item, policy) for item in config]
+    if not isinstance(config, dict) or config.get("class_name") in ("InputLayer", "__keras_tensor__"):
+        return config
+    changed = {key: _with_policy(value, policy) for key, value in config.items()}
+    if changed.get("dtype") is not None and "float" in keras.dtype_policies.get(changed["dtype"]).compute_dtype:
+        changed["dtype"] = policy
+    return changed
+
+
 def _check_classifier(classifier):
+    if not isinstance(classifier, keras.Model):
+        return  # which is what `open_graph` will say
     inputs = getattr(classifier, "inputs", None) or []
     outputs = getattr(classifier, "outputs", None) or []
-    if isinstance(classifier, keras.Model) and (len(inputs) > 1 or len(outputs) > 1):
+    if len(inputs) > 1 or len(outputs) > 1:
         raise ValueError(
             f"Expected a classifier with one input and one output. Received: {len(inputs)} inputs and {len(outputs)} "
             f"outputs of {classifier.name!r}"
@@ -119,8 +151,14 @@ def _has_kernel(call):
     return any(len(w.shape) > 1 for w in getattr(call.layer, "weights", ()))
 
 
-def _propose(calls, cuts, head):
-    macs = [cost.macs(call.layer, *(t.shape for t in call.inputs)) for call in calls]
+def _propose(calls, cuts, head, name):
+    try:
+        macs = [cost.macs(call.layer, *(t.shape for t in call.inputs)) for call in calls]
+    except ValueError as error:
+        raise ValueError(
+            f"Where to cut {name!r} is proposed from its multiply-accumulates, which cannot be told ({error}). Say it: "
+            f"`split_at`, one of {[calls[i].name for i in cuts]}; or make it with a known input size."
+        ) from error
     after = [sum(macs[i + 1 :]) for i in range(len(calls))]
     distance = {i: abs(after[i] / max(sum(macs), 1) - TAIL_SHARE) for i in cuts}
     # After a block its sum, its activation and the like are all cuts with one tail: the last is the finished block.

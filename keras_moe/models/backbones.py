@@ -1,65 +1,112 @@
 """Backbone families: lists of stages that a model may cut into a stem and branches.
 
 ``resnet<6n+2>`` is the CIFAR ResNet (He et al., CVPR 2016, section 4.2): three stages of n basic blocks. ``litenet`` is
-of the efficient kind: inverted residuals with ReLU6 and no squeeze-and-excite, which quantize well, as in
-EfficientNet-Lite.
+of the efficient kind: inverted residuals with ReLU6 and no squeeze-and-excite, which quantize well.
+``efficientnet_lite0`` … ``efficientnet_lite4`` are EfficientNet-Lite: EfficientNets (Tan, Le, ICML 2019) without
+squeeze-and-excite and with ReLU6, for phones; ``keras_moe.models.imagenet`` has ImageNet weights of the first three.
 """
 
 import dataclasses
+import math
 import re
 
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, DepthwiseConv2D, GlobalAveragePooling2D, GlobalMaxPooling2D
+from keras_moe.weights import assign
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """``blocks`` blocks with ``filters`` output channels; the first has stride ``stride``."""
+    """``blocks`` blocks with ``filters`` output channels; the first has stride ``stride``.
+
+    ``kernel`` and ``expansion`` are those of inverted residuals.
+    """
 
     filters: int
     blocks: int
     stride: int
+    kernel: int = 3
+    expansion: int = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """A family's block, the first convolution's filters and the stages."""
+    """A family's block, the first convolution's filters and stride, the stages, and the last convolution's filters.
+
+    ``last`` is 0 where nothing follows the stages. ``rescaling`` is ``(scale, offset)``, from pixels in [0, 255] to
+    what the first convolution takes; ``epsilon`` is BatchNorm's.
+    """
 
     block: str
     first: int
     stages: tuple[Stage, ...]
+    first_stride: int = 1
+    last: int = 0
+    rescaling: tuple[float, float] = (1 / 127.5, -1.0)
+    epsilon: float = 1e-5
 
 
 def get(name, alpha=1.0):
     """The ``Backbone`` called ``name``, its channels multiplied by ``alpha``.
 
     Raises:
-        ValueError: an unknown name, or ``alpha`` not positive.
+        ValueError: an unknown name.
     """
-    if alpha <= 0:
-        raise ValueError(f"`alpha` must be a float > 0. Received: alpha={alpha!r}")
     resnet = re.fullmatch(r"resnet(\d+)", name)
     if resnet and int(resnet[1]) >= 8 and int(resnet[1]) % 6 == 2:
         blocks = (int(resnet[1]) - 2) // 6
         return Backbone("basic", scale(16, alpha), tuple(Stage(scale(f, alpha), blocks, s) for f, s in _RESNET))
     if name == "litenet":
         return Backbone("inverted", scale(16, alpha), tuple(Stage(scale(f, alpha), b, s) for f, b, s in _LITENET))
-    raise ValueError(f"`backbone` must be 'resnet8', 'resnet14', … (6n+2) or 'litenet'. Received: backbone={name!r}")
+    if name in _EFFICIENTNET_LITE:
+        return _efficientnet_lite(*_EFFICIENTNET_LITE[name], alpha)
+    raise ValueError(
+        "`backbone` must be 'resnet8', 'resnet14', … (6n+2), 'litenet' or 'efficientnet_lite0' … 'efficientnet_lite4'; "
+        "or, if a model takes one, your own network (of a file: `keras.models.load_model(file)`). Received: "
+        f"backbone={name!r}"
+    )
 
 
 def scale(filters, alpha):
-    """``filters * alpha``, rounded to a multiple of 8 and at least 8."""
-    return max(8, int(filters * alpha / 8 + 0.5) * 8)
+    """``filters * alpha``, rounded to a multiple of 8, at least 8 and at least nine tenths of it."""
+    rounded = max(8, int(filters * alpha / 8 + 0.5) * 8)
+    return rounded if rounded >= 0.9 * filters * alpha else rounded + 8
 
 
 _RESNET = ((16, 1), (32, 2), (64, 2))
 _LITENET = ((16, 1, 1), (24, 2, 2), (48, 2, 2), (96, 2, 2))
+# Multipliers of width and depth.
+_EFFICIENTNET_LITE = {
+    "efficientnet_lite0": (1.0, 1.0),
+    "efficientnet_lite1": (1.0, 1.1),
+    "efficientnet_lite2": (1.1, 1.2),
+    "efficientnet_lite3": (1.2, 1.4),
+    "efficientnet_lite4": (1.4, 1.8),
+}
+# Filters, blocks, stride, kernel and expansion of each stage (EfficientNet, table 1).
+_EFFICIENTNET = (
+    (16, 1, 1, 3, 1), (24, 2, 2, 3, 6), (40, 2, 2, 5, 6), (80, 3, 2, 3, 6), (112, 3, 1, 5, 6), (192, 4, 2, 5, 6),
+    (320, 1, 1, 3, 6),
+)  # fmt: skip
 
 
-def scaling(include_preprocessing):
-    """[0, 255] to [-1, 1], or nothing when the caller has done it."""
+def _efficientnet_lite(width, depth, alpha):
+    # Lite scales neither the depth of the first and the last stage nor the width of the first and last convolution.
+    deepened = (1, *(math.ceil(stage[1] * depth) for stage in _EFFICIENTNET[1:-1]), 1)
+    stages = tuple(
+        Stage(scale(filters, width * alpha), blocks, stride, kernel, expansion)
+        for blocks, (filters, _, stride, kernel, expansion) in zip(deepened, _EFFICIENTNET, strict=True)
+    )
+    return Backbone("inverted", scale(32, alpha), stages, 2, scale(1280, alpha), (1 / 128, -127 / 128), 1e-3)
+
+
+def scaling(include_preprocessing, backbone=None):
+    """From [0, 255] to what the backbone takes, by default [-1, 1]; or nothing when the caller has done it."""
     if include_preprocessing:
-        return layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling")
+        factor, offset = backbone.rescaling if backbone else (1 / 127.5, -1.0)
+        return layers.Rescaling(factor, offset=offset, name="scaling")
     return layers.Identity(name="scaling")
 
 
@@ -69,7 +116,7 @@ def head(include_top, classes, pooling, dropout_rate, activation, name):
     ``pooling`` (None, ``"avg"`` or ``"max"``) comes first. With ``include_top`` and ``classes``, dropout, ``Dense`` and
     the activation follow; with ``classes=None`` the input is taken for logits: the activation alone.
     """
-    pool = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D, None: layers.Identity}
+    pool = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D, None: layers.Identity}
     if pooling not in pool:
         raise ValueError(f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}")
     if not include_top:
@@ -82,17 +129,25 @@ def head(include_top, classes, pooling, dropout_rate, activation, name):
     return keras.Sequential([*pooled, layers.Dense(classes, name="predictions"), probabilities], name=name)
 
 
-def first(x, backbone, prefix, stride=1):
-    """The convolution before the stages: 3x3."""
-    return _conv_bn(x, backbone.first, 3, stride, f"{prefix}_conv", activation=_activation(backbone))
+def first(x, backbone, prefix, stride=None):
+    """The convolution before the stages: 3x3, with the backbone's stride unless another is given."""
+    stride = backbone.first_stride if stride is None else stride
+    return _conv_bn(x, backbone, backbone.first, 3, stride, f"{prefix}_conv", _activation(backbone))
 
 
 def stage(x, backbone, spec, prefix):
     """One stage: ``(n, h, w, c)`` to ``(n, ceil(h / stride), ceil(w / stride), filters)``."""
     block = {"basic": _basic, "inverted": _inverted}[backbone.block]
     for i in range(spec.blocks):
-        x = block(x, spec.filters, spec.stride if i == 0 else 1, f"{prefix}_block{i}")
+        x = block(x, backbone, spec, spec.stride if i == 0 else 1, f"{prefix}_block{i}")
     return x
+
+
+def last(x, backbone, prefix):
+    """The 1x1 convolution after the stages, where the backbone has one."""
+    if not backbone.last:
+        return x
+    return _conv_bn(x, backbone, backbone.last, 1, 1, f"{prefix}top_conv", _activation(backbone))
 
 
 def last_layer(backbone, index):
@@ -105,32 +160,66 @@ def last_layer(backbone, index):
     return f"stage{index}_block{spec.blocks - 1}_{'add' if residual else 'project_bn'}"
 
 
+def dense_name(path):
+    """The name that a variable has in a ``Classifier``: of ``branch_2_stage5_block0_expand/kernel`` all after
+    ``branch_2_``. None for a variable that is not of the backbone or of the head.
+    """
+    found = re.search(r"(?:stem_conv|stage\d+_block\d+_|top_conv|(?<!gate_)(?<!conv_)predictions).*$", path)
+    return found and found[0]
+
+
+def assign_dense(model, tensors, source):
+    """Gives every copy of a stage in ``model`` the values that the stage has in a dense network.
+
+    A mixture then answers as that network does. Blocks of the network that the model leaves out are not looked at; a
+    head for another number of classes keeps the values that it has.
+
+    Args:
+        model: a built model of ``keras_moe.models``.
+        tensors: dict, ``dense_name`` -> array.
+        source: str, what errors call it.
+
+    Raises:
+        ValueError: variables that are missing or of another shape; the model is unchanged.
+    """
+    named = {v.path: dense_name(v.path) for v in model.weights}
+    wanted = {v.path: v for v in model.weights if named[v.path] and not _another_head(v, named[v.path], tensors)}
+    assign(wanted, {path: tensors[named[path]] for path in wanted if named[path] in tensors}, source)
+
+
+def _another_head(variable, name, tensors):
+    return name.startswith("predictions") and tuple(variable.shape) != tensors[name].shape
+
+
 def _activation(backbone):
     return {"basic": layers.ReLU, "inverted": lambda **kw: layers.ReLU(6.0, **kw)}[backbone.block]
 
 
-def _conv_bn(x, filters, size, stride, name, activation=None):
-    x = layers.Conv2D(filters, size, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(x)
+def _conv_bn(x, backbone, filters, size, stride, name, activation=None):
+    x = Conv2D(filters, size, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
+    x = _norm(x, backbone, name)
     return activation(name=f"{name}_relu")(x) if activation else x
 
 
-def _basic(x, filters, stride, name):
-    y = _conv_bn(x, filters, 3, stride, f"{name}_conv1", layers.ReLU)
-    y = _conv_bn(y, filters, 3, 1, f"{name}_conv2")
-    if stride != 1 or x.shape[-1] != filters:
-        x = _conv_bn(x, filters, 1, stride, f"{name}_shortcut")
+def _norm(x, backbone, name):
+    return layers.BatchNormalization(momentum=0.9, epsilon=backbone.epsilon, name=f"{name}_bn")(x)
+
+
+def _basic(x, backbone, spec, stride, name):
+    y = _conv_bn(x, backbone, spec.filters, 3, stride, f"{name}_conv1", layers.ReLU)
+    y = _conv_bn(y, backbone, spec.filters, 3, 1, f"{name}_conv2")
+    if stride != 1 or x.shape[-1] != spec.filters:
+        x = _conv_bn(x, backbone, spec.filters, 1, stride, f"{name}_shortcut")
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def _inverted(x, filters, stride, name, expansion=4):
-    def relu6(**kwargs):
-        return layers.ReLU(6.0, **kwargs)
-
-    y = _conv_bn(x, x.shape[-1] * expansion, 1, 1, f"{name}_expand", relu6)
-    y = layers.DepthwiseConv2D(3, stride, "same", use_bias=False, name=f"{name}_depthwise")(y)
-    y = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_depthwise_bn")(y)
-    y = _conv_bn(layers.ReLU(6.0, name=f"{name}_depthwise_relu")(y), filters, 1, 1, f"{name}_project")
-    if stride == 1 and x.shape[-1] == filters:
+def _inverted(x, backbone, spec, stride, name):
+    y, activation = x, _activation(backbone)
+    if spec.expansion > 1:
+        y = _conv_bn(y, backbone, x.shape[-1] * spec.expansion, 1, 1, f"{name}_expand", activation)
+    y = DepthwiseConv2D(spec.kernel, stride, "same", use_bias=False, name=f"{name}_depthwise")(y)
+    y = activation(name=f"{name}_depthwise_relu")(_norm(y, backbone, f"{name}_depthwise"))
+    y = _conv_bn(y, backbone, spec.filters, 1, 1, f"{name}_project")
+    if stride == 1 and x.shape[-1] == spec.filters:
         y = layers.Add(name=f"{name}_add")([x, y])
     return y

@@ -8,21 +8,16 @@ import keras
 import numpy as np
 
 from keras_moe import cost, settings
+from keras_moe.checks import check, integer
 from keras_moe.layer_state import set_weights
-from keras_moe.layers import ExpertBank, inference_only
+from keras_moe.layers import ExpertBank
 from keras_moe.models.remainder import Remainder
+from keras_moe.models.route import Route, could_be_route
+from keras_moe.models.routed import RoutedModel
 
-
-class RoutedModel(keras.Model):
-    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted."""
-
-    def predict_step(self, *args):
-        with inference_only():
-            return super().predict_step(*args)
-
-    def test_step(self, *args):
-        with inference_only():
-            return super().test_step(*args)
+# Of the layers that make gate logits and routes of features, whatever the policy of the rest: float16 ends at 65504,
+# and bfloat16 has 3 digits, in which many images would be ties between experts.
+ROUTING_DTYPE = "float32"
 
 
 class MoEModel(RoutedModel):
@@ -36,16 +31,17 @@ class MoEModel(RoutedModel):
             belongs to one part; training stages freeze and thaw parts by name.
         gate: dict with the symbolic tensors ``"logits"`` and ``"weights"``, each ``(n, experts)``, or
             ``(n, …, experts)`` of a gate that weighs classes or pixels; None for a network without a gate.
+        dtype: as the layers were made with; ``compile`` scales losses by it.
     """
 
     answers = "classes"  # what the output holds: scores of "classes" along its last axis, or an "image"
     knob: tuple[str, str] | None = None  # an argument that may be set later, and the top-level layer that has it
 
-    def __init__(self, inputs, outputs, parts, gate=None, **kwargs):
-        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+    def __init__(self, inputs, outputs, parts, gate=None, dtype=None, **kwargs):
+        with dtype_scope(dtype):
+            super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self._part_names = {part: tuple(names) for part, names in parts.items()}
         self._gate = gate
-        self._policy = keras.config.dtype_policy()
         self._settings = settings.Settings(self)
 
     def get_config(self):
@@ -60,7 +56,7 @@ class MoEModel(RoutedModel):
             aside = self.get_layer(name), argument
             config[argument] = getattr(*aside)
         if "dtype" in config:  # whatever the global policy will be
-            config["dtype"] = _plain(config["dtype"] or self._policy)
+            config["dtype"] = _plain(config["dtype"] or self.dtype_policy)
         changes = self._settings.changes(self, aside)
         return {**config, "settings": changes} if changes or self._settings.frozen else config
 
@@ -121,11 +117,11 @@ class MoEModel(RoutedModel):
         """The model from images to routing weights; it shares all its layers with this one."""
         if self._gate is None:
             raise ValueError(f"{self.name!r} is a dense network: it has no gate and no route.")
-        return keras.Model(self.inputs, self._gate["weights"], name=f"{self.name}_router")
+        return self.sharing(self.inputs, self._gate["weights"], f"{self.name}_router")
 
     def route(self, x, batch_size=256):
-        """Routing weights of images, float array ``(n, experts)``: zero where an expert does not run, NaN for a
-        row whose gate met a NaN or an infinity.
+        """Routing weights of images, a ``Route``, float array ``(n, experts)``: zero where an expert does not run, NaN
+        for a row whose gate met a NaN or an infinity.
 
         Args:
             x: images, float or integer array ``(n, height, width, channels)``, in the range the model takes.
@@ -135,8 +131,9 @@ class MoEModel(RoutedModel):
             ValueError: the model has no gate.
         """
         if len(x) == 0:
-            return np.zeros((0, *self.router.output_shape[1:]), "float32")
-        return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32")
+            return np.zeros((0, *self.router.output_shape[1:]), "float32").view(Route)
+        batch_size = integer("route", "batch_size", batch_size, 1)
+        return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32").view(Route)
 
     def predict_routed(self, x, batch_size=256):
         """Predictions and the route that led to them, in one pass.
@@ -145,18 +142,19 @@ class MoEModel(RoutedModel):
             x, batch_size: as for ``route``; at least one image.
 
         Returns:
-            ``(predictions, route)``: arrays, ``route`` None for a dense network.
+            ``(predictions, route)``: an array and a ``Route``, None for a dense network.
         """
+        batch_size = integer("predict_routed", "batch_size", batch_size, 1)
         if self._gate is None:
             return self.predict(x, batch_size=batch_size, verbose=0), None
         both = self.observed.predict(x, batch_size=batch_size, verbose=0)
-        return both["answer"], np.asarray(both["route"], "float32")
+        return both["answer"], np.asarray(both["route"], "float32").view(Route)
 
     @functools.cached_property
     def observed(self):
         """The model from images to ``"answer"``, its output, ``"route"`` and ``"gate"``, the gate's logits."""
         outputs = {"answer": self.output, "route": self._gate["weights"], "gate": self._gate["logits"]}
-        return RoutedModel(self.inputs, outputs, name=f"{self.name}_observed")
+        return self.sharing(self.inputs, outputs, f"{self.name}_observed")
 
     def predict_under(self, x, route, batch_size=256):
         """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".
@@ -173,6 +171,7 @@ class MoEModel(RoutedModel):
         Raises:
             ValueError: a dense network, or a route of another shape, negative or not finite.
         """
+        batch_size = integer("predict_under", "batch_size", batch_size, 1)
         shape, route = self.router.output_shape, np.asarray(route, "float32")
         fits = route.ndim == len(shape) and route.shape[-1] == shape[-1] and len(route) == len(x) > 0
         if not fits or not np.all(np.isfinite(route)) or route.min() < 0:
@@ -184,37 +183,69 @@ class MoEModel(RoutedModel):
 
     @functools.cached_property
     def _under_route(self):
-        return RoutedModel([self.input, self._gate["weights"]], self.output, name=f"{self.name}_under_route")
+        return self.sharing([self.input, self._gate["weights"]], self.output, f"{self.name}_under_route")
+
+    def sharing(self, inputs, outputs, name):
+        """A model between symbolic tensors of this one, with its layers and its dtype policy."""
+        with dtype_scope(self.dtype_policy):
+            return RoutedModel(inputs, outputs, name=name, turns=self._turns)
 
     @property
     def macs_total(self):
         """Multiply-accumulates of the whole network per image, every expert included. int."""
         return sum(sum(m) if isinstance(m, list) else m for m in self._macs_of_parts.values())
 
-    def macs(self, x=None):
+    def macs(self, x=None, *, route=None):
         """Multiply-accumulates per image (see ``keras_moe.cost`` for what counts).
 
         Args:
             x: None, or images ``(n, height, width, channels)``, or their route ``(n, experts)``.
+            route: the route, by name. Images that are vectors of as many numbers as there are experts have the shape of
+                a route: then ``x`` is taken for them, unless it is a ``Route`` as ``route`` and ``predict_routed`` give
+                it, and refused if it could be either.
 
         Returns:
-            Without ``x`` a dict, part name -> int, or -> list of int for a part of experts. With ``x`` a float: the
-            mean executed per image.
+            Without ``x`` and ``route`` a dict, part name -> int, or -> list of int for a part of experts. With one of
+            them a float: the mean executed per image.
 
         Raises:
-            ValueError: an input size that is unknown (``None``), or an empty ``x``.
+            ValueError: an input size that is unknown (``None``), nothing to take a mean of, both ``x`` and ``route``,
+                or an ``x`` that is neither images nor a route of this model, or could be both.
         """
         parts = self._macs_of_parts
-        if x is None:
+        if x is None and route is None:
             return dict(parts)
+        check("macs", "route", route, x is None or route is None, "left out where `x` is given")
         always = sum(m for m in parts.values() if not isinstance(m, list))
         experts = next((m for m in parts.values() if isinstance(m, list)), None)
         if experts is None:
             return float(always)
-        if len(x) == 0:
-            raise ValueError("macs: a mean needs at least one image. Received: none")
-        route = np.asarray(x) if np.ndim(x) == 2 else self.route(x)
+        if route is None:
+            route = x if self._is_route(x, len(experts)) else self.route(x)
+        route = np.asarray(route)
+        if route.ndim != 2 or route.shape[1] != len(experts) or len(route) == 0:
+            raise ValueError(
+                f"macs: a mean needs at least one row of {len(experts)} weights. Received: shape {route.shape}"
+            )
         return float(always + np.mean((route != 0) @ np.asarray(experts, "float64")))
+
+    def _is_route(self, x, experts):
+        """Whether ``x`` is the route of images, and not the images."""
+        shape, images = np.shape(x)[1:], self.input_shape[1:]
+        fits_images = len(shape) == len(images) and all(a in (None, b) for a, b in zip(images, shape, strict=True))
+        fits_route = shape == (experts,)
+        if isinstance(x, Route) or (fits_route and not fits_images):
+            return True
+        if not fits_images:
+            raise ValueError(
+                f"macs: expected images {(len(x), *images)} or a route {(len(x), experts)}. Received: {np.shape(x)}"
+            )
+        if fits_route and could_be_route(x):
+            raise ValueError(
+                f"macs: `x` of shape {np.shape(x)} could be images or a route. Say which: `macs(route=x)`, or "
+                "`macs(route=model.route(x))` of images."
+            )
+        return False
 
     @functools.cached_property
     def _macs_of_parts(self):
@@ -229,9 +260,15 @@ class MoEModel(RoutedModel):
 
 @contextlib.contextmanager
 def dtype_scope(dtype):
-    """Layers made inside take ``dtype`` (a name or ``keras.DTypePolicy``) as their policy; None changes nothing."""
+    """Layers made inside take ``dtype`` (a name or ``keras.DTypePolicy``) as their policy; None changes nothing.
+
+    Raises:
+        ValueError: float64 on JAX where it is switched off: JAX would compute in float32.
+    """
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(before if dtype is None else keras.dtype_policies.get(dtype))
+    policy = before if dtype is None else keras.dtype_policies.get(dtype)
+    _check_available(policy)
+    keras.config.set_dtype_policy(policy)
     try:
         yield
     finally:
@@ -241,6 +278,18 @@ def dtype_scope(dtype):
 def _plain(dtype):
     policy = keras.dtype_policies.get(dtype)
     return policy.name if type(policy) is keras.DTypePolicy else keras.dtype_policies.serialize(policy)
+
+
+def _check_available(policy):
+    if keras.backend.backend() != "jax" or "float64" not in (policy.compute_dtype, policy.variable_dtype):
+        return
+    import jax.numpy as jnp
+
+    if jnp.result_type(float) != "float64":  # what JAX takes for a Python number
+        raise ValueError(
+            'JAX computes in float32 where "float64" is asked for, unless `jax.config.update("jax_enable_x64", True)` '
+            f"comes before anything is computed. Received: dtype policy {policy.name!r}"
+        )
 
 
 def _as_list(x):

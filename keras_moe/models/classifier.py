@@ -3,8 +3,9 @@
 import keras
 
 from keras_moe.models import backbones
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.weights import load_weights
+from keras_moe.models.imagenet import initialize
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -17,6 +18,7 @@ class Classifier(MoEModel):
         float32 ``(n, classes)`` with the head.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -38,7 +40,7 @@ class Classifier(MoEModel):
         with dtype_scope(dtype):
             # === Layers ===
             images = keras.Input(input_shape, name="images")
-            scaling = backbones.scaling(include_preprocessing)
+            scaling = backbones.scaling(include_preprocessing, spec)
             trunk = _trunk(spec, input_shape)
             pooling = "avg" if include_top else pooling
             head = backbones.head(include_top, classes, pooling, dropout_rate, classifier_activation, "head")
@@ -46,12 +48,13 @@ class Classifier(MoEModel):
             # === Functional model ===
             outputs = head(trunk(scaling(images)))
 
-        super().__init__(images, outputs, parts={"backbone": ["scaling", "backbone"], "head": ["head"]}, name=name)
+        super().__init__(
+            images, outputs, parts={"backbone": ["scaling", "backbone"], "head": ["head"]}, name=name, dtype=dtype
+        )
 
         # === Config ===
         self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        initialize(self, weights, backbone, alpha)
 
 
 def _trunk(spec, input_shape):
@@ -59,4 +62,4 @@ def _trunk(spec, input_shape):
     x = backbones.first(x, spec, "stem")
     for i, stage in enumerate(spec.stages):
         x = backbones.stage(x, spec, stage, f"stage{i}")
-    return keras.Model(inputs, x, name="backbone")
+    return keras.Model(inputs, backbones.last(x, spec, ""), name="backbone")

@@ -6,10 +6,12 @@ import keras
 from keras import layers
 
 from keras_moe import cost
+from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import CostBias, ExpertBank, TopKGate
 from keras_moe.models import sr_branches
-from keras_moe.models.base import dtype_scope
+from keras_moe.models.arguments import plain_arguments
+from keras_moe.models.base import ROUTING_DTYPE, dtype_scope
 from keras_moe.models.super_resolution import SuperResolution, unscaled
 from keras_moe.weights import load_weights
 
@@ -51,6 +53,7 @@ class ClassSR(SuperResolution):
 
     knob = ("cost_weight", "cost_bias")
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -65,8 +68,6 @@ class ClassSR(SuperResolution):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        for argument, value in (("class_filters", class_filters), ("class_stride", class_stride)):
-            _check(argument, value, isinstance(value, int) and value >= 1, "an int >= 1")
         filters = sr_branches.WIDTHS.get(backbone, (None,)) if filters is None else tuple(filters)
         _check("filters", filters, len(filters) >= 1, "at least one width")
         config["filters"] = list(filters)
@@ -77,8 +78,8 @@ class ClassSR(SuperResolution):
             class_module = _class_module(class_filters, class_stride, len(filters))
             branches = [sr_branches.branch(backbone, f, scale, f"branch_{k}") for k, f in enumerate(filters)]
             costs = [cost.macs(branch, (None, 32, 32, 3)) for branch in branches]
-            bias = CostBias([c / max(costs) for c in costs], cost_weight, name="cost_bias")
-            top = TopKGate(1, train_k=len(filters), name="top_k")
+            bias = CostBias([c / max(costs) for c in costs], cost_weight, dtype=ROUTING_DTYPE, name="cost_bias")
+            top = TopKGate(1, train_k=len(filters), dtype=ROUTING_DTYPE, name="top_k")
             bank = ExpertBank(branches, name="branches")
 
             # === Functional model ===
@@ -92,7 +93,7 @@ class ClassSR(SuperResolution):
             "class_module": ["scaling", "class_module", "cost_bias", "top_k"],
             "branches": ["branches", "unscaling"],
         }
-        super().__init__(input_shape, connect, parts, name)
+        super().__init__(input_shape, connect, parts, name, dtype)
 
         # === Config ===
         self._config = config
@@ -122,8 +123,8 @@ def _class_module(filters, stride, branches):
     x = inputs = keras.Input((None, None, 3))
     for i, (width, size) in enumerate([(filters, 4), (filters, 1), (filters, 1), (filters, 1), (32, 1)]):
         step = stride if i == 0 else 1
-        x = layers.Conv2D(width, size, step, kernel_initializer="he_normal", name=f"class_conv{i}")(x)
+        x = Conv2D(width, size, step, kernel_initializer="he_normal", name=f"class_conv{i}")(x)
         if i < 4:
             x = layers.LeakyReLU(0.1, name=f"class_relu{i}")(x)
-    x = layers.GlobalAveragePooling2D(name="class_pool")(x)
-    return keras.Model(inputs, layers.Dense(branches, name="class_logits")(x), name="class_module")
+    x = GlobalAveragePooling2D(name="class_pool")(x)
+    return keras.Model(inputs, layers.Dense(branches, dtype=ROUTING_DTYPE, name="class_logits")(x), name="class_module")

@@ -6,13 +6,15 @@ import functools
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
-from keras_moe.models.anatomy import Anatomy
-from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.weights import load_weights
+from keras_moe.models.anatomy import Anatomy, in_dtype
+from keras_moe.models.arguments import plain_arguments
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
+from keras_moe.models.imagenet import initialize
 
 _check = functools.partial(check, "HydraNet")
 
@@ -31,21 +33,26 @@ class HydraNet(MoEModel):
     Args:
         input_shape: ``(height, width, channels)``; sizes may be None (then ``macs`` cannot be told).
         alpha: float, width multiplier of the backbone, as in ``keras.applications.MobileNetV2``.
-        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, see ``keras_moe.models.backbones``; or a functional classifier of
-            your own, with ``combine="logits"``: it is copied, weights included, every branch is a copy of its tail, and
-            ``input_shape``, ``alpha``, ``branch_alpha``, ``classes``, ``dropout_rate`` and ``include_preprocessing``
-            are not used.
+        backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
+            ``keras_moe.models.backbones``; or a functional classifier of your own, with ``combine="logits"``: it is
+            copied, weights included, every branch is a copy of its tail, and ``input_shape``, ``alpha``,
+            ``branch_alpha``, ``branch_blocks``, ``classes``, ``dropout_rate`` and ``include_preprocessing`` are not
+            used.
         branches: int, number of branches.
         top_k: int, branches that run for an image.
         split: int, stages in the stem; None: all but the last. For a classifier of your own the name of the stem's last
             layer; None: the tail nearest to a third of its multiply-accumulates.
         branch_alpha: float, width multiplier of the branches, on top of ``alpha``.
+        branch_blocks: int or None, most blocks of a stage of the branches. What is left out comes after a stage's first
+            block and has a skip around it, so that a thinned copy of a trained network computes nearly the same.
         gate_filters: int, filters of the gate's convolution; 0: pool the stem's features directly.
         gate_noise: float, standard deviation of the noise on the gate's logits in training.
         drop_below: float in [0, 1], dynamic k (see ``TopKGate``).
         combine: ``"features"`` or ``"logits"``.
         include_top: bool, whether to end with the head. Without it the output is the combined feature map.
-        weights: None (random) or the path of a ``.safetensors`` file. Published ones: ``keras_moe.zoo.load``.
+        weights: None (random), ``"imagenet"`` (``efficientnet_lite0`` to ``2``, extra ``imagenet``; a head for other
+            than 1,000 classes stays random), or the path of a ``.safetensors`` file. Published ones:
+            ``keras_moe.zoo.load``.
         classes: int, used with ``include_top``.
         pooling: None, ``"avg"`` or ``"max"``, used without the head: None gives the map ``(n, h, w, c)``.
         dropout_rate: float, before the head.
@@ -66,6 +73,7 @@ class HydraNet(MoEModel):
 
     knob = ("drop_below", "top_k")
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -75,6 +83,7 @@ class HydraNet(MoEModel):
         top_k=2,
         split=None,
         branch_alpha=1.0,
+        branch_blocks=None,
         gate_filters=32,
         gate_noise=0.0,
         drop_below=0.0,
@@ -90,13 +99,12 @@ class HydraNet(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        own = isinstance(backbone, keras.Model)
+        own = not isinstance(backbone, str)
         if not own:
             spec = backbones.get(backbone, alpha)
             split = len(spec.stages) - 1 if split is None else split
             _check("split", split, 0 <= split < len(spec.stages), f"in 0…{len(spec.stages) - 1}, stages of the stem")
-        _check("branches", branches, isinstance(branches, int) and branches >= 1, "an int >= 1")
-        _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= branches, "between 1 and `branches`")
+        _check("top_k", top_k, 1 <= top_k <= branches, "between 1 and `branches`")
         _check("combine", combine, combine in ("features", "logits"), "'features' or 'logits'")
         _check("combine", combine, include_top or combine == "features", "'features' without the head")
         _check("combine", combine, not own or combine == "logits", "'logits' with a classifier as backbone")
@@ -106,19 +114,21 @@ class HydraNet(MoEModel):
             # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
             pooled = include_top or pooling == "avg"
             if own:
-                anatomy = Anatomy(backbone, split)
+                anatomy = Anatomy(in_dtype(backbone, dtype), split)
                 config |= anatomy.config
                 images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
                 stem, scaling = anatomy.trunk("stem"), layers.Identity(name="scaling")
                 members = [anatomy.tail(f"branch_{k}", f"branch_{k}_") for k in range(branches)]
             else:
                 images = keras.Input(input_shape, name="images")
-                stem, scaling = _stem(spec, input_shape, split), backbones.scaling(include_preprocessing)
+                stem, scaling = _stem(spec, input_shape, split), backbones.scaling(include_preprocessing, spec)
                 heads = classes if combine == "logits" else None
-                branch = functools.partial(_branch, spec, split, branch_alpha, stem.output_shape[1:], pooled, heads)
+                branch = functools.partial(
+                    _branch, spec, split, branch_alpha, branch_blocks, stem.output_shape[1:], pooled, heads
+                )
                 members = [branch(f"branch_{k}") for k in range(branches)]
             gate = _gate(stem.output_shape[1:], gate_filters, branches)
-            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, name="top_k")
+            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, dtype=ROUTING_DTYPE, name="top_k")
             bank = ExpertBank(members, name="branches")
 
             # === Functional model ===
@@ -142,12 +152,12 @@ class HydraNet(MoEModel):
             },
             gate={"logits": logits, "weights": routing},
             name=name,
+            dtype=dtype,
         )
 
         # === Config ===
         self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        initialize(self, weights, backbone, alpha)
 
     def grow_from(self, single):
         """Starts every branch as a copy of the only branch of ``single``, and copies its stem and combiner.
@@ -190,21 +200,24 @@ def _stem(spec, input_shape, split):
 def _gate(shape, filters, branches):
     x = inputs = keras.Input(shape)
     if filters and len(shape) == 3:
-        x = layers.Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
+        x = Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="gate_conv_bn")(x)
         x = layers.ReLU(name="gate_conv_relu")(x)
     if len(shape) == 3:
-        x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
-    return keras.Model(inputs, layers.Dense(branches, name="gate_logits")(x), name="gate")
+        x = GlobalAveragePooling2D(name="gate_pool")(x)
+    return keras.Model(inputs, layers.Dense(branches, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
-def _branch(spec, split, alpha, shape, pooled, classes, name):
+def _branch(spec, split, alpha, blocks, shape, pooled, classes, name):
     x = inputs = keras.Input(shape)
     for i, stage in enumerate(spec.stages[split:]):
-        widened = dataclasses.replace(stage, filters=backbones.scale(stage.filters, alpha))
-        x = backbones.stage(x, spec, widened, f"{name}_stage{split + i}")
+        own = dataclasses.replace(
+            stage, filters=backbones.scale(stage.filters, alpha), blocks=min(stage.blocks, blocks or stage.blocks)
+        )
+        x = backbones.stage(x, spec, own, f"{name}_stage{split + i}")
+    x = backbones.last(x, spec, f"{name}_")
     if pooled:
-        x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+        x = GlobalAveragePooling2D(name=f"{name}_pool")(x)
     if classes:
         x = layers.Dense(classes, name=f"{name}_predictions")(x)
     return keras.Model(inputs, x, name=name)

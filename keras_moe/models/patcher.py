@@ -5,10 +5,12 @@ import functools
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.layers import WeightedSum
 from keras_moe.models import backbones, patcher_blocks
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.arguments import plain_arguments
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.weights import load_weights
 
 _check = functools.partial(check, "Patcher")
@@ -48,6 +50,7 @@ class Patcher(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(256, 256, 3),
@@ -87,7 +90,7 @@ class Patcher(MoEModel):
             if decoder == "moe":
                 scales = layers.Concatenate(name="scales")(maps)
                 logits = gate(scales)
-                weights_per_pixel = layers.Softmax(dtype="float32", name="gate_weights")(logits)
+                weights_per_pixel = layers.Softmax(dtype=ROUTING_DTYPE, name="gate_weights")(logits)
                 mixed = WeightedSum(len(maps), name="mixture")(scales, weights_per_pixel)
             else:
                 mixed = layers.Add(name="mixture")(maps)
@@ -106,6 +109,7 @@ class Patcher(MoEModel):
             },
             gate={"logits": logits, "weights": weights_per_pixel} if moe else None,
             name=name,
+            dtype=dtype,
         )
 
         # === Config ===
@@ -121,7 +125,7 @@ def _expert(shape, finest, filters, name):
         x = layers.Dense(filters, "relu", kernel_initializer="he_normal", name=f"{name}_dense_{i}")(x)
     factors = (finest[0] // shape[0], finest[1] // shape[1])
     if factors != (1, 1):
-        x = layers.UpSampling2D(factors, interpolation="bilinear", name=f"{name}_resize")(x)
+        x = UpSampling2D(factors, interpolation="bilinear", name=f"{name}_resize")(x)
     return keras.Model(inputs, x, name=name)
 
 
@@ -129,9 +133,7 @@ def _gate(shape, filters, scales):
     """Two 3x3 convolutions, each with BatchNorm and ReLU, the logits included: as in the authors' experiments."""
     x = inputs = keras.Input(shape)
     for i, width in enumerate((filters, scales)):
-        x = layers.Conv2D(
-            width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"gate_conv_{i}"
-        )(x)
+        x = Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"gate_conv_{i}")(x)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"gate_bn_{i}")(x)
         x = layers.ReLU(name=f"gate_relu_{i}")(x)
     return keras.Model(inputs, x, name="gate")
@@ -146,5 +148,5 @@ def _head(shape, classes, dropout_rate, factor):
     x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="head_bn")(x)
     x = layers.Dropout(dropout_rate, name="head_dropout")(layers.ReLU(name="head_relu")(x))
     x = layers.Dense(classes, name="predictions")(x)
-    x = layers.UpSampling2D(factor, interpolation="bilinear", name="head_resize")(x)
+    x = UpSampling2D(factor, interpolation="bilinear", name="head_resize")(x)
     return keras.Model(inputs, x, name="head")

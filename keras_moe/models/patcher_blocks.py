@@ -6,6 +6,7 @@ import typing
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, DepthwiseConv2D
 from keras_moe.layers import EfficientAttention, PatchWise
 from keras_moe.layers.attention import fan_out, linear
 
@@ -102,7 +103,7 @@ def _block(channels, size, i, rates):
     name, filters, stride = f"block_{i}", size.filters[i], size.strides[i]
     side = size.patches[i] + 2 * size.contexts[i]
     x = inputs = keras.Input((side, side, channels))
-    x = layers.Conv2D(filters, stride, stride, kernel_initializer=fan_out(), name=f"{name}_embedding")(x)
+    x = Conv2D(filters, stride, stride, kernel_initializer=fan_out(), name=f"{name}_embedding")(x)
     x = layers.LayerNormalization(epsilon=1e-5, name=f"{name}_embedding_norm")(x)
     for j, rate in enumerate(rates):
         x = _transformer_layer(x, size.heads[i], size.reductions[i], size.mlp_ratio, rate, f"{name}_layer_{j}")
@@ -118,7 +119,7 @@ def _transformer_layer(x, heads, reduction, ratio, rate, name):
     x = layers.Add(name=f"{name}_add_1")([x, _drop_path(rate, f"{name}_drop_1")(y)])
     y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_2")(x)
     y = layers.Dense(channels * ratio, kernel_initializer=linear(), name=f"{name}_expand")(y)
-    y = layers.DepthwiseConv2D(3, padding="same", depthwise_initializer=fan_out(), name=f"{name}_depthwise")(y)
+    y = DepthwiseConv2D(3, padding="same", depthwise_initializer=fan_out(), name=f"{name}_depthwise")(y)
     y = layers.Activation("gelu", name=f"{name}_gelu")(y)
     y = layers.Dense(channels, kernel_initializer=linear(), name=f"{name}_project")(y)
     return layers.Add(name=f"{name}_add_2")([x, _drop_path(rate, f"{name}_drop_2")(y)])

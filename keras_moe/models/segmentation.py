@@ -6,16 +6,18 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_moe.channels_last import AveragePooling2D, Conv2D, GlobalAveragePooling2D, UpSampling2D, check_network
 from keras_moe.checks import check
 from keras_moe.graph import open_graph, rebuild
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import backbones, segmenters
-from keras_moe.models.anatomy import without_softmax
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.anatomy import in_dtype, without_softmax
+from keras_moe.models.arguments import plain_arguments
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
+from keras_moe.models.imagenet import initialize
 from keras_moe.models.segmenter import Segmenter
 from keras_moe.settings import serialized
-from keras_moe.weights import load_weights
 
 GATES = ("image", "class", "pixel")
 ENSEMBLES = {"mean": layers.Average, "max": layers.Maximum}
@@ -50,7 +52,7 @@ class SegmentationMoE(MoEModel):
         features: name of the layer of your own ``backbone`` that the gate reads; None: the last of those with the
             smallest map.
         include_top: True. There is no form without the head: experts meet in their logits.
-        weights: None or a path.
+        weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
         classifier_activation: ``"softmax"``, or None for logits, which is what to train with.
         include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
@@ -69,6 +71,7 @@ class SegmentationMoE(MoEModel):
             segmentation.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(120, 160, 3),
@@ -89,7 +92,7 @@ class SegmentationMoE(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        _check("experts", experts, isinstance(experts, int) and experts >= 2, "an int >= 2: one needs no gate")
+        _check("experts", experts, experts >= 2, "an int >= 2: one needs no gate")
         _check("gate", gate, gate in GATES, f"one of {GATES}")
         _check("sparse", sparse, not sparse or gate == "image", "False unless gate='image': an expert runs, or not")
         _check("include_top", include_top, include_top, "True: experts meet in their logits")
@@ -102,11 +105,12 @@ class SegmentationMoE(MoEModel):
                 )
                 networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(experts)]
             else:
-                networks = [cut_segmenter(backbone, features, f"expert_{k}", f"expert_{k}_") for k in range(experts)]
+                own = in_dtype(backbone, dtype)
+                networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(experts)]
                 config |= {"backbone": serialized(backbone)}
             input_shape, classes = networks[0].input_shape[1:], networks[0].output_shape[1][-1]
             config |= {"input_shape": input_shape, "classes": classes}
-            top = TopKGate(experts, drop_below=drop_below if sparse else 0.0, name="top_k")
+            top = TopKGate(experts, drop_below=drop_below if sparse else 0.0, dtype=ROUTING_DTYPE, name="top_k")
             activation = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
 
             # === Functional model ===
@@ -123,7 +127,7 @@ class SegmentationMoE(MoEModel):
                 if gate == "pixel":
                     _check_divides(input_shape, joined.shape)
                     factor = tuple(a // b for a, b in zip(input_shape[:2], joined.shape[1:3], strict=True))
-                    weights_at = layers.UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
+                    weights_at = UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
                 logits = layers.Concatenate(name="logits")([logits for _, logits in said])
                 mixed = WeightedSum(experts, name="weighted_sum")(logits, weights_at)
             if conv:
@@ -140,13 +144,13 @@ class SegmentationMoE(MoEModel):
             },
             gate={"logits": gate_logits, "weights": route},
             name=name,
+            dtype=dtype,
         )
 
         # === Config ===
         self._config = config
         self.knob = ("drop_below", "top_k") if sparse else None
-        if weights is not None:
-            load_weights(self, weights)
+        initialize(self, weights, backbone, alpha)
 
     @property
     def drop_below(self):
@@ -184,7 +188,7 @@ class SegmentationMoE(MoEModel):
         """The experts' mean or largest logits without any gate, as a model from images to logits; it shares layers."""
         _check("how", how, how in ENSEMBLES, f"one of {tuple(ENSEMBLES)}")
         logits = ENSEMBLES[how](dtype="float32", name="ensemble")(self._logits())
-        return keras.Model(self.input, logits, name=f"{self.name}_{how}")
+        return self.sharing(self.input, logits, f"{self.name}_{how}")
 
     def every_opinion(self):
         """A model from images to what gate and every expert say.
@@ -195,7 +199,7 @@ class SegmentationMoE(MoEModel):
         """
         stacked = layers.Concatenate(axis=1)([layers.Reshape((1, *y.shape[1:]))(y) for y in self._logits()])
         outputs = {"experts": stacked, "gate": self.gate["logits"], "class": self.output}
-        return keras.Model(self.input, outputs, name=f"{self.name}_opinions")
+        return self.sharing(self.input, outputs, f"{self.name}_opinions")
 
     def _logits(self):
         said = [expert(self.input) for expert in self.experts]
@@ -214,6 +218,7 @@ def cut_segmenter(network, features, name, prefix):
         ValueError: several inputs or outputs, no map of classes at its end, unknown sizes, or an unknown layer.
     """
     graph = open_graph(network)
+    check_network(network.name, graph.calls)
     calls, _ = without_softmax(graph.calls, network)
     logits = calls[-1].outputs
     if len(graph.inputs) != 1 or len(getattr(logits, "shape", ())) != 4:
@@ -243,28 +248,29 @@ def _only_logits(network):
 
 def _gate(shape, kind, experts, classes):
     x = inputs = keras.Input(shape)
-    x = layers.Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
+    x = Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
     if kind == "pixel":
-        return keras.Model(inputs, layers.Conv2D(experts, 1, name="gate_logits")(x), name="gate")
-    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
+        return keras.Model(inputs, Conv2D(experts, 1, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    x = GlobalAveragePooling2D(name="gate_pool")(x)
     if kind == "image":
-        return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
-    x = layers.Dense(classes * experts, name="gate_predictions")(x)
-    return keras.Model(inputs, layers.Reshape((classes, experts), name="gate_logits")(x), name="gate")
+        return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    x = layers.Dense(classes * experts, dtype=ROUTING_DTYPE, name="gate_predictions")(x)
+    reshape = layers.Reshape((classes, experts), dtype=ROUTING_DTYPE, name="gate_logits")
+    return keras.Model(inputs, reshape(x), name="gate")
 
 
 def _early_gate(shape, experts, include_preprocessing):
     x = inputs = keras.Input(shape)
     x = backbones.scaling(include_preprocessing)(x)
-    x = layers.AveragePooling2D(4, padding="same", name="gate_shrink")(x)
-    x = layers.Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
-    x = layers.Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
-    x = layers.GlobalAveragePooling2D(name="gate_pool")(x)
-    return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
+    x = AveragePooling2D(4, padding="same", name="gate_shrink")(x)
+    x = Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
+    x = Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
+    x = GlobalAveragePooling2D(name="gate_pool")(x)
+    return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
 def _identity_conv(classes):
-    conv = layers.Conv2D(classes, 3, padding="same", use_bias=False, name="conv_predictions")
+    conv = Conv2D(classes, 3, padding="same", use_bias=False, name="conv_predictions")
     conv.build((None, None, None, classes))
     kernel = np.zeros((3, 3, classes, classes), "float32")
     kernel[1, 1] = np.eye(classes)

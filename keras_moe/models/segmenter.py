@@ -5,8 +5,9 @@ from keras import layers
 
 from keras_moe.checks import check
 from keras_moe.models import segmenters
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.weights import load_weights
+from keras_moe.models.imagenet import initialize
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -14,13 +15,13 @@ class Segmenter(MoEModel):
     """A whole segmentation network: every image runs all of it.
 
     Args:
-        input_shape: ``(height, width, channels)``, sizes that are multiples of 8 (``"resnet…"``) or 16
-            (``"litenet"``, ``"frrn_a"``). All layers are convolutional: weights fit any size.
+        input_shape: ``(height, width, channels)``, sizes that are multiples of 8 (``"resnet…"``) or 16 (all others).
+            All layers are convolutional: weights fit any size.
         alpha: float, width multiplier.
-        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, the encoder of a light DeepLabv3+; or ``"frrn_a"``. See
-            ``keras_moe.models.segmenters``.
+        backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, the encoder of a light DeepLabv3+;
+            or ``"frrn_a"``. See ``keras_moe.models.segmenters``.
         include_top: True. There is no form without the head.
-        weights: None or a path.
+        weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
         classifier_activation: ``"softmax"``, or None for logits, which is what to train with.
         include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
@@ -37,6 +38,7 @@ class Segmenter(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(120, 160, 3),
@@ -63,9 +65,10 @@ class Segmenter(MoEModel):
             _, logits = network(images)
             outputs = activation(logits)
 
-        super().__init__(images, outputs, parts={"network": ["network"], "head": ["probabilities"]}, name=name)
+        super().__init__(
+            images, outputs, parts={"network": ["network"], "head": ["probabilities"]}, name=name, dtype=dtype
+        )
 
         # === Config ===
         self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        initialize(self, weights, backbone, alpha)

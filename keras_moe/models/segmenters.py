@@ -1,14 +1,19 @@
 """Segmentation networks, built as graphs from images to what a gate reads and to logits per pixel.
 
-``deeplab`` is of the kind of DeepLabv3+ (Chen et al., ECCV 2018): a backbone down to an eighth of the image, parallel
-dilated convolutions (ASPP), and a decoder that adds what the first stage saw at half resolution. The paper's experts
-have a ResNet-101 pretrained on ImageNet; this one is light. ``frrn_a`` is FRRN-A (Pohlen et al., CVPR 2017) as the
-paper's section 3 has it: a residual stream at full resolution, and a pooling stream down to a sixteenth.
+``deeplab`` is of the kind of DeepLabv3+ (Chen et al., ECCV 2018): a backbone down to an eighth or a sixteenth of the
+image, parallel dilated convolutions (ASPP), and a decoder that adds what an early stage saw at half or a quarter of
+the resolution. Of an EfficientNet-Lite it takes the stages down to a sixteenth. The paper's experts have a ResNet-101
+pretrained on ImageNet; this one is light. ``frrn_a`` is FRRN-A (Pohlen et al., CVPR 2017) as the paper's section 3 has
+it: a residual stream at full resolution, and a pooling stream down to a sixteenth.
 """
+
+import itertools
+import operator
 
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D, MaxPooling2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.models import backbones
 
@@ -23,8 +28,8 @@ def build(backbone, input_shape, alpha, classes, include_preprocessing, name, pr
     """A segmentation network: ``(n, h, w, c)`` to ``[features, logits]``.
 
     Args:
-        backbone: ``"frrn_a"``; or ``"resnet<6n+2>"`` or ``"litenet"``, the encoder of a DeepLab.
-        input_shape: ``(height, width, channels)``, sizes that are multiples of ``stride(backbone)``.
+        backbone: ``"frrn_a"``; or a name of ``keras_moe.models.backbones``, the encoder of a DeepLab.
+        input_shape: ``(height, width, channels)``, sizes that are multiples of the encoder's stride.
         alpha: float, width multiplier.
         classes: int.
         include_preprocessing: bool: images are in [0, 255] (True) or [-1, 1].
@@ -38,13 +43,13 @@ def build(backbone, input_shape, alpha, classes, include_preprocessing, name, pr
     Raises:
         ValueError: an unknown backbone, or sizes that do not divide.
     """
-    check("Segmenter", "classes", classes, isinstance(classes, int) and classes >= 2, "an int >= 2")
+    check("Segmenter", "classes", classes, classes >= 2, "an int >= 2")
     spec = None if backbone == FRRN else backbones.get(backbone, alpha)
-    step = 16 if spec is None else _total_stride(spec)
-    fits = all(isinstance(size, int) and size > 0 and size % step == 0 for size in input_shape[:2])
+    step = 16 if spec is None else _encoder_strides(spec)[-1]
+    fits = all(size is not None and size % step == 0 for size in input_shape[:2])
     check("Segmenter", "input_shape", input_shape, fits, f"(height, width, channels), sizes multiples of {step}")
     images = keras.Input(input_shape)
-    x = backbones.scaling(include_preprocessing)(images)
+    x = backbones.scaling(include_preprocessing, spec)(images)
     if spec is None:
         features, logits = _frrn_a(x, alpha, classes, prefix)
     else:
@@ -53,26 +58,28 @@ def build(backbone, input_shape, alpha, classes, include_preprocessing, name, pr
 
 
 def _deeplab(x, spec, alpha, classes, prefix):
+    strides, ends = _encoder_strides(spec), []
     x = backbones.first(x, spec, f"{prefix}stem", stride=2)
-    ends = []
-    for i, stage in enumerate(spec.stages):
-        x = backbones.stage(x, spec, stage, f"{prefix}stage{i}")
+    for i in range(len(strides)):
+        x = backbones.stage(x, spec, spec.stages[i], f"{prefix}stage{i}")
         ends.append(x)
     features = _aspp(x, backbones.scale(64, alpha), f"{prefix}aspp")
     width = backbones.scale(32, alpha)
-    low = _conv_bn_relu(ends[0], backbones.scale(16, alpha), 1, f"{prefix}low")
-    x = layers.Concatenate(name=f"{prefix}skip")([_up(features, _total_stride(spec) // 2, f"{prefix}up"), low])
+    # An early stage at half of the resolution; a quarter where the backbone itself goes there in its first stages.
+    fine = 2 if spec.first_stride == 1 else 4
+    early = max(i for i, stride in enumerate(strides) if stride == fine)
+    low = _conv_bn_relu(ends[early], backbones.scale(16, alpha), 1, f"{prefix}low")
+    x = layers.Concatenate(name=f"{prefix}skip")([_up(features, strides[-1] // fine, f"{prefix}up"), low])
     x = _conv_bn_relu(x, width, 3, f"{prefix}decoder0")
     x = _conv_bn_relu(x, width, 3, f"{prefix}decoder1")
-    x = layers.Conv2D(classes, 1, name=f"{prefix}predictions")(x)
-    return features, _up(x, 2, f"{prefix}logits")
+    x = Conv2D(classes, 1, name=f"{prefix}predictions")(x)
+    return features, _up(x, fine, f"{prefix}logits")
 
 
-def _total_stride(spec):
-    stride = 2
-    for stage in spec.stages:
-        stride *= stage.stride
-    return stride
+def _encoder_strides(spec, coarsest=16):
+    """Stride of the image at the end of each stage that the encoder takes: those down to a sixteenth."""
+    strides = itertools.accumulate((stage.stride for stage in spec.stages), operator.mul, initial=2)
+    return [stride for stride in list(strides)[1:] if stride <= coarsest]
 
 
 def _aspp(x, filters, name):
@@ -81,10 +88,10 @@ def _aspp(x, filters, name):
         for rate in _DILATIONS
     ]
     y = layers.Concatenate(name=f"{name}_branches")(branches)
-    y = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_project")(y)
+    y = Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_project")(y)
     # The image as a whole is added instead of concatenated: the same linear map, without a copy per pixel.
-    image = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
-    image = layers.Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_image")(image)
+    image = GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
+    image = Conv2D(filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_image")(image)
     y = layers.Add(name=f"{name}_add")([y, image])
     y = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn")(y)
     return layers.ReLU(name=f"{name}_relu")(y)
@@ -102,40 +109,40 @@ def _frrn_a(x, alpha, classes, prefix):
     y = _conv_bn_relu(x, width(48), 5, f"{prefix}stem")
     for i in range(3):
         y = _residual_unit(y, f"{prefix}unit{i}")
-    z = layers.Conv2D(width(32), 1, use_bias=False, name=f"{prefix}split")(y)
+    z = Conv2D(width(32), 1, use_bias=False, name=f"{prefix}split")(y)
     for i, (blocks, filters, stride) in enumerate(_DOWN):
-        y = layers.MaxPooling2D(2, name=f"{prefix}down{i}_pool")(y)
+        y = MaxPooling2D(2, name=f"{prefix}down{i}_pool")(y)
         y, z = group(y, z, blocks, filters, stride, f"{prefix}down{i}")
     features = y
     for i, (blocks, filters, stride) in enumerate(_UP):
         y, z = group(_up(y, 2, f"{prefix}up{i}_up"), z, blocks, filters, stride, f"{prefix}up{i}")
     y = layers.Concatenate(name=f"{prefix}merge")([_up(y, 2, f"{prefix}merge_up"), z])
-    y = layers.Conv2D(width(48), 1, use_bias=False, name=f"{prefix}merge_conv")(y)
+    y = Conv2D(width(48), 1, use_bias=False, name=f"{prefix}merge_conv")(y)
     for i in range(3, 6):
         y = _residual_unit(y, f"{prefix}unit{i}")
-    return features, layers.Conv2D(classes, 1, name=f"{prefix}predictions")(y)
+    return features, Conv2D(classes, 1, name=f"{prefix}predictions")(y)
 
 
 def _residual_unit(x, name):
     y = _conv_bn_relu(x, x.shape[-1], 3, f"{name}_conv0")
-    y = layers.Conv2D(x.shape[-1], 3, padding="same", use_bias=False, name=f"{name}_conv1")(y)
+    y = Conv2D(x.shape[-1], 3, padding="same", use_bias=False, name=f"{name}_conv1")(y)
     y = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_conv1_bn")(y)
     return layers.Add(name=f"{name}_add")([x, y])
 
 
 def _frru(y, z, filters, stride, name):
     """Full-resolution residual unit: pooling stream ``y`` and residual stream ``z`` to the next of both."""
-    pooled = layers.MaxPooling2D(stride, name=f"{name}_pool")(z)
+    pooled = MaxPooling2D(stride, name=f"{name}_pool")(z)
     y = layers.Concatenate(name=f"{name}_concat")([y, pooled])
     y = _conv_bn_relu(y, filters, 3, f"{name}_conv0")
     y = _conv_bn_relu(y, filters, 3, f"{name}_conv1")
-    residual = layers.Conv2D(z.shape[-1], 1, name=f"{name}_residual")(y)
-    residual = layers.UpSampling2D(stride, name=f"{name}_up")(residual)
+    residual = Conv2D(z.shape[-1], 1, name=f"{name}_residual")(y)
+    residual = UpSampling2D(stride, name=f"{name}_up")(residual)
     return y, layers.Add(name=f"{name}_add")([z, residual])
 
 
 def _conv_bn_relu(x, filters, size, name, dilation_rate=1):
-    x = layers.Conv2D(
+    x = Conv2D(
         filters, size, padding="same", dilation_rate=dilation_rate, use_bias=False, kernel_initializer="he_normal",
         name=name,
     )(x)  # fmt: skip
@@ -144,4 +151,4 @@ def _conv_bn_relu(x, filters, size, name, dilation_rate=1):
 
 
 def _up(x, factor, name):
-    return layers.UpSampling2D(factor, interpolation="bilinear", name=name)(x)
+    return UpSampling2D(factor, interpolation="bilinear", name=name)(x)

@@ -6,14 +6,16 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_moe.channels_last import Flatten, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
 from keras_moe.models import backbones
-from keras_moe.models.anatomy import Anatomy
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.anatomy import Anatomy, in_dtype
+from keras_moe.models.arguments import plain_arguments
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.models.classifier import Classifier
-from keras_moe.weights import load_weights
+from keras_moe.models.imagenet import initialize
 
 _check = functools.partial(check, "SingleGatedMoE")
 
@@ -30,9 +32,10 @@ class SingleGatedMoE(MoEModel):
     Args:
         input_shape: ``(height, width, channels)``.
         alpha: float, width multiplier of the backbone.
-        backbone: ``"resnet<6n+2>"`` or ``"litenet"``, see ``keras_moe.models.backbones``; or a functional classifier of
-            your own, which is copied, weights included. Then ``input_shape``, ``alpha``, ``classes``, ``dropout_rate``
-            and ``include_preprocessing`` are the classifier's and what is given for them is not used.
+        backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
+            ``keras_moe.models.backbones``; or a functional classifier of your own, which is copied, weights
+            included. Then ``input_shape``, ``alpha``, ``classes``, ``dropout_rate`` and ``include_preprocessing`` are
+            the classifier's and what is given for them is not used.
         experts: int, number of experts.
         top_k: int, experts that run for an image that does not leave early.
         split: where the trunk ends: int, stages of a named backbone; or the name of a layer. None: all stages but the
@@ -43,7 +46,7 @@ class SingleGatedMoE(MoEModel):
         gate_units: int, width of a hidden layer of the gate; 0: one linear layer.
         include_top: True. There is no form without the head: base and experts meet in their logits, and the early exit
             reads them. For features, see ``embed``.
-        weights: None or a path.
+        weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
         dropout_rate: float.
         classifier_activation: ``"softmax"`` or None for logits.
@@ -63,6 +66,7 @@ class SingleGatedMoE(MoEModel):
 
     knob = ("threshold", "early_exit")
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -85,9 +89,7 @@ class SingleGatedMoE(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        _check("experts", experts, isinstance(experts, int) and experts >= 1, "an int >= 1")
-        _check("top_k", top_k, isinstance(top_k, int) and 1 <= top_k <= experts, "between 1 and `experts`")
-        _check("gate_units", gate_units, isinstance(gate_units, int) and gate_units >= 0, "an int >= 0")
+        _check("top_k", top_k, 1 <= top_k <= experts, "between 1 and `experts`")
         _check("include_top", include_top, include_top, "True: base and experts meet in their logits")
 
         with dtype_scope(dtype):
@@ -99,7 +101,7 @@ class SingleGatedMoE(MoEModel):
                     classifier_activation=None, include_preprocessing=include_preprocessing,
                 )  # fmt: skip
             else:
-                base = backbone
+                base = in_dtype(backbone, dtype)
             anatomy = Anatomy(base, split)
             trunk, tail = anatomy.trunk("trunk"), anatomy.tail_and_embedding("tail")
             bank = ExpertBank([anatomy.tail(f"expert_{k}", f"expert_{k}_") for k in range(experts)], name="experts")
@@ -110,8 +112,9 @@ class SingleGatedMoE(MoEModel):
             features = trunk(images)
             base_logits, embedding = tail(features)
             gate_logits = gate(embedding)
-            route = TopKGate(top_k, name="top_k")(gate_logits)
-            route = EarlyExit(rule, threshold, name="early_exit")(route, gate_logits, base_logits)
+            route = TopKGate(top_k, dtype=ROUTING_DTYPE, name="top_k")(gate_logits)
+            early_exit = EarlyExit(rule, threshold, dtype=ROUTING_DTYPE, name="early_exit")
+            route = early_exit(route, gate_logits, base_logits)
             logits = Ensembler(learned, name="ensembler")(base_logits, bank(features, route), route)
             outputs = layers.Activation(classifier_activation, dtype="float32", name="probabilities")(logits)
 
@@ -126,18 +129,18 @@ class SingleGatedMoE(MoEModel):
             },
             gate={"logits": gate_logits, "weights": route},
             name=name,
+            dtype=dtype,
         )
         self._split_at = anatomy.split_at
         self._tensors = {"features": features, "base": base_logits, "embedding": embedding}
 
         # === Config ===
         self._config = config if isinstance(backbone, str) else {**config, **anatomy.config}
-        if weights is not None:
-            load_weights(self, weights)
+        initialize(self, weights, backbone, alpha)
 
     @property
     def threshold(self):
-        """The early-exit threshold, a float in [0, 1]; it may be set at any time."""
+        """The early-exit threshold, a float in [0, 1]; it may be set at any time, to None: nobody leaves early."""
         return self.get_layer("early_exit").threshold
 
     @threshold.setter
@@ -192,7 +195,7 @@ class SingleGatedMoE(MoEModel):
         It shares its layers with this one: expert k trains in it alone (poster, training step 4).
         """
         both = [self._tensors["base"], self.bank.experts[k](self._tensors["features"])]
-        return keras.Model(self.inputs, layers.Average(name="class")(both), name=f"{self.name}_with_expert_{k}")
+        return self.sharing(self.inputs, layers.Average(name="class")(both), f"{self.name}_with_expert_{k}")
 
     def every_opinion(self):
         """A model from images to what base, gate and every expert say, early exit and route left aside.
@@ -204,21 +207,21 @@ class SingleGatedMoE(MoEModel):
         experts = [layers.Reshape((1, -1))(expert(self._tensors["features"])) for expert in self.bank.experts]
         stacked = layers.Concatenate(axis=1)(experts) if len(experts) > 1 else experts[0]
         outputs = {"base": self._tensors["base"], "gate": self.gate["logits"], "experts": stacked}
-        return keras.Model(self.inputs, outputs, name=f"{self.name}_opinions")
+        return self.sharing(self.inputs, outputs, f"{self.name}_opinions")
 
     @functools.cached_property
     def _embedder(self):
         pool = self.get_layer("gate").get_layer("gate_pool")
-        return keras.Model(self.inputs, pool(self._tensors["embedding"]), name="embedder")
+        return self.sharing(self.inputs, pool(self._tensors["embedding"]), "embedder")
 
 
 def _gate(shape, units, experts):
     x = inputs = keras.Input(shape)
-    pool = layers.Flatten if len(shape) == 1 else layers.GlobalAveragePooling2D
+    pool = Flatten if len(shape) == 1 else GlobalAveragePooling2D
     x = pool(name="gate_pool")(x)
     if units:
         x = layers.Dense(units, "relu", name="gate_hidden")(x)
-    return keras.Model(inputs, layers.Dense(experts, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
 def _end_of_stage(backbone, alpha, split):
@@ -227,5 +230,5 @@ def _end_of_stage(backbone, alpha, split):
         return split
     spec = backbones.get(backbone, alpha)
     split = len(spec.stages) - 1 if split is None else split
-    _check("split", split, isinstance(split, int) and 1 <= split < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
+    _check("split", split, 1 <= split < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
     return backbones.last_layer(spec, split - 1)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, Conv2DTranspose, GlobalAveragePooling2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.layer_state import set_weights
 from keras_moe.layers import PixelShuffle
@@ -75,7 +76,7 @@ def _fsrcnn(x, width, scale, name, shrunk=12, mappings=4):
         x = _conv(x, shrunk, 3, f"{name}map{i}")
     x = prelu(x, "map")
     x = prelu(_conv(x, width, 1, f"{name}expand"), "expand")
-    return layers.Conv2DTranspose(3, 9, scale, "same", name=f"{name}upsample")(x)
+    return Conv2DTranspose(3, 9, scale, "same", name=f"{name}upsample")(x)
 
 
 def _carn(x, width, scale, name, groups=4):
@@ -87,10 +88,8 @@ def _carn(x, width, scale, name, groups=4):
 
 def _cascading_block(x, width, groups, name):
     # One residual block, its weights shared by its three uses.
-    convolutions = [
-        layers.Conv2D(width, 3, padding="same", groups=groups, name=f"{name}_conv{i}", **_HE) for i in range(2)
-    ]
-    last = layers.Conv2D(width, 1, name=f"{name}_conv2", **_HE)
+    convolutions = [Conv2D(width, 3, padding="same", groups=groups, name=f"{name}_conv{i}", **_HE) for i in range(2)]
+    last = Conv2D(width, 1, name=f"{name}_conv2", **_HE)
     relu = layers.ReLU(name=f"{name}_relu")
 
     def residual(x, _):
@@ -107,7 +106,7 @@ def _cascade(x, width, name, block):
     seen = x
     for i in range(3):
         seen = layers.Concatenate()([seen, block(x, i)])
-        x = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_fusion{i}", **_HE)(seen)
+        x = Conv2D(width, 1, use_bias=False, name=f"{name}_fusion{i}", **_HE)(seen)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_fusion{i}_bn")(x)
         x = layers.ReLU(name=f"{name}_fusion{i}_relu")(x)
     return x
@@ -120,7 +119,7 @@ def _srresnet(images, width, scale, name, blocks=16):
         x = layers.Add(name=f"{name}block{i}")([x, _conv(y, width, 3, f"{name}block{i}_conv1")])
     x = _shuffled(x, width, scale, name, 1, "leaky_relu")
     x = layers.LeakyReLU(0.1, name=f"{name}hr_relu")(_conv(x, width, 3, f"{name}hr"))
-    bilinear = layers.UpSampling2D(scale, interpolation="bilinear", name=f"{name}bilinear")(images)
+    bilinear = UpSampling2D(scale, interpolation="bilinear", name=f"{name}bilinear")(images)
     return layers.Add(name=f"{name}sum")([_conv(x, 3, 3, f"{name}exit"), bilinear])
 
 
@@ -139,7 +138,7 @@ def _rcan(x, width, scale, name, groups=10, blocks=20):
 def _attentive_block(x, width, name, reduction=16):
     y = layers.ReLU(name=f"{name}_relu")(_conv(x, width, 3, f"{name}_conv0"))
     y = _conv(y, width, 3, f"{name}_conv1")
-    attention = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(y)
+    attention = GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(y)
     attention = layers.ReLU(name=f"{name}_squeeze_relu")(_conv(attention, width // reduction, 1, f"{name}_squeeze"))
     attention = layers.Activation("sigmoid", name=f"{name}_attention")(_conv(attention, width, 1, f"{name}_excite"))
     return layers.Add(name=name)([x, layers.Multiply(name=f"{name}_attended")([y, attention])])
@@ -161,7 +160,7 @@ _HE = {"kernel_initializer": "he_normal"}
 
 
 def _conv(x, filters, size, name, groups=1):
-    return layers.Conv2D(filters, size, padding="same", groups=groups, name=name, **_HE)(x)
+    return Conv2D(filters, size, padding="same", groups=groups, name=name, **_HE)(x)
 
 
 def _centred(x, name):

@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_moe import cost
 from keras_moe.models import sr_branches
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.superres.upscale import BATCH_SIZE, OVERLAP, PATCH, upscale_routed
 from keras_moe.weights import load_weights
@@ -21,11 +22,11 @@ class SuperResolution(MoEModel):
 
     answers = "image"
 
-    def __init__(self, input_shape, connect, parts, name):
+    def __init__(self, input_shape, connect, parts, name, dtype=None):
         images = keras.Input(input_shape, name="images")
         outputs = connect(images)
         gate = {k: outputs[k] for k in ("logits", "weights")} if "logits" in outputs else None
-        super().__init__(images, outputs["image"], parts=parts, gate=gate, name=name)
+        super().__init__(images, outputs["image"], parts=parts, gate=gate, name=name, dtype=dtype)
         self._connect = connect
 
     @property
@@ -43,7 +44,7 @@ class SuperResolution(MoEModel):
         @functools.lru_cache(4)
         def build(height, width):
             images = keras.Input((height, width, 3))
-            return keras.Model(images, self._connect(images), name=f"{self.name}_{height}x{width}")
+            return self.sharing(images, self._connect(images), f"{self.name}_{height}x{width}")
 
         return build
 
@@ -91,6 +92,7 @@ class SRNetwork(SuperResolution):
         ValueError: an argument out of range.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -112,7 +114,7 @@ class SRNetwork(SuperResolution):
             def connect(images):
                 return {"image": unscaling(branch(scaling(images)))}
 
-        super().__init__(input_shape, connect, {"branch": ["scaling", "branch", "unscaling"]}, name)
+        super().__init__(input_shape, connect, {"branch": ["scaling", "branch", "unscaling"]}, name, dtype)
 
         # === Config ===
         self._config = config

@@ -5,8 +5,10 @@ import functools
 import keras
 from keras import layers
 
+from keras_moe.channels_last import Conv2D, MaxPooling2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.models import backbones
+from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
 from keras_moe.weights import load_weights
 
@@ -32,6 +34,7 @@ class UNet(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
+    @plain_arguments
     def __init__(
         self,
         input_shape=(256, 256, 3),
@@ -74,6 +77,7 @@ class UNet(MoEModel):
                 "head": ["dropout", "predictions", "probabilities"],
             },
             name=name,
+            dtype=dtype,
         )
 
         # === Config ===
@@ -86,7 +90,7 @@ def _encoder(input_shape, filters):
     x = inputs = keras.Input(input_shape)
     maps = []
     for level, width in enumerate(filters):
-        x = layers.MaxPooling2D(name=f"down_{level}")(x) if level else x
+        x = MaxPooling2D(name=f"down_{level}")(x) if level else x
         x = _double_conv(x, width, f"encode_{level}")
         maps.append(x)
     return keras.Model(inputs, maps, name="encoder")
@@ -96,7 +100,7 @@ def _decoder(shapes, filters):
     inputs = [keras.Input(shape) for shape in shapes]
     x = inputs[-1]
     for level in reversed(range(len(filters) - 1)):
-        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"up_{level}")(x)
+        x = UpSampling2D(2, interpolation="bilinear", name=f"up_{level}")(x)
         x = layers.Concatenate(name=f"skip_{level}")([inputs[level], x])
         x = _double_conv(x, filters[level], f"decode_{level}")
     return keras.Model(inputs, x, name="decoder")
@@ -104,9 +108,9 @@ def _decoder(shapes, filters):
 
 def _double_conv(x, filters, name):
     for i in range(2):
-        x = layers.Conv2D(
+        x = Conv2D(
             filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv_{i}"
-        )(x)
+        )(x)  # fmt: skip
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_bn_{i}")(x)
         x = layers.ReLU(name=f"{name}_relu_{i}")(x)
     return x

@@ -1,5 +1,6 @@
 """Any Keras classifier turned into a mixture of experts."""
 
+from keras_moe.checks import integer
 from keras_moe.models.anatomy import Anatomy
 from keras_moe.models.hydranet import HydraNet
 from keras_moe.models.single_gated import SingleGatedMoE
@@ -29,13 +30,13 @@ def upcycle(classifier, split_at=None, experts=4, system="single_gated", **optio
 
     Raises:
         ValueError: an unknown system, an unknown layer (the nearest names are suggested), a layer where one cannot cut
-            (those where one can are listed), a subclassed classifier, several inputs or outputs, an end that is neither
-            logits nor a softmax, or fewer than two experts.
+            (those where one can are listed), anything but a functional classifier that is channels_last, several inputs
+            or outputs, an end that is neither logits nor a softmax of two classes or more, an unknown input size
+            without ``split_at``, or fewer than two experts.
     """
     if system not in SYSTEMS:
         raise ValueError(f"`system` must be one of {SYSTEMS}. Received: system={system!r}")
-    if not isinstance(experts, int) or experts < 2:
-        raise ValueError(f"`experts` must be an int >= 2: one expert needs no gate. Received: experts={experts!r}")
+    experts = integer("upcycle", "experts", experts, 2)  # one expert needs no gate
     softmax = Anatomy(classifier, split_at).softmax
     options = {"classifier_activation": "softmax" if softmax else None, **options}
     if system == "single_gated":

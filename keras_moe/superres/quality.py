@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_moe.checks import integer
+
 
 def psnr(image, reference, border=0):
     """Peak signal-to-noise ratio in dB over all pixels and channels: ``10 log10(255^2 / MSE)``; infinite if equal.
@@ -45,6 +47,7 @@ def luma(image):
 
 
 def _inner(image, reference, border, least=1):
+    border = integer("psnr", "border", border, 0)
     if np.shape(image) != np.shape(reference) or min(np.shape(image)[:2]) - 2 * border < least:
         raise ValueError(
             f"Expected two images of one shape, {least} pixels or more inside a border of {border}. "

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_moe.checks import integer
+
 # Cheapest first: green, amber, red; further branches go on through the list.
 COLOURS = ((46, 160, 67), (230, 170, 30), (210, 50, 50), (120, 70, 200), (40, 120, 220))
 
@@ -18,6 +20,7 @@ def route_map(upscaled, longest=1600):
     """
     from PIL import Image
 
+    longest = integer("route_map", "longest", longest, 1)
     pixels = np.clip(np.rint(upscaled.image), 0, 255).astype("uint8").squeeze()
     picture = Image.fromarray(pixels).convert("RGB")
     picture.thumbnail((longest, longest))

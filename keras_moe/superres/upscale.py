@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_moe.checks import check, integer
 from keras_moe.superres.tiles import Cut, cut
 
 PATCH, OVERLAP, BATCH_SIZE = 128, 4, 16
@@ -55,7 +56,7 @@ def upscale_routed(model, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_
         ValueError: an image of another kind, shape or range, empty, or with NaN; ``patch``, ``overlap`` or
             ``batch_size`` out of range.
     """
-    _check_settings(patch, overlap, batch_size)
+    patch, overlap, batch_size = _settings(patch, overlap, batch_size)
     image = _checked(image)
     rgb = _as_rgb(image)
     height, width = rgb.shape[:2]
@@ -122,15 +123,10 @@ def _macs(model, rows, columns, route):
     return always * route.size + sum(branches[k] for k in route.flat)
 
 
-def _check_settings(patch, overlap, batch_size):
-    def whole(value, least):
-        return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-    if not (whole(overlap, 0) and whole(patch, max(_LEAST, 2 * overlap + 1)) and whole(batch_size, 1)):
-        raise ValueError(
-            f"upscale: expected ints `overlap` >= 0, `patch` >= {_LEAST} and > 2 * `overlap`, `batch_size` >= 1. "
-            f"Received: patch={patch!r}, overlap={overlap!r}, batch_size={batch_size!r}"
-        )
+def _settings(patch, overlap, batch_size):
+    patch, overlap = integer("upscale", "patch", patch, _LEAST), integer("upscale", "overlap", overlap, 0)
+    check("upscale", "patch", patch, patch > 2 * overlap, f"more than twice `overlap`, {overlap}")
+    return patch, overlap, integer("upscale", "batch_size", batch_size, 1)
 
 
 def _checked(image):

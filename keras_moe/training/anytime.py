@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from keras import ops
 
+from keras_moe.checks import number
 from keras_moe.layers import EarlyExit
 
 
@@ -32,9 +33,10 @@ def anytime_curve(model, images, labels, thresholds=None):
     seen = _see(model, images)
     if thresholds is None:
         thresholds = _quantiles(seen, model.get_layer("early_exit").rule)
+    thresholds = [number("anytime_curve", "thresholds", t, 0, 1) for t in thresholds]
     early_exit = EarlyExit(model.get_layer("early_exit").rule, dtype="float32")  # the model's own stays as it is
     seen["route"] = model.get_layer("top_k")(seen["gate"])
-    return [_point(model, early_exit, seen, np.asarray(labels), float(t)) for t in sorted(thresholds)]
+    return [_point(model, early_exit, seen, np.asarray(labels), t) for t in sorted(thresholds)]
 
 
 def fit_threshold(model, images, labels, budget=None, accuracy=None):
@@ -55,6 +57,8 @@ def fit_threshold(model, images, labels, budget=None, accuracy=None):
     """
     if (budget is None) == (accuracy is None):
         raise ValueError(f"Give `budget` or `accuracy`. Received: budget={budget!r}, accuracy={accuracy!r}")
+    budget = number("fit_threshold", "budget", budget, or_none=True)
+    accuracy = number("fit_threshold", "accuracy", accuracy, 0, 1, or_none=True)
     curve = anytime_curve(model, images, labels)
     if budget is not None:
         fit = [p for p in curve if p.macs <= budget]
@@ -95,6 +99,6 @@ def _point(model, early_exit, seen, labels, threshold):
     return Point(
         threshold=threshold,
         accuracy=float(np.mean(logits.argmax(-1) == labels)),
-        macs=model.macs(weights),
+        macs=model.macs(route=weights),
         exits=float(np.mean(~weights.any(-1))),
     )

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_moe.checks import integer, number
+
 
 class ImageBatches(keras.utils.PyDataset):
     """Shuffled, augmented batches of images in memory.
@@ -21,6 +23,9 @@ class ImageBatches(keras.utils.PyDataset):
 
     def __init__(self, images, targets, batch_size=128, augment=True, pad=4, seed=0):
         super().__init__()
+        owner = type(self).__name__
+        batch_size, pad = integer(owner, "batch_size", batch_size, 1), integer(owner, "pad", pad, 0)
+        seed = integer(owner, "seed", seed, 0)
         if len(images) < batch_size:
             raise ValueError(f"Expected at least one batch of {batch_size} images. Received: {len(images)} images")
         self.images, self.targets, self.batch_size = images, targets, batch_size
@@ -59,6 +64,7 @@ class DrawnBatches(ImageBatches):
 
     def __init__(self, images, targets, probabilities, share, **kwargs):
         super().__init__(images, targets, **kwargs)
+        share = number("DrawnBatches", "share", share, above=0, most=1)
         probabilities = np.asarray(probabilities, "float64")
         self.probabilities = probabilities / probabilities.sum()
         self.drawn = min(round(share * len(images)), np.count_nonzero(self.probabilities))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_moe.checks import number
+
 
 def fit_drop_below(model, images, budget):
     """Sets ``model.drop_below`` to the least threshold whose mean cost on ``images`` is within ``budget``.
@@ -20,11 +22,12 @@ def fit_drop_below(model, images, budget):
     Raises:
         ValueError: one expert per image already costs more than ``budget``; the model is unchanged.
     """
+    budget = number("fit_drop_below", "budget", budget)
     before, model.drop_below = model.drop_below, 0.0
     route = model.route(images)
     kept = route == route.max(axis=1, keepdims=True)
     for threshold in np.linspace(0, 1, 1001):
-        cost = model.macs((route >= threshold) & (route > 0) | kept)
+        cost = model.macs(route=(route >= threshold) & (route > 0) | kept)
         if cost <= budget:
             model.drop_below = float(threshold)
             return float(threshold)

@@ -127,7 +127,9 @@ def _train_apart(model, turn, groups, recipe, train, validation, folder):
         mine, theirs = ([x[of[k]] for x in pair] for of, pair in zip(groups, (train, validation), strict=True))
         if not len(mine[0]) or not epochs:
             continue
-        network = SRNetwork(config["input_shape"], config["backbone"], config["filters"][k], config["scale"])
+        network = SRNetwork(
+            config["input_shape"], config["backbone"], config["filters"][k], config["scale"], dtype=config["dtype"]
+        )
         branch, stage = network.get_layer("branch"), f"{turn.name}_{k}"
         copy_weights(expert, branch)
         alone = _alone(turn, epochs, mine, theirs, recipe)

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from keras_moe.checks import integer, number
+
 
 @dataclasses.dataclass(frozen=True)
 class CostPoint:
@@ -34,7 +36,8 @@ def cost_curve(model, low, high, weights=None, batch_size=64):
     if weights is None:
         between = _between(_switches(logits, costs))
         weights = np.unique([0.0, *np.quantile(between, np.linspace(0, 1, 40), method="nearest")])
-    return [_point(model, logits, errors, costs, float(w)) for w in sorted(weights)]
+    weights = sorted(number("cost_curve", "weights", w) for w in weights)
+    return [_point(model, logits, errors, costs, w) for w in weights]
 
 
 def fit_cost_weight(model, low, high, budget):
@@ -51,6 +54,7 @@ def fit_cost_weight(model, low, high, budget):
     Raises:
         ValueError: a budget that the curve does not reach; the model is unchanged.
     """
+    budget = number("fit_cost_weight", "budget", budget)
     curve = cost_curve(model, low, high)
     fit = [point for point in curve if point.macs <= budget]
     if not fit:
@@ -66,6 +70,7 @@ def logits_and_errors(model, low, high, batch_size=64):
 
     Arguments as for ``cost_curve``.
     """
+    batch_size = integer("cost_curve", "batch_size", batch_size, 1)
     logits, errors, network = [], [], model.at_size(*low.shape[1:3])
     for first in range(0, len(low), batch_size):
         patches = low[first : first + batch_size].astype("float32")
@@ -93,4 +98,4 @@ def _point(model, logits, errors, costs, weight):
     route = np.eye(len(costs))[chosen]
     error = errors[np.arange(len(chosen)), chosen].mean()
     psnr = float(10 * np.log10(255**2 / error))
-    return CostPoint(weight, psnr, model.macs(route), tuple(route.mean(0).tolist()))
+    return CostPoint(weight, psnr, model.macs(route=route), tuple(route.mean(0).tolist()))

@@ -17,6 +17,7 @@ import joblib
 import keras
 import numpy as np
 
+from keras_moe.checks import integer, number
 from keras_moe.layer_state import set_weights
 from keras_moe.training.batches import DrawnBatches
 from keras_moe.training.stages import freeze_all_but, jit_compile
@@ -77,6 +78,8 @@ def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=
             ones are kept.
         ValueError: ``folder`` holds experts of another run.
     """
+    noise, retries = number("train_experts", "noise", noise, above=0), integer("train_experts", "retries", retries, 0)
+    n_jobs = integer("train_experts", "n_jobs", n_jobs, or_none=True)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     jobs = _jobs(model, train, recipe, noise, verbose)

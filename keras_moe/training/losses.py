@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_moe.checks import number
+
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class RoutingLoss(keras.losses.Loss):
@@ -24,7 +26,8 @@ class RoutingLoss(keras.losses.Loss):
 
     def __init__(self, decided=0.5, balanced=3.0, name="routing_loss", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.decided, self.balanced = decided, balanced
+        self.decided = number("RoutingLoss", "decided", decided)
+        self.balanced = number("RoutingLoss", "balanced", balanced)
 
     def call(self, y_true, logits):
         probabilities = ops.softmax(ops.cast(logits, "float32"))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_moe.checks import number
 from keras_moe.metrics import IGNORE
 from keras_moe.training.batches import ImageBatches
 
@@ -29,8 +30,7 @@ class MaskBatches(ImageBatches):
 
     def __init__(self, images, targets, batch_size=8, augment=True, zoom=1.5, seed=0):
         super().__init__(images, targets, batch_size, augment, seed=seed)
-        if zoom < 1:
-            raise ValueError(f"`zoom` must be a float >= 1. Received: zoom={zoom!r}")
+        zoom = number("MaskBatches", "zoom", zoom, 1)
         if augment and images.dtype != np.uint8 and images.shape[-1] != 1:
             raise ValueError(f"Expected uint8 images in 0…255 to augment. Received: dtype {images.dtype}")
         for target in targets.values() if isinstance(targets, dict) else [targets]:

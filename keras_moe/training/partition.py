@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_moe.checks import integer
+
 
 def partition_classes(features, labels, groups, seed=0):
     """Groups classes by balanced k-means over class-mean features (HydraNets, CVPR 2018, section 3.1).
@@ -25,6 +27,7 @@ def partition_classes(features, labels, groups, seed=0):
     from scipy.optimize import linear_sum_assignment
     from sklearn.cluster import KMeans
 
+    groups, seed = integer("partition_classes", "groups", groups), integer("partition_classes", "seed", seed, 0)
     means = _class_means(np.asarray(features, "float64"), np.asarray(labels))
     if not 1 <= groups <= len(means):
         raise ValueError(f"`groups` must be in 1…{len(means)}, the number of classes. Received: groups={groups}")
@@ -51,6 +54,7 @@ def partition_samples(embeddings, groups, seed=0):
     """
     from sklearn.cluster import KMeans
 
+    groups, seed = integer("partition_samples", "groups", groups), integer("partition_samples", "seed", seed, 0)
     embeddings = np.asarray(embeddings, "float64")
     if embeddings.ndim != 2 or not np.all(np.isfinite(embeddings)):
         raise ValueError(f"Expected finite embeddings (n, d). Received: shape {embeddings.shape}, or NaN or infinity.")

@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from keras_moe.checks import integer, number
+
 
 def shrink(image, scale):
     """The low-resolution image of a high-resolution one: Pillow's antialiased bicubic on uint8.
@@ -16,6 +18,7 @@ def shrink(image, scale):
     """
     from PIL import Image
 
+    scale = integer("shrink", "scale", scale, 1)
     height, width = image.shape[0] // scale, image.shape[1] // scale
     high = image[: height * scale, : width * scale]
     low = Image.fromarray(high).resize((width, height), Image.Resampling.BICUBIC)
@@ -26,6 +29,7 @@ def bicubic(image, scale):
     """uint8 ``(h, w, 3)`` enlarged by Pillow's bicubic: the baseline of every table."""
     from PIL import Image
 
+    scale = integer("bicubic", "scale", scale, 1)
     size = (image.shape[1] * scale, image.shape[0] * scale)
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
@@ -47,6 +51,8 @@ def cut_patches(images, scale, patch=32, stride=16, zooms=(1.0,)):
     """
     from PIL import Image
 
+    patch, stride = integer("cut_patches", "patch", patch, 1), integer("cut_patches", "stride", stride, 1)
+    zooms = [number("cut_patches", "zooms", zoom, above=0, most=1) for zoom in zooms]
     lows, highs = [], []
     for zoom in zooms:
         for image in images:
@@ -67,6 +73,7 @@ def split_by_psnr(low, high, groups=3):
 
     The paper splits at terciles of the PSNR of a network it does not name; bicubic needs none.
     """
+    groups = integer("split_by_psnr", "groups", groups, 1)
     scale, pairs = high.shape[1] // low.shape[1], zip(low, high, strict=True)
     errors = [np.mean((bicubic(a, scale).astype("float32") - b) ** 2) for a, b in pairs]
     return np.argsort(np.argsort(errors, kind="stable")) * groups // len(errors)
@@ -92,8 +99,11 @@ class PatchBatches(keras.utils.PyDataset):
 
     def __init__(self, low, high, outputs=("class",), steps=500, batch_size=16, seed=0, recoloured=0.0):
         super().__init__()
-        self.low, self.high, self.outputs = low, high, outputs
-        self.steps, self.batch_size, self.seed, self.epoch, self.recoloured = steps, batch_size, seed, 0, recoloured
+        self.low, self.high, self.outputs, self.epoch = low, high, outputs, 0
+        self.steps = integer("PatchBatches", "steps", steps, 1)
+        self.batch_size = integer("PatchBatches", "batch_size", batch_size, 1)
+        self.seed = integer("PatchBatches", "seed", seed, 0)
+        self.recoloured = number("PatchBatches", "recoloured", recoloured, 0, 1)
 
     def __len__(self):
         return self.steps

@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_moe.checks import integer
 from keras_moe.metrics import IGNORE
 from keras_moe.training.mask_batches import MaskBatches, check_masks
 from keras_moe.training.stages import Stage, run_stages
@@ -74,6 +75,7 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
     Raises:
         ValueError: a domain without a batch of images, or masks that do not fit; before anything is trained.
     """
+    experts = integer("train_domain_experts", "experts", experts, 1)
     domains = _check_domains(train[0], domains, experts)
     stages = []
     for k in range(experts):

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from keras_moe.checks import integer, plain_numbers
+
 
 @dataclasses.dataclass(frozen=True)
 class Round:
@@ -25,6 +27,12 @@ class Round:
     batch_size: int = 16
     learning_rate: float = 1e-3
     share: float | None = None
+
+    def __post_init__(self):
+        plain_numbers(self)
+        several = self.epochs if isinstance(self.epochs, (tuple, list)) else (self.epochs,)
+        plain = tuple(integer("Round", "epochs", each, 0) for each in several)
+        object.__setattr__(self, "epochs", plain if several is self.epochs else plain[0])
 
     def epochs_of(self, branches):
         """The epochs of each of ``branches``, an int: tuple of ints. Raises ValueError where there are not as many."""
@@ -70,6 +78,9 @@ class SRRecipe:
     decided: float = 0.5
     balanced: float = 3.0
     seed: int = 0
+
+    def __post_init__(self):
+        plain_numbers(self)
 
     @property
     def first(self):

@@ -6,6 +6,7 @@ import dataclasses
 import keras
 import numpy as np
 
+from keras_moe.checks import plain_numbers
 from keras_moe.training.checkpoint import Checkpoint, SaveEachEpoch
 
 
@@ -36,6 +37,9 @@ class Stage:
     loss_weights: dict | None = None
     metrics: dict | None = None
     validation_data: tuple | None = None
+
+    def __post_init__(self):
+        plain_numbers(self)
 
 
 def run_stages(model, stages, folder, callbacks=(), verbose="auto"):
@@ -90,11 +94,12 @@ def jit_compile():
 def _run(model, stage, done, history, checkpoint, callbacks, verbose):
     freeze_all_but(model, stage.train)
     network = _network(model, stage)
-    optimizer = stage.optimizer()
-    optimizer.build(network.trainable_variables)
     network.compile(
-        optimizer, stage.losses, loss_weights=stage.loss_weights, metrics=stage.metrics, jit_compile=jit_compile(),
+        stage.optimizer(), stage.losses, loss_weights=stage.loss_weights, metrics=stage.metrics,
+        jit_compile=jit_compile(),
     )  # fmt: skip
+    optimizer = network.optimizer  # that of the stage, or what scales its losses around it
+    optimizer.build(network.trainable_variables)
     if done:
         checkpoint.restore(model, optimizer)
     elif checkpoint.path.exists():
@@ -131,7 +136,7 @@ def _divisible(data):
 
 def _network(model, stage):
     outputs = {"class": model.output, "gate": model.gate and model.gate["logits"]}
-    return keras.Model(model.inputs, {name: outputs[name] for name in stage.losses}, name=stage.name)
+    return model.sharing(model.inputs, {name: outputs[name] for name in stage.losses}, stage.name)
 
 
 class _LogUsage(keras.callbacks.Callback):

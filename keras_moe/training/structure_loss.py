@@ -28,7 +28,7 @@ class StructureLoss(keras.losses.Loss):
             raise ValueError(f"StructureLoss: expected logits of 2 classes. Received: {y_pred.shape[-1]} classes")
         mask = ops.cast(ops.equal(y_true, 1), "float32")
         logits = ops.cast(y_pred, "float32")
-        around = ops.average_pool(ops.expand_dims(mask, -1), _WINDOW, 1, "same")
+        around = ops.average_pool(ops.expand_dims(mask, -1), _WINDOW, 1, "same", "channels_last")
         weight = 1 + 5 * ops.abs(ops.squeeze(around, -1) - mask)
         margin = (logits[..., 1] - logits[..., 0]) * (2 * mask - 1)
         crossed = _total(weight * ops.softplus(-margin)) / _total(weight)

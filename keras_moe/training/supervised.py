@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from keras_moe.checks import check
+from keras_moe.checks import check, plain_numbers
 from keras_moe.training.batches import ImageBatches
 from keras_moe.training.stages import Stage
 
@@ -37,6 +37,9 @@ class Recipe:
     augment: bool = True
     gate_weight: float = 0.5
     seed: int = 0
+
+    def __post_init__(self):
+        plain_numbers(self)
 
 
 def supervised(model, recipe, train, validation, groups=None, name="joint", parts=None, soft=None):

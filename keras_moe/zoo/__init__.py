@@ -17,6 +17,8 @@ from keras import ops
 
 from keras_moe import models
 from keras_moe.checks import IntegrityError as IntegrityError
+from keras_moe.checks import integer
+from keras_moe.models.imagenet import imagenet_labels
 from keras_moe.weights import load_weights, write_bytes
 from keras_moe.zoo import store
 from keras_moe.zoo.model_card import TASKS, WEIGHTS, model_arguments, read_card
@@ -74,7 +76,7 @@ def load(name, /, weights="default", classes=None, include_top=True, **kwargs):
         TypeError: an argument that the model's class does not have.
         IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
     """
-    described = card(name)
+    described, classes = card(name), integer("load", "classes", classes, 1, or_none=True)
     head = {} if classes is None else {"classes": classes}
     head |= {} if include_top else {"include_top": False}
     _check_arguments(described, head, kwargs)
@@ -122,7 +124,7 @@ def decode_predictions(preds, name, top=5):
 
     Args:
         preds: float array or tensor ``(n, classes)``, outputs of the published model ``name``.
-        name: str.
+        name: str; or ``"imagenet"``, for outputs of a network with ``weights="imagenet"`` (extra ``imagenet``).
         top: int, how many, at most the number of classes.
 
     Returns:
@@ -132,13 +134,13 @@ def decode_predictions(preds, name, top=5):
     Raises:
         ValueError: another shape, scores that are not finite, or ``top`` out of range.
     """
-    labels, scores = card(name).classes, np.asarray(ops.convert_to_numpy(preds), "float64")
+    labels = imagenet_labels() if name == "imagenet" else card(name).classes
+    scores = np.asarray(ops.convert_to_numpy(preds), "float64")
     if scores.ndim != 2 or scores.shape[1] != len(labels):
         raise ValueError(f"Expected `preds` of shape (n, {len(labels)}). Received: shape {scores.shape}")
     if not np.all(np.isfinite(scores)):
         raise ValueError("Expected `preds` that are finite. Received: NaN or infinity")
-    if isinstance(top, bool) or not (isinstance(top, int) and 1 <= top <= len(labels)):
-        raise ValueError(f"Expected `top` in 1…{len(labels)}, an int. Received: top={top!r}")
+    top = integer("decode_predictions", "top", top, 1, len(labels))
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return [[(int(i), labels[i], float(row[i])) for i in best] for row, best in zip(scores, order, strict=True)]
 
@@ -148,9 +150,6 @@ def _check_arguments(described, head, kwargs):
     unknown = sorted((head.keys() | kwargs.keys()) - valid)
     if unknown:
         raise TypeError(f"load: {described.model} has no arguments {unknown}. Expected some of {sorted(valid)}")
-    classes = head.get("classes", 1)
-    if isinstance(classes, bool) or not (isinstance(classes, int) and classes >= 1):
-        raise ValueError(f"`classes` must be None or an int >= 1. Received: classes={classes!r}")
 
 
 def _source(described, weights):

@@ -77,13 +77,13 @@ def main():
     cards = [zoo.card(name) for name in zoo.list_models()]
     root = published_folder().parent
     readme = root / "README.md"
-    before, _, rest = readme.read_text().partition(START)
+    before, _, rest = readme.read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
     wanted = {
         root / "MODEL_CARDS.md": document(cards),
         readme: f"{before}{START}\n{table(cards)}\n{END}{after}",
     }
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv:
         for path in stale:
             print(f"{path.name} is out of date: run `make cards`", file=sys.stderr)

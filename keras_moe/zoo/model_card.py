@@ -12,6 +12,7 @@ import re
 import tomllib
 
 from keras_moe import models
+from keras_moe.labels import from_lines, is_label, to_lines
 from keras_moe.weights import write_bytes
 from keras_moe.zoo import records
 
@@ -155,12 +156,12 @@ def write_card(card, path):
         ValueError: a card that could not be read back; nothing is written.
     """
     path, values = pathlib.Path(path), dataclasses.asdict(card)
-    labels = "".join(f"{label}\n" for label in values.pop("classes")).encode()
+    labels = to_lines(values.pop("classes"))
     values["config"] = dict(sorted(card.config.items()))
     text = records.toml(values).encode()
     _parse(text, labels, path)
     if labels:
-        write_bytes(path.parent / "labels.txt", labels)
+        write_bytes(path.parent / "labels.txt", labels + b"\n")
     write_bytes(path, text)
 
 
@@ -180,7 +181,7 @@ def _contradictions(card):
         f"files must be distinct and hold {WEIGHTS}": len(set(names)) == len(names) and WEIGHTS in names,
         "a task of classes needs labels, another has none": bool(card.classes) == (card.task != "super-resolution"),
         "labels must be distinct, each one printable line": len(set(card.classes)) == len(card.classes)
-        and all(label.strip() == label != "" and label.isprintable() for label in card.classes),
+        and all(map(is_label, card.classes)),
     }
     return [rule for rule, holds in rules.items() if not holds]
 
@@ -188,7 +189,7 @@ def _contradictions(card):
 def _parse(text, labels, path):
     try:
         table = tomllib.loads(text.decode())
-        classes = labels.decode().splitlines()
+        classes = list(from_lines(labels))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not TOML, or its labels are not text: {error}") from error
     problems = []

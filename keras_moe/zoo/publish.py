@@ -60,6 +60,8 @@ def main(model, folder, argv=None):
 def measure_classifier(network, images, labels, batch_size=256):
     """Accuracy, mean MACs executed and the share of images each expert ran for, in one pass.
 
+    ``accuracy`` is the mean over images, ``accuracy_of_classes`` the mean over classes.
+
     Args:
         network: an ``MoEModel`` with a head.
         images, labels: ``(n, h, w, c)`` and int ``(n,)``.
@@ -68,10 +70,12 @@ def measure_classifier(network, images, labels, batch_size=256):
         dict of floats and, for a routed network, ``"usage"``: list of floats.
     """
     predictions, route = network.predict_routed(images, batch_size=batch_size)
-    found = {"accuracy": float(np.mean(predictions.argmax(-1) == labels))}
+    right = predictions.argmax(-1) == labels
+    of_classes = [right[labels == c].mean() for c in np.unique(labels)]
+    found = {"accuracy": float(right.mean()), "accuracy_of_classes": float(np.mean(of_classes))}
     if route is None:
         return {**found, "macs_executed": float(network.macs_total)}
-    return {**found, "macs_executed": network.macs(route), "usage": (route != 0).mean(0).tolist()}
+    return {**found, "macs_executed": network.macs(route=route), "usage": (route != 0).mean(0).tolist()}
 
 
 def publish(model, folder, results, runs):

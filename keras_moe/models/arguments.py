@@ -1,0 +1,84 @@
+"""What the numbers among a model's arguments must be: those of one name mean the same in every model."""
+
+import collections.abc
+import functools
+import inspect
+
+import numpy as np
+
+from keras_moe.checks import flag, integer, number, sizes
+
+_count = functools.partial(integer, least=1)
+_positive = functools.partial(number, above=0)
+_share = functools.partial(number, least=0, most=1)
+
+
+def _stages(owner, name, value):
+    """Where a network is cut: by stages or, a text, by the name of a layer."""
+    return value if isinstance(value, str) else integer(owner, name, value, or_none=True)
+
+
+def _each(owner, name, value):
+    """None, a number, or several."""
+    if np.ndim(value) == 0:
+        return integer(owner, name, value, or_none=True)
+    return tuple(integer(owner, name, each) for each in value)
+
+
+def _size(owner, name, value):
+    """A name, or numbers by name."""
+    return {k: _each(owner, f"{name}[{k!r}]", v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+RULES: dict[str, collections.abc.Callable] = {
+    "alpha": _positive,
+    "branch_alpha": _positive,
+    "branch_blocks": functools.partial(integer, least=1, or_none=True),
+    "branches": _count,
+    "class_filters": _count,
+    "class_stride": _count,
+    "classes": _count,
+    "conv": flag,
+    "cost_weight": number,
+    "drop_below": _share,
+    "drop_path_rate": number,
+    "dropout_rate": _share,
+    "experts": _count,
+    "filters": _each,
+    "gate_filters": functools.partial(integer, least=0),
+    "gate_noise": number,
+    "gate_units": functools.partial(integer, least=0),
+    "include_preprocessing": flag,
+    "include_top": flag,
+    "input_shape": sizes,
+    "learned": flag,
+    "scale": integer,
+    "size": _size,
+    "sparse": flag,
+    "split": _stages,
+    "threshold": functools.partial(_share, or_none=True),
+    "top_k": integer,
+}
+
+
+def plain_arguments(init):
+    """Decorates a model's ``__init__``: it gets Python's numbers whatever kind was given, checked by ``RULES``.
+
+    So a configuration is plain data, as JSON wants it, and a number from NumPy is as good as one of Python's.
+    """
+    signature = inspect.signature(init)
+    names = list(signature.parameters)[1:]
+
+    def plain(owner, name, value):
+        return RULES[name](owner, name, value) if name in RULES else value
+
+    @functools.wraps(init)
+    def checked(self, *args, **kwargs):
+        owner = type(self).__name__
+        by_position = [plain(owner, name, value) for name, value in zip(names, args, strict=False)]
+        by_name = {name: plain(owner, name, value) for name, value in kwargs.items()}
+        init(self, *by_position, *args[len(names) :], **by_name)
+
+    # Keras asks for it without looking behind the decorator.
+    checked.__signature__ = signature  # type: ignore[attr-defined]
+    return checked

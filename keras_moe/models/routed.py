@@ -1,0 +1,41 @@
+"""The functional model under every model of the package: how ``predict`` and ``evaluate`` run."""
+
+import functools
+
+from keras_moe.layers import inference_only
+from keras_moe.layers.changes import MadeOf
+from keras_moe.models.served import ServedModel
+
+
+class RoutedModel(ServedModel):
+    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted.
+
+    Both follow a change of its layers, such as LoRA, quantization or another activation, without being compiled anew.
+    """
+
+    def make_predict_function(self, force=False):
+        return super().make_predict_function(force or self._has_changed_since("predict"))
+
+    def make_test_function(self, force=False):
+        return super().make_test_function(force or self._has_changed_since("test"))
+
+    def _has_changed_since(self, use):
+        state = self._state_of_layers(*self.layers)
+        last, self._made_for[use] = self._made_for.get(use), state
+        return last is not state
+
+    @functools.cached_property
+    def _made_for(self):
+        return {}
+
+    @functools.cached_property
+    def _state_of_layers(self):
+        return MadeOf(lambda *layers: object())
+
+    def predict_step(self, *args):
+        with inference_only():
+            return super().predict_step(*args)
+
+    def test_step(self, *args):
+        with inference_only():
+            return super().test_step(*args)

@@ -1,0 +1,78 @@
+"""A model in use: asked by threads, exported to other runtimes."""
+
+import contextlib
+import functools
+import threading
+
+import keras
+
+from keras_moe.layers import EarlyExit, ExpertBank, TopKGate
+from keras_moe.layers.inference import every_expert
+
+# What each backend writes that answers as the model does.
+FORMATS = {
+    "tensorflow": ("tf_saved_model", "onnx", "openvino", "litert"),
+    "jax": ("tf_saved_model",),
+    "torch": ("onnx", "openvino", "torch"),
+}
+ROUTING = (EarlyExit, ExpertBank, TopKGate)
+
+
+def _in_turn(name):
+    """The method ``name`` of ``keras.Model``, for one thread at a time where the backend asks for it."""
+
+    @functools.wraps(getattr(keras.Model, name))
+    def method(self, *args, **kwargs):
+        with self._turns:
+            return getattr(super(ServedModel, self), name)(*args, **kwargs)
+
+    return method
+
+
+class ServedModel(keras.Model):
+    """A functional model that threads may ask at once, while nobody trains it.
+
+    On JAX they take turns: Keras' ``predict`` there takes the variables out of the model until it returns.
+
+    Args:
+        turns: the lock of a model that shares its variables with this one; None: a new one.
+    """
+
+    def __init__(self, *args, turns=None, **kwargs):
+        super().__init__(*args, **kwargs)
+        new = threading.RLock if keras.backend.backend() == "jax" else contextlib.nullcontext
+        self._turns = turns or new()
+
+    __call__ = _in_turn("__call__")
+    predict = _in_turn("predict")
+    predict_on_batch = _in_turn("predict_on_batch")
+    evaluate = _in_turn("evaluate")
+    test_on_batch = _in_turn("test_on_batch")
+
+    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs):
+        """Writes the model for another runtime, as ``keras.Model.export`` does; the route is computed there, too.
+
+        A TensorFlow SavedModel that is made on TensorFlow runs only the chosen experts. In all other files every expert
+        computes and the route weighs them: the answers are the same. ``keras_moe.export.litert`` writes LiteRT files
+        in which only the chosen ones run.
+
+        Args:
+            filepath, verbose, input_signature, kwargs: as for ``keras.Model.export``.
+            format: on TensorFlow ``"tf_saved_model"``, ``"onnx"``, ``"openvino"`` or ``"litert"``; on JAX
+                ``"tf_saved_model"``; on PyTorch ``"onnx"``, ``"openvino"`` or ``"torch"``.
+
+        Raises:
+            ValueError: another format, for a model with a gate.
+        """
+        backend = keras.backend.backend()
+        if format not in FORMATS[backend] and any(isinstance(layer, ROUTING) for layer in self.layers):
+            elsewhere = [name for name, formats in FORMATS.items() if format in formats]
+            raise ValueError(
+                f"export: on {backend} the `format` of a model with a gate must be one of {FORMATS[backend]}. "
+                f"Received: format={format!r}, which can be had on {elsewhere or 'no backend'}: set KERAS_BACKEND, "
+                "make the model and load its weights there. keras_moe.export.litert writes LiteRT files from any "
+                "backend."
+            )
+        routed = (backend, format) == ("tensorflow", "tf_saved_model")
+        with contextlib.nullcontext() if routed else every_expert():
+            super().export(filepath, format, verbose, input_signature, **kwargs)

@@ -1,0 +1,136 @@
+"""Training behind a frozen trunk: its features are computed once, for several views of each image, and kept on disk.
+
+A trunk that does not learn gives the same features in every epoch. To augment all the same, each image is seen in a few
+random views, and an epoch takes one of them.
+"""
+
+import concurrent.futures
+import os
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_moe.graph import outer_graph, replay
+from keras_moe.models.base import MoEModel
+from keras_moe.training.augmentation import random_views, resized
+
+
+def behind(model, layer):
+    """``model`` cut in two after one of its own layers, without copying any: the trunk, and the rest.
+
+    Args:
+        model: an ``MoEModel`` all of whose later layers read the images through ``layer`` alone.
+        layer: name of a layer of ``model``, not of one nested in it.
+
+    Returns:
+        ``(trunk, rest)``: a ``keras.Model`` from images to features, and an ``MoEModel`` from features to what
+        ``model`` answers, with those of its parts that come after ``layer``. To train ``rest`` is to train ``model``.
+    """
+    gate = model.gate or {}
+    graph = outer_graph(keras.Model(model.inputs, [model.output, *gate.values()]))
+    at = graph.index(layer)
+    features, later = graph.calls[at].outputs, graph.calls[at + 1 :]
+    inputs = keras.Input(features.shape[1:], name="features")
+    known = {id(features): inputs}
+    replay(later, known)
+    names = {call.name for call in later}
+    parts = {part: [layer.name for layer in layers if layer.name in names] for part, layers in model.parts.items()}
+    outputs = graph.output if gate else [graph.output]
+    output, *gated = [known[id(t)] for t in outputs]
+    rest = MoEModel(
+        inputs, output, {part: layers for part, layers in parts.items() if layers},
+        dict(zip(gate, gated, strict=True)) or None, name=f"{model.name}_behind_{layer}",
+    )  # fmt: skip
+    return keras.Model(graph.inputs[0], features, name=f"{model.name}_until_{layer}"), rest
+
+
+def cache_views(trunk, images, folder, views, seed=0, batch_size=64):
+    """Features of random views of all images, one float16 file per view; files that are there already are kept.
+
+    Args:
+        trunk: model from images ``(n, size, size, 3)`` in [0, 255] to features.
+        images: uint8 ``(n, h, w, 3)``.
+        folder: for ``view_<v>.npy``; made if need be.
+        views: int, how many views of each image; or None: the whole image, resized, in ``whole.npy``.
+        seed: int; view v of every image depends on it and on v.
+
+    Returns:
+        List of read-only arrays ``(n, …)``, memory-mapped.
+    """
+    folder, size = pathlib.Path(folder), trunk.input_shape[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ["whole.npy"] if views is None else [f"view_{v}.npy" for v in range(views)]
+    for v, name in enumerate(names):
+        if not (folder / name).exists():
+            _cache(trunk, images, size, folder / name, None if views is None else seed * 1000 + v, batch_size)
+    return [np.load(folder / name, mmap_mode="r") for name in names]
+
+
+def _cache(trunk, images, size, path, seed, batch_size, chunk=1024):
+    def seen(start):
+        some = images[start : start + chunk]
+        return resized(some, size) if seed is None else random_views(some, size, seed * 1000 + start // chunk)
+
+    part, run = path.with_suffix(".part"), _fast(trunk)
+    features = np.lib.format.open_memmap(part, "w+", "float16", (len(images), *trunk.output_shape[1:]))
+    starts = range(0, len(images), chunk)
+    with concurrent.futures.ThreadPoolExecutor(1) as ahead:  # the next views are made while these are looked at
+        coming = ahead.submit(seen, 0)
+        for start, following in zip(starts, [*starts[1:], None], strict=True):
+            views = coming.result()
+            coming = following and ahead.submit(seen, following)
+            for i in range(0, len(views), batch_size):
+                batch = views[i : i + batch_size]
+                features[start + i : start + i + len(batch)] = run(batch)
+    features.flush()
+    os.replace(part, path)
+
+
+def _fast(trunk):
+    """``trunk.predict``; on TensorFlow with norms that are one operation each, half as fast again on a CPU."""
+    if keras.backend.backend() != "tensorflow":
+        return lambda images: trunk.predict_on_batch(images)
+    import tensorflow as tf
+
+    from keras_moe.layers.dispatch_tensorflow import with_fused_norms
+
+    run = tf.function(with_fused_norms(trunk), input_signature=[tf.TensorSpec(trunk.input_shape, "float32")])
+    return lambda images: run(images.astype("float32")).numpy()
+
+
+class FeatureBatches(keras.utils.PyDataset):
+    """Shuffled batches of cached features; image i is seen in view ``(epoch + a number of its own) % views``.
+
+    Args:
+        views: list of arrays ``(n, …)``, as ``cache_views`` gives them.
+        targets: dict, output name -> array ``(n, …)``, or a list of one such array for each view.
+        batch_size: int. The last, smaller batch is left out: BatchNorm dislikes it.
+        seed: int.
+
+    Attributes:
+        epoch: int, from 0; advanced by Keras at the end of each epoch.
+    """
+
+    def __init__(self, views, targets, batch_size=64, seed=0):
+        super().__init__()
+        self.views, self.targets, self.batch_size, self.seed, self.epoch = views, targets, batch_size, seed, 0
+        self.first = np.random.default_rng(seed).integers(0, len(views), len(views[0]))
+
+    def __len__(self):
+        return len(self.views[0]) // self.batch_size
+
+    def __getitem__(self, i):
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.first))
+        rows = order[i * self.batch_size : (i + 1) * self.batch_size]
+        view = (self.epoch + self.first[rows]) % len(self.views)
+        features = np.stack([self.views[v][row] for v, row in zip(view, rows, strict=True)]).astype("float32")
+        return features, {name: self._rows(target, view, rows) for name, target in self.targets.items()}
+
+    def _rows(self, target, view, rows):
+        if isinstance(target, list):
+            return np.stack([target[v][row] for v, row in zip(view, rows, strict=True)])
+        return target[rows]
+
+    def on_epoch_end(self):
+        self.epoch += 1

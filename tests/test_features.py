@@ -1,0 +1,89 @@
+"""Training behind a frozen stem: the cut, cached views, batches of them."""
+
+import keras
+import numpy as np
+import pytest
+from descriptors import HYDRA
+
+from keras_moe import models
+from keras_moe.training import features
+from keras_moe.training.augmentation import random_views, resized
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), dtype="uint8")
+
+
+def test_trunk_and_rest_are_the_model(images):
+    model = models.HydraNet(**HYDRA, classifier_activation=None)
+    trunk, rest = features.behind(model, "stem")
+    x = resized(images, 8).astype("float32")
+    np.testing.assert_allclose(
+        rest.predict(trunk.predict(x, verbose=0), verbose=0), model.predict(x, verbose=0), atol=1e-5
+    )
+    assert list(rest.parts) == ["gate", "branches", "combiner"]
+    assert tuple(rest.gate["logits"].shape) == (None, 3)
+    shared = {id(w) for w in model.weights}
+    assert all(id(w) in shared for w in [*trunk.weights, *rest.weights])
+
+
+def test_views_are_cached_once(images, tmp_path):
+    trunk, _ = features.behind(models.HydraNet(**HYDRA), "stem")
+    views = features.cache_views(trunk, images, tmp_path, 2, batch_size=2)
+    assert [v.shape for v in views] == [(5, *trunk.output_shape[1:])] * 2
+    assert not np.array_equal(views[0], views[1])
+    seen = random_views(images, 8, 1000 * 1)  # view 1 of seed 0, first chunk
+    np.testing.assert_allclose(views[1], trunk.predict(seen, verbose=0), atol=2e-3)
+    changed = tmp_path / "view_0.npy"
+    np.save(changed, np.zeros_like(views[0]))
+    assert features.cache_views(trunk, images, tmp_path, 2)[0].max() == 0  # not computed anew
+    (whole,) = features.cache_views(trunk, images, tmp_path, None)
+    np.testing.assert_allclose(whole, trunk.predict(resized(images, 8), verbose=0), atol=2e-3)
+
+
+def test_batches_take_one_view_of_each_image_and_another_in_the_next_epoch():
+    views = [np.full((6, 1), v) + 10 * np.arange(6)[:, None] for v in range(3)]
+    targets = {"class": [np.full((6, 1), v) for v in range(3)], "gate": np.arange(6)}
+    batches = features.FeatureBatches(views, targets, batch_size=3, seed=1)
+    assert len(batches) == 2
+    epochs = []
+    for _ in range(3):
+        rows = [batches[i] for i in range(2)]
+        x = np.concatenate([x for x, _ in rows])[:, 0]
+        view = np.concatenate([y["class"] for _, y in rows])[:, 0]
+        image = np.concatenate([y["gate"] for _, y in rows])
+        np.testing.assert_array_equal(x, 10 * image + view)
+        assert sorted(image) == list(range(6))
+        epochs.append(dict(zip(image.tolist(), view.tolist(), strict=True)))
+        batches.on_epoch_end()
+    for image in range(6):
+        assert {epoch[image] for epoch in epochs} == {0, 1, 2}
+
+
+def test_a_view_depends_on_its_seed_alone(images):
+    np.testing.assert_array_equal(random_views(images, 8, 3), random_views(images, 8, 3))
+    assert not np.array_equal(random_views(images, 8, 3), random_views(images, 8, 4))
+    np.testing.assert_array_equal(random_views(images, 8, 3)[:2], random_views(images[:2], 8, 3))
+
+
+def test_a_view_shows_the_same_part_at_every_size():
+    ramp = np.broadcast_to(np.arange(0, 240, 5, dtype="uint8")[None, :, None], (48, 48, 3))
+    images = np.stack([ramp] * 8)
+    small, large = (random_views(images, size, 0).astype("float32") for size in (16, 32))
+    averaged = large.reshape(8, 16, 2, 16, 2, 3).mean((2, 4))
+    assert np.abs(averaged - small).max() < 12
+    assert small[..., 0].std(axis=(1, 2)).min() > 5  # a part of the ramp, not one colour
+
+
+def test_training_the_rest_trains_the_model(images):
+    model = models.HydraNet(**HYDRA, classifier_activation=None)
+    trunk, rest = features.behind(model, "stem")
+    x, y = trunk.predict(resized(images, 8), verbose=0), np.arange(5)
+    before = model.predict(resized(images, 8), verbose=0)
+    stem = [w.copy() for w in model.get_layer("stem").get_weights()]
+    rest.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    rest.fit(x, y, verbose=0)
+    assert not np.allclose(model.predict(resized(images, 8), verbose=0), before)
+    for a, b in zip(stem, model.get_layer("stem").get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)

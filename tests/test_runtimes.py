@@ -1,0 +1,133 @@
+"""Models on other runtimes compute the route there: a file holds no route of the example that it was made from."""
+
+import keras
+import numpy as np
+import pytest
+from descriptors import deciding_moe
+
+from keras_moe.layers import ExpertBank, TopKGate
+from keras_moe.models import Classifier
+
+BACKEND = keras.backend.backend()
+on_torch = pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's tracers")
+# Keras' exporters warn of their own converters.
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("runtimes")]
+
+
+@pytest.fixture(scope="module")
+def deciding():
+    """``(model, images, predictions)``; the images take three routes."""
+    model, images = deciding_moe()
+    assert {tuple(row) for row in model.route(images) != 0} == {
+        (False, True, False),
+        (False, False, True),
+        (False,) * 3,
+    }
+    return model, images, model.predict(images, verbose=0)
+
+
+def saved_model(path):
+    import tensorflow as tf
+
+    model = tf.saved_model.load(path)
+    return lambda images: np.asarray(model.serve(images))
+
+
+def onnx(path):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path)
+    (image,) = session.get_inputs()
+    return lambda images: session.run(None, {image.name: images})[0]
+
+
+def exported_program(path):
+    import torch
+
+    program = torch.export.load(path).module()
+    return lambda images: np.concatenate([program(torch.tensor(image[None])).detach() for image in images])
+
+
+FORMATS = {  # name -> what runs it, its suffix, the packages that write and run it
+    "tf_saved_model": (saved_model, "", ["tensorflow"]),
+    "onnx": (onnx, ".onnx", ["onnxruntime"] + ["tf2onnx"] * (BACKEND == "tensorflow")),
+    "torch": (exported_program, ".pt2", []),
+}
+WRITTEN = {"tensorflow": ["tf_saved_model", "onnx"], "jax": ["tf_saved_model"], "torch": ["onnx", "torch"]}
+
+
+@pytest.mark.parametrize("format", WRITTEN[BACKEND])
+def test_a_file_routes_each_image(format, deciding, tmp_path):
+    run, suffix, packages = FORMATS[format]
+    for package in packages:
+        pytest.importorskip(package)
+    model, images, expected = deciding
+    path = str(tmp_path / f"model{suffix}")
+    model(images[:1])  # to ONNX Keras exports what has been called
+    model.export(path, format, verbose=False)
+    np.testing.assert_allclose(run(path)(images), expected, atol=1e-5)
+
+
+def test_a_format_that_cannot_hold_the_route_is_refused(deciding, tmp_path):
+    model, _, _ = deciding
+    format, elsewhere = {
+        "tensorflow": ("torch", r"\['torch'\]"),
+        "jax": ("onnx", r"\['tensorflow', 'torch'\]"),
+        "torch": ("tf_saved_model", r"\['tensorflow', 'jax'\]"),
+    }[BACKEND]
+    with pytest.raises(ValueError, match=f"can be had on {elsewhere}: set KERAS_BACKEND"):
+        model.export(tmp_path / "x", format)
+    with pytest.raises(ValueError, match="on no backend"):
+        model.export(tmp_path / "x", "tflite")
+    with pytest.raises(ValueError, match="Unrecognized format=tflite"):  # Keras', of a network without a gate
+        Classifier((8, 8, 1), 0.25, "resnet8", classes=3).export(tmp_path / "x", "tflite")
+
+
+@on_torch
+@pytest.mark.parametrize(("rows", "grad"), [(1, False), (1, True), (3, False)])
+def test_a_trace_routes_each_image(rows, grad, deciding):
+    import torch
+
+    model, images, expected = deciding
+    with torch.set_grad_enabled(grad):
+        traced = torch.jit.trace(model, (torch.tensor(images[:rows]),))
+    np.testing.assert_allclose(traced(torch.tensor(images)).detach(), expected, atol=1e-5)
+
+
+@on_torch
+def test_an_exported_program_routes_each_image(deciding):
+    import torch
+
+    model, images, expected = deciding
+    program = torch.export.export(model, (torch.tensor(images[:2]),), strict=False).module()
+    got = [program(torch.tensor(images[i : i + 2])).detach() for i in range(0, len(images), 2)]
+    np.testing.assert_allclose(np.concatenate(got), expected, atol=1e-5)
+
+
+def bank(rows, name, experts):
+    wide = keras.initializers.RandomNormal(0, 3)
+    logits = keras.layers.Dense(len(experts), kernel_initializer=wide, name=f"{name}_gate")(rows)
+    return ExpertBank(experts, name=name)(rows, TopKGate(k=1, name=f"{name}_route")(logits))
+
+
+def mixture(name):
+    rows = keras.Input((4,))
+    return keras.Model(rows, bank(rows, name, [keras.layers.Dense(2, name=f"{name}_{k}") for k in range(3)]))
+
+
+def test_a_mixture_as_an_expert_routes_each_row():
+    """On PyTorch an expert runs as a trace of itself, in which a bank inside it must not keep one route."""
+    rows = keras.Input((4,))
+    model = keras.Model(rows, bank(rows, "outer", [mixture("left"), mixture("right")]))
+    kernels = {w.path.split("/")[-2]: keras.ops.convert_to_numpy(w) for w in model.weights if "kernel" in w.path}
+    x = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+    wanted, taken = [], set()
+    for row in x:
+        side = ("left", "right")[np.argmax(row @ kernels["outer_gate"])]
+        expert = f"{side}_{np.argmax(row @ kernels[f'{side}_gate'])}"
+        wanted.append(row @ kernels[expert])
+        taken.add(expert)
+    assert len(taken) == 6
+    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, atol=1e-5)
+    alone = np.concatenate([model.predict_on_batch(row[None]) for row in x])
+    np.testing.assert_allclose(alone, wanted, atol=1e-5)

@@ -1,0 +1,72 @@
+"""hydranet_photos: a HydraNet on photographs of 203 classes, grown from EfficientNet-Lite0.
+
+    KERAS_BACKEND=tensorflow python zoo/hydranet_photos/recipe.py [--publish]
+
+The stem is the backbone's first four stages; each of four branches has the first block of each later stage, the blocks
+with a skip around them left out. The first round is the dense network's (``keras_moe.zoo.photos``); its class means are
+clustered into four groups, branches start as thinned copies of its tail, and the second round trains them behind a gate
+that is supervised with the groups. Then the dynamic-k threshold is set for a budget of 60 % of the dense network's MACs
+on photographs that were held out. Needs the extra ``imagenet``.
+"""
+
+import pathlib
+
+import numpy as np
+
+from keras_moe.models import Classifier, HydraNet
+from keras_moe.training import fit_drop_below, partition_classes
+from keras_moe.training.augmentation import resized
+from keras_moe.zoo.photos import CLASSES, cached, first_round, on_photos, second_round, split_labels, split_photos
+from keras_moe.zoo.publish import main
+
+SIZE, SHARE = 128, 0.6
+CONFIG = {
+    "input_shape": (SIZE, SIZE, 3),
+    "backbone": "efficientnet_lite0",
+    "split": 4,
+    "branches": 4,
+    "branch_blocks": 1,
+    "top_k": 2,
+    "classes": CLASSES,
+}
+
+
+def build():
+    return HydraNet(**CONFIG, classifier_activation=None, weights="imagenet")
+
+
+def train(model, seed, folder, epochs):
+    teacher, history = first_round(seed, epochs)
+    features, rest = cached(teacher)
+    logits = rest.predict(np.asarray(features["learn"][0]), batch_size=256, verbose=0)
+    groups = partition_classes(logits, split_labels()["learn"], CONFIG["branches"])
+    history |= second_round(model, teacher, folder, seed, epochs, groups)
+    fit_budget(model)
+    return {**history, "groups": groups.tolist()}
+
+
+def fit_budget(model):
+    dense = Classifier((160, 160, 3), backbone="efficientnet_lite0", classes=CLASSES)
+    fit_drop_below(model, resized(split_photos()["held_out"][0], SIZE), SHARE * dense.macs_total)
+
+
+MODEL = on_photos(
+    name="hydranet_photos",
+    card={
+        "system": "hydranet",
+        "summary": "HydraNet on photographs of 203 everyday things: a stem and 4 branches, of which one or two run.",
+        "paper": "Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
+        "paper_url": "https://openaccess.thecvf.com/CVPR2018",
+        "model": "HydraNet",
+        "recipe_note": "The stem keeps its ImageNet weights; a dense tail learns for 5 epochs from labels, then 4 "
+        "thinned copies of it for 5 more from labels and what it says; TensorFlow on two CPU cores.",
+        "config": CONFIG,
+        "baseline": "efficientnet_lite0_photos",
+    },
+    build=build,
+    train=train,
+    size=SIZE,
+)
+
+if __name__ == "__main__":
+    main(MODEL, pathlib.Path(__file__).parent)
