@@ -27,9 +27,6 @@ def inner_layers(layer):
 
 def held(layer):
     """The layers directly inside ``layer``."""
-    experts = vars(layer).get("experts")
-    if isinstance(experts, list):  # Keras' own list does not follow where another layer is put into one
-        return list(experts)
     return layer._flatten_layers(include_self=False, recursive=False)
 
 

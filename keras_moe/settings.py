@@ -23,7 +23,7 @@ class Settings:
     @property
     def frozen(self):
         """Whether a layer was frozen then."""
-        return any(_FROZEN in each.plain for each in self._before)
+        return _any_frozen(self._before)
 
     def changes(self, layer, aside=None):
         """What is otherwise now, as plain data for ``apply``: dict, key of an inner layer -> dict of settings.
@@ -77,11 +77,17 @@ def serialized(value):
     return _without_ids(keras.saving.serialize_keras_object(value))
 
 
-def copy_state(source, target):
-    """Makes ``target``, built from the configuration of ``source``, what that is now: its settings and its weights."""
-    before = Settings(target)
-    changes = _differences(before._before, _described(source))
-    if changes or before.frozen:
+def copy_state(source, target, but=()):
+    """Makes ``target``, built from the configuration of ``source``, what that is now: its settings and its weights.
+
+    Args:
+        source, target: layers or models.
+        but: names of settings that ``target`` keeps, such as ``("dtype",)``.
+    """
+    before = _described(target)
+    found = _differences(before, _described(source))
+    changes = {key: {name: change[name] for name in change.keys() - set(but)} for key, change in found.items()}
+    if any(changes.values()) or _any_frozen(before):
         apply(target, changes)
     copy_weights(source, target)
 
@@ -111,6 +117,10 @@ def _described(root):
         for inner in held(layer):
             paths.setdefault(id(inner), f"{path}/{inner.name}".lstrip("/"))
     return found
+
+
+def _any_frozen(described):
+    return any(_FROZEN in each.plain for each in described)
 
 
 def _differences(before, now):

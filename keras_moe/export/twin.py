@@ -93,6 +93,8 @@ def _layer(call):
         raise ValueError(
             _complaint(call, f"It computes in {layer.compute_dtype}; make the model with dtype='float32'.")
         )
+    if layer.quantization_mode or getattr(layer, "lora_enabled", False):
+        raise ValueError(_complaint(call, "It is quantized or has LoRA."))
     config = layer.get_config()
     activation = config.get("activation", "linear")
     if activation == "relu6" and kind == "Activation":

@@ -87,9 +87,8 @@ def in_dtype(network, dtype):
     if dtype is None:
         return network
     policy = keras.dtype_policies.serialize(keras.dtype_policies.get(dtype))
-    config = _with_policy(keras.saving.serialize_keras_object(network), policy)
-    copy = keras.saving.deserialize_keras_object(config)
-    copy.set_weights(network.get_weights())
+    copy = keras.saving.deserialize_keras_object(_with_policy(serialized(network), policy))
+    copy_state(network, copy, but=("dtype",))
     return copy
 
 

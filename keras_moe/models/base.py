@@ -42,6 +42,7 @@ class MoEModel(RoutedModel):
             super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self._part_names = {part: tuple(names) for part, names in parts.items()}
         self._gate = gate
+        self._policy = self.dtype_policy
         self._settings = settings.Settings(self)
 
     def get_config(self):
@@ -56,7 +57,7 @@ class MoEModel(RoutedModel):
             aside = self.get_layer(name), argument
             config[argument] = getattr(*aside)
         if "dtype" in config:  # whatever the global policy will be
-            config["dtype"] = _plain(config["dtype"] or self.dtype_policy)
+            config["dtype"] = _plain(config["dtype"] or self._policy)
         changes = self._settings.changes(self, aside)
         return {**config, "settings": changes} if changes or self._settings.frozen else config
 
