@@ -108,7 +108,7 @@ def test_a_classifier_frozen_in_part(nested, tmp_path):
     assert names == ["conv0/kernel", "conv1/kernel", "expert_0_conv1/kernel", "expert_1_conv1/kernel"]
     again = saved(model, tmp_path)
     assert state(again) == state(model)
-    again.get_layer("trunk").trainable = True
+    again.get_layer("trunk").get_layer("conv0").trainable = True
     assert state(saved(again, tmp_path)) == state(again) != state(model)
 
 
@@ -238,8 +238,8 @@ def test_the_policy_it_was_made_under(tmp_path):
     model = mixture()
     keras.config.set_dtype_policy("float32")
     again = saved(model, tmp_path)
-    assert state(again)[1:] == state(model)[1:]
-    assert {layer.compute_dtype for layer in kernels(again)} == {"bfloat16"}
+    assert state(again) == state(model)
+    assert "bfloat16" in {layer.compute_dtype for layer in kernels(again)}
 
 
 def test_a_file_without_the_extra_state_still_loads(tmp_path):
@@ -292,3 +292,15 @@ def test_settings_of_another_model_are_refused():
     config = {**mixture().get_config(), "settings": {"1000 Dense": {"trainable": False}}}
     with pytest.raises(ValueError, match="1000 Dense"):
         SingleGatedMoE.from_config(config)
+
+
+def test_a_copy_in_another_dtype_keeps_what_was_set():
+    classifier = tiny_classifier()
+    classifier.get_layer("conv0").trainable = False
+    classifier.get_layer("logits").enable_lora(1, lora_alpha=4)
+    classifier.get_layer("logits").lora_kernel_b.assign(np.ones((1, 5)))
+    model = upcycle(classifier, "relu0", experts=2, dtype="mixed_bfloat16")
+    assert not model.get_layer("trunk").get_layer("conv0").trainable
+    assert {layer.compute_dtype for layer in kernels(model.bank)} == {"bfloat16"}
+    expected = classifier.predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, atol=0.02 * abs(expected).max())
