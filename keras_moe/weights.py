@@ -90,7 +90,12 @@ def write_tensors(path, tensors, metadata=None):
     from safetensors.numpy import save
 
     # `save` reads each array's memory as it lies. (ascontiguousarray would turn scalars into vectors.)
-    write_bytes(path, save({name: np.asarray(t, order="C") for name, t in tensors.items()}, metadata))
+    write_bytes(path, save({name: _widened(np.asarray(t, order="C")) for name, t in tensors.items()}, metadata))
+
+
+def _widened(array):
+    """bfloat16, which NumPy has not, as float32; all else as it is."""
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
 def write_bytes(path, data):

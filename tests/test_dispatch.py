@@ -1,5 +1,7 @@
 """All dispatchers compute the same sum, and only the chosen experts work."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from keras import ops
 
 from keras_moe.layers import ExpertBank, inference_only
 from keras_moe.layers.dispatch import dense, dispatch, gathered, guarded
+from keras_moe.models.base import RoutedModel
 
 DISPATCHERS = {"dense": dense, "guarded": guarded, "dispatch": dispatch}
 JAX = keras.backend.backend() == "jax"
@@ -293,6 +296,97 @@ def test_low_precision(policy):
     y = bank(*tensors(X, W))
     assert keras.backend.standardize_dtype(y.dtype) == bank.compute_dtype
     np.testing.assert_allclose(ops.convert_to_numpy(ops.cast(y, "float32")), Y, rtol=0.02)
+
+
+@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize(
+    ("policy", "inside"), [("float32", "mixed_float16"), ("mixed_float16", "float32"), ("mixed_bfloat16", "float16")]
+)
+def test_experts_compute_in_their_own_dtype(policy, inside, n):
+    """The sum has the bank's; nobody chose the last expert, and for the third row nobody is chosen."""
+    experts = affine_experts()
+    for expert in experts:
+        expert.dtype_policy = inside
+    inputs = [keras.Input((2,)), keras.Input((3,))]
+    model = RoutedModel(inputs, ExpertBank(experts, dtype=policy)(*inputs))
+    x, w = np.array(X[:n], "float32"), np.array(W[:n], "float32")
+    np.testing.assert_allclose(np.asarray(model.predict([x, w], verbose=0), "float32"), Y[:n], rtol=0.02)
+    assert keras.backend.standardize_dtype(model([x, w]).dtype) == model.layers[-1].compute_dtype
+    if n > 1:
+        model.compile("sgd", "mse")
+        model.fit([x, w], np.array(Y), verbose=0)
+
+
+def test_training_on_one_row():
+    """Half the squared error's gradient by the output is the output itself, (3, 5), where the target is zero."""
+    inputs = [keras.Input((2,)), keras.Input((3,))]
+    experts = affine_experts()
+    model = keras.Model(inputs, ExpertBank(experts)(*inputs))
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit([np.array([[1.0, 2.0]]), np.array([[0.0, 1, 0]])], np.zeros((1, 2)), verbose=0)
+    expected = {0: (np.eye(2), [0, 0]), 1: ([[1.7, -0.5], [-0.6, 1.0]], [0.7, 0.5]), 2: (3 * np.eye(2), [2, 2])}
+    for k, weights in expected.items():
+        for found, wanted in zip(experts[k].get_weights(), weights, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch tells no gradient from zeros")
+@pytest.mark.parametrize(("chosen", "warns"), [(0, False), (1, True)])
+def test_an_expert_that_did_not_run_is_told_from_a_broken_one(chosen, warns):
+    class Broken(keras.layers.Dense):
+        def call(self, x):
+            return ops.matmul(x, ops.stop_gradient(self.kernel))
+
+    experts = [keras.layers.Dense(2, use_bias=False), Broken(2, use_bias=False)]
+    inputs = [keras.Input((2,)), keras.Input((2,))]
+    model = keras.Model(inputs, ExpertBank(experts)(*inputs))
+    model.compile("sgd", "mse")
+    experts[1 - chosen].kernel.assign(np.full((2, 2), np.nan))  # whatever it holds, it takes no part
+    expected = pytest.warns(UserWarning, match="Gradients do not exist") if warns else contextlib.nullcontext()
+    with expected:
+        history = model.fit([np.ones((1, 2)), np.eye(2)[[chosen]]], np.ones((1, 2)), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_experts_that_do_not_tell_their_shape():
+    class Scaled(keras.layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
+
+        def call(self, x):
+            return x * self.scale
+
+    inputs = [keras.Input((2,)), keras.Input((3,))]
+    nested = keras.Sequential([keras.Input((2,)), Scaled()])
+    model = keras.Model(inputs, ExpertBank([Scaled(), Scaled(), nested])(*inputs))
+    for n in (1, 4):
+        x, w = np.array(X[:n], "float32"), np.array(W[:n], "float32")
+        expected = x * w.sum(1, keepdims=True)
+        np.testing.assert_allclose(model.predict([x, w], verbose=0), expected, atol=1e-6)
+        np.testing.assert_allclose(ops.convert_to_numpy(model([x, w])), expected, atol=1e-6)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="TensorFlow's functions")
+def test_experts_that_changed_apart_are_not_swapped():
+    class Times(keras.layers.Layer):
+        """Its configuration says how it was made, not how it is now."""
+
+        def __init__(self, factor=1, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
+
+        def build(self, shape):
+            self.weight = self.add_weight(shape=(), initializer="ones")
+
+        def call(self, x):
+            return x * self.factor * self.weight
+
+    inputs = [keras.Input((2,)), keras.Input((2,))]
+    model = RoutedModel(inputs, ExpertBank([Times(), Times()])(*inputs))
+    x, w = np.ones((2, 2), "float32"), np.eye(2, dtype="float32")
+    np.testing.assert_array_equal(model.predict([x, w], verbose=0), [[1, 1], [1, 1]])
+    model.layers[-1].experts[1].factor = 5
+    np.testing.assert_array_equal(model.predict([x, w], verbose=0), [[1, 1], [5, 5]])
 
 
 def test_wrong_weights_are_refused():
