@@ -3,8 +3,8 @@
 Everything up to the stem's end keeps its ImageNet weights, so its features are computed once for each of a few random
 views of every photograph (``keras_moe.training.features``); what comes after learns from them. Every model learns in
 two rounds of as many epochs: first as the dense network at 160 pixels, from labels; then as what it is, grown from that
-network, from labels and from what that network says of the same views. The dense network itself is best
-after the first. One photograph in fifteen of the training split is held out: choices were made on these.
+network, from labels and from what that network says of the same views. The dense baseline is what the first
+round gives. One photograph in fifteen of the training split is held out.
 """
 
 import dataclasses

@@ -6,7 +6,7 @@ The stem is the backbone's first four stages; each of four branches has the firs
 with a skip around them left out. The first round is the dense network's (``keras_moe.zoo.photos``); its class means are
 clustered into four groups, branches start as thinned copies of its tail, and the second round trains them behind a gate
 that is supervised with the groups. Then the dynamic-k threshold is set for a budget of 60 % of the dense network's MACs
-on photographs that were held out. Needs the extra ``imagenet``.
+on photographs that were held out. Needs the extra ``imagenet``. Nothing is published from this recipe yet.
 """
 
 import pathlib
@@ -58,8 +58,8 @@ MODEL = on_photos(
         "paper": "Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
         "paper_url": "https://openaccess.thecvf.com/CVPR2018",
         "model": "HydraNet",
-        "recipe_note": "The stem keeps its ImageNet weights; a dense tail learns for 5 epochs from labels, then 4 "
-        "thinned copies of it for 5 more from labels and what it says; TensorFlow on two CPU cores.",
+        "recipe_note": "The stem keeps its ImageNet weights; a dense tail learns for 2 + 3 epochs from labels, then 4 "
+        "thinned copies of it for 3 more from labels and what it says; TensorFlow on two CPU cores.",
         "config": CONFIG,
         "baseline": "efficientnet_lite0_photos",
     },
