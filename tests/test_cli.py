@@ -1,5 +1,7 @@
 """The command line: what it prints, where, and with which exit code."""
 
+import dataclasses
+import io
 import json
 import os
 import shutil
@@ -134,6 +136,32 @@ def test_train(run, tmp_path):
     assert (tmp_path / "seed0" / "weights.safetensors").is_file()
     assert run("train", MODEL, "--epochs", "many")[0] == 2
     assert sys.argv == before
+
+
+def test_names_that_an_ascii_console_cannot_show(digit, tmp_path, monkeypatch):
+    card = dataclasses.replace(zoo.card(MODEL), summary="déjà vu", classes=tuple("零一二三四五六七八九"))
+    monkeypatch.setattr(zoo, "card", lambda name: card)
+    image = shutil.copy(digit, str(tmp_path / "café.png"))
+
+    def run(*words):
+        """``main`` on an ASCII console."""
+        said = {name: io.TextIOWrapper(io.BytesIO(), "ascii") for name in ("stdout", "stderr")}
+        with monkeypatch.context() as console:
+            for name, stream in said.items():
+                console.setattr(sys, name, stream)
+            code = main(words)
+        for stream in said.values():
+            stream.flush()
+        return code, *(stream.buffer.getvalue().decode("ascii") for stream in said.values())
+
+    assert run("list")[::2] == (0, "")
+    assert "summary: d\\xe9j\\xe0 vu" in run("info", MODEL)[1]
+    code, out, _ = run("predict", MODEL, image, "--top", "1")
+    assert (code, "caf\\xe9.png" in out, "\\u516d" in out) == (0, True, True)  # a six
+    (found,) = json.loads(run("predict", MODEL, image, "--json")[1])
+    assert (found["image"], found["top"][0][0]) == (image, "六")
+    code, _, err = run("predict", MODEL, str(tmp_path / "né.png"))
+    assert (code, "n\\xe9.png" in err) == (1, True)
 
 
 def test_as_a_program():

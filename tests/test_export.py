@@ -225,7 +225,7 @@ def _accuracy(path):
 @on_tensorflow
 def test_a_dense_network(exported, tmp_path):
     network = Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
-    report = litert(network, tmp_path / "dense.tflite", labels="abc", images=IMAGES[:4])
+    report = litert(network, tmp_path / "dense.tflite", labels=list("abc"), images=IMAGES[:4])
     model = LiteRTModel(tmp_path / "dense.tflite")
     assert (model.labels, report["experts"]) == (("a", "b", "c"), 0)
     np.testing.assert_allclose(model.predict(IMAGES[:4]), network.predict(IMAGES[:4], verbose=0), atol=1e-5)
@@ -332,6 +332,9 @@ def test_comparing():
         ({"form": "parts"}, "path"),
         ({"gate": "float16"}, "gate"),
         ({"images": IMAGES[0]}, "images"),
+        ({"representative": (image for image in IMAGES)}, "Received: generator. Make an array of what it yields"),
+        ({"representative": lambda: iter(IMAGES)}, "Received: function. Make an array"),
+        ({"representative": [IMAGES[0], IMAGES[1, :4]]}, "an array of images.*Received: list"),
         ({"images": IMAGES[:0]}, "images"),
         ({"images": np.full((1, 8, 8, 1), np.nan)}, "finite"),
         ({"model": "hydranet"}, "model"),

@@ -16,13 +16,9 @@ pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("run
 
 @pytest.fixture(scope="module")
 def deciding():
-    """``(model, images, predictions)``; the images take three routes."""
+    """``(model, images, predictions)``; the images take four routes."""
     model, images = deciding_moe()
-    assert {tuple(row) for row in model.route(images) != 0} == {
-        (False, True, False),
-        (False, False, True),
-        (False,) * 3,
-    }
+    assert len({tuple(row) for row in model.route(images) != 0}) == 4
     return model, images, model.predict(images, verbose=0)
 
 
@@ -105,8 +101,7 @@ def test_an_exported_program_routes_each_image(deciding):
 
 
 def bank(rows, name, experts):
-    wide = keras.initializers.RandomNormal(0, 3)
-    logits = keras.layers.Dense(len(experts), kernel_initializer=wide, name=f"{name}_gate")(rows)
+    logits = keras.layers.Dense(len(experts), name=f"{name}_gate")(rows)
     return ExpertBank(experts, name=name)(rows, TopKGate(k=1, name=f"{name}_route")(logits))
 
 
@@ -119,8 +114,12 @@ def test_a_mixture_as_an_expert_routes_each_row():
     """On PyTorch an expert runs as a trace of itself, in which a bank inside it must not keep one route."""
     rows = keras.Input((4,))
     model = keras.Model(rows, bank(rows, "outer", [mixture("left"), mixture("right")]))
-    kernels = {w.path.split("/")[-2]: keras.ops.convert_to_numpy(w) for w in model.weights if "kernel" in w.path}
-    x = np.random.default_rng(0).normal(size=(40, 4)).astype("float32")
+    rng, kernels = np.random.default_rng(0), {}
+    for weight in model.weights:
+        if weight.path.endswith("kernel"):
+            kernels[weight.path.split("/")[-2]] = kernel = rng.normal(size=weight.shape)
+            weight.assign(kernel)
+    x = rng.normal(size=(40, 4)).astype("float32")
     wanted, taken = [], set()
     for row in x:
         side = ("left", "right")[np.argmax(row @ kernels["outer_gate"])]

@@ -189,17 +189,27 @@ def test_command(photo, tmp_path, capsys):
     assert "24 x 20 -> 48 x 40" in capsys.readouterr().out
 
 
-def test_command_refuses(photo, tmp_path, capsys):
+def test_command_refuses(photo, tmp_path, capsys, monkeypatch):
     def refused(name, source, target, code):
         assert main(["upscale", name, str(source), str(target)]) == code
         return capsys.readouterr().err
 
+    clear = tmp_path / "clear.png"
+    Image.new("RGBA", (9, 9)).save(clear)
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.setattr(zoo, "load", lambda name: pytest.fail("refused before the model is loaded"))
     assert "super-resolution" in refused("test_hydranet", photo, tmp_path / "a.png", 2)
     assert "No such image file" in refused("test_classsr", tmp_path / "none.png", tmp_path / "a.png", 1)
     assert "No such folder" in refused("test_classsr", photo, tmp_path / "none" / "a.png", 1)
     assert "extension" in refused("test_classsr", photo, tmp_path / "a.xyz", 1)
+    assert "different files" in refused("test_classsr", photo, photo, 1)
+    assert "expected a file" in refused("test_classsr", photo, (tmp_path / "folder.png"), 1)
+    assert "SUN cannot hold" in refused("test_classsr", photo, tmp_path / "a.ras", 1)
+    assert "ICO cannot hold an image RGB of 48 x 40" in refused("test_classsr", photo, tmp_path / "a.ico", 1)
+    for kind in ("jpg", "bmp", "ppm"):
+        assert "cannot hold an image RGBA" in refused("test_classsr", clear, tmp_path / f"a.{kind}", 1)
     wide = tmp_path / "wide.png"
     Image.fromarray(np.zeros((9, 9), "uint16")).save(wide)
     assert "16-bit" in refused("test_classsr", wide, tmp_path / "a.png", 1)
-    assert sorted(os.listdir(tmp_path)) == ["wide.png"]
+    assert sorted(os.listdir(tmp_path)) == ["clear.png", "folder.png", "wide.png"]
     assert zoo.card("test_classsr").task == "super-resolution"

@@ -16,6 +16,9 @@ COMMANDS = (cards, predict, upscale, insights, train, export)
 
 def main(argv=None):
     """Runs the command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names that the console cannot show are no reason to fail
+            stream.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser().parse_args(argv)
         code = arguments.run(arguments)
@@ -26,7 +29,7 @@ def main(argv=None):
         return 0
     except KeyboardInterrupt:
         return fail("interrupted", 130)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         return fail(str(error), 1)
 
 

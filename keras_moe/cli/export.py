@@ -50,7 +50,7 @@ def _export(arguments):
         print(f"{file}  {pinned['bytes']:,} bytes")
     print(f"conditions: {report['conditions']}")
     for expert, images in enumerate(report["calibration"] or ()):
-        print(f"expert {expert}: calibrated with {images} images{'' if images else ', and so not quantized'}")
+        print(f"expert {expert}: {images} images were routed to it")
     for name, value in report["parity"].items():
         print(f"{name}: {value:.6g}")
     return 0

@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+import os
 import pathlib
 import sys
 
 from keras_moe.cli.shared import fail, model_name
+
+_MODES = {(): "L", (3,): "RGB", (4,): "RGBA"}  # of pixels, by the axes behind height and width
 
 
 def register(command):
@@ -25,10 +28,11 @@ def _upscale(arguments):
     card = zoo.card(arguments.name)
     if card.task != "super-resolution":
         return fail(f"{card.name} is a model for {card.task}; upscale needs one for super-resolution.", 2)
-    targets = [path for path in (arguments.out, arguments.map) if path is not None]
-    for path in targets:
-        _check_target(path)
-    image = _pixels(arguments.image)
+    image, scale = _pixels(arguments.image), card.config["scale"]
+    _check_targets(arguments)
+    for path, mode in (arguments.out, _MODES[image.shape[2:]]), (arguments.map, "RGB"):
+        if path is not None:
+            _check_format(path, mode, (scale * image.shape[1], scale * image.shape[0]))
     with contextlib.redirect_stdout(sys.stderr):  # a download shows its progress
         model = zoo.load(card.name)
     found = model.upscale_routed(image)
@@ -58,13 +62,49 @@ def _pixels(path):
     return np.asarray(converted)
 
 
-def _check_target(path):
+def _check_targets(arguments):
+    """Refuses before anything is computed what could not be written, or would be written over."""
     from PIL import Image
 
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"No such folder: {path.parent}")
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"{path}: expected the extension of an image format, as .png. Received: {path.suffix!r}")
+    taken = [pathlib.Path(arguments.image).resolve()]
+    for path in (arguments.out, arguments.map):
+        if path is None:
+            continue
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"No such folder: {path.parent}")
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"{path}: expected a file in a folder that may be written to.")
+        if path.suffix.lower() not in Image.registered_extensions():
+            raise ValueError(f"{path}: expected the extension of an image format, as .png. Received: {path.suffix!r}")
+        if path.resolve() in taken:
+            raise ValueError(f"{path}: IN, OUT and --map must be different files.")
+        taken.append(path.resolve())
+
+
+def _check_format(path, mode, size):
+    """Refuses a format that would not give back a picture of ``mode`` and ``(width, height)``, by trying blank ones.
+
+    They are small, but for one side at a time, since formats limit these.
+    """
+    from PIL import Image
+
+    (width, height), kind = size, Image.registered_extensions()[path.suffix.lower()]
+    for trial in (width, 1), (1, height), (min(width, 256), min(height, 256)):
+        buffer = io.BytesIO()
+        try:
+            Image.new(mode, trial).save(buffer, kind)
+            with Image.open(buffer) as kept:
+                whole, opaque = kept.size == trial, not kept.has_transparency_data
+        except Exception as error:  # Pillow's formats raise of any kind
+            raise ValueError(_cannot(path, kind, mode, size, f" ({type(error).__name__}: {error})")) from error
+        if not whole or (mode == "RGBA" and opaque):
+            raise ValueError(_cannot(path, kind, mode, size))
+
+
+def _cannot(path, kind, mode, size, why=""):
+    return (
+        f"{path}: {kind} cannot hold an image {mode} of {size[0]} x {size[1]} pixels{why}. Expected another, as .png."
+    )
 
 
 def _save(picture, path):

@@ -50,9 +50,9 @@ def litert(
             int8 inputs and outputs too). With representative images, int8 kernels are rounded so that outputs, and
             with them routes, change least, and channels are scaled to like ranges
             (``keras_moe.export.rounding``, ``.equalize``).
-        representative: images ``(n, height, width, channels)`` in the model's range, at least one: calibrate int8, and
-            make dynamic more exact. The report says how many were routed to each expert; one with fewer than 20 is
-            calibrated with those, too, that the gate puts nearest to it.
+        representative: array of images ``(n, height, width, channels)`` in the model's range, at least one: calibrate
+            int8, and make dynamic more exact. The report says how many were routed to each expert; one with fewer than
+            20 is calibrated with those, too, that the gate puts nearest to it.
         images: images to compare file and model on; None: ``representative``, or else noise.
         gate: ``"int8"`` or ``"float"``, with int8 and ``"routed"``: the precision of all that is outside the experts
             but the few small layers that decide the route, and those that put together what the experts return, which
@@ -82,12 +82,13 @@ def litert(
         labels = card.classes if card else ()
     labels = _labels(model, labels)
     shape = model.input_shape[1:]
-    seen = representative if images is None else images
-    seen = _noise(shape) if seen is None else _images("images", seen, shape)[:_CHECKED]
-    expected, route = model.predict_routed(seen)
-    arrays = {"images": seen, "expected": np.asarray(expected, "float32"), "route": route, "representative": None}
     if representative is not None:
-        arrays["representative"] = _images("representative", representative, shape)
+        representative = _images("representative", representative, shape)
+    seen = representative if images is None else _images("images", images, shape)
+    seen = _noise(shape) if seen is None else seen[:_CHECKED]
+    expected, route = model.predict_routed(seen)
+    arrays = {"images": seen, "representative": representative, "route": route}
+    arrays["expected"] = np.asarray(expected, "float32")
     described = {
         "name": card.name if card else model.name,
         "summary": card.summary if card else "",
@@ -225,11 +226,19 @@ def _labels(model, labels):
 
 
 def _images(name, images, shape):
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[1:] != tuple(shape) or not len(images):
-        expected = f"images (n >= 1, {', '.join(map(str, shape))})"
-        raise ValueError(f"litert: `{name}` must be {expected}. Received: shape {images.shape}")
-    images = images.astype("float32")
+    expected = f"an array of images (n >= 1, {', '.join(map(str, shape))})"
+    try:
+        array = np.asarray(images)
+    except ValueError as error:  # a list of images of several sizes
+        raise ValueError(f"litert: `{name}` must be {expected}. Received: {type(images).__name__}, {error}") from error
+    if array.dtype == object:
+        raise ValueError(
+            f"litert: `{name}` must be {expected}. Received: {type(images).__name__}. Make an array of what it yields: "
+            "np.stack of a list of images, np.concatenate of a list of batches."
+        )
+    if array.ndim != 4 or array.shape[1:] != tuple(shape) or not len(array):
+        raise ValueError(f"litert: `{name}` must be {expected}. Received: shape {array.shape}")
+    images = array.astype("float32")
     if not np.all(np.isfinite(images)):
         raise ValueError(f"litert: `{name}` must be finite. Received: NaN or infinity")
     return images
