@@ -257,11 +257,12 @@ def test_other_layers_are_refused_and_nothing_changes():
 
 def test_a_file_for_phones_has_it_and_a_wrong_copy_is_refused(tmp_path, monkeypatch):
     model = upcycle(network(normalization), "tail", experts=2)
-    report = litert(model, tmp_path / "x.tflite", images=images())
-    assert report["parity"]["max_error"] < 1e-4
+    if keras.backend.backend() == "tensorflow":  # the process of other backends reads safetensors, on TensorFlow
+        report = litert(model, tmp_path / "x.tflite", images=images())
+        assert report["parity"]["max_error"] < 1e-4
+        (tmp_path / "x.tflite").unlink()
     for place in ("graphs.build", "elsewhere.save_weights"):  # on TensorFlow, and on other backends
         _corrupt(monkeypatch, f"keras_moe.export.{place}", model)
-    (tmp_path / "x.tflite").unlink()
     with pytest.raises(ParityError, match="relative_error"):
         litert(model, tmp_path / "x.tflite", images=images())
     assert not (tmp_path / "x.tflite").exists()
