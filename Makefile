@@ -23,6 +23,7 @@ test: lint
 		echo "== $$backend"; \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist loadgroup || exit 1; \
 	done
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -n 2 -m slow
 	@$(MAKE) browser
 
 # The web page in headless Chromium; skipped where Chromium or npm cannot be had.
