@@ -1,6 +1,8 @@
 """Compression: twins that answer alike, constraints that hold, frozen parts that stay as they are."""
 
 import importlib.util
+import os
+import subprocess
 
 import keras
 import numpy as np
@@ -234,6 +236,21 @@ def test_an_expert_without_images():
     model.get_layer("gate").layers[-1].bias.assign([9.0, -9.0, 0.0])
     with pytest.raises(ValueError, match=r"none of the 64 images to.*branch_1"):
         compress(model, data(), "prune", batch_size=16)
+
+
+def test_the_process_that_trains_imports_from_where_this_one_does(monkeypatch, tmp_path):
+    class Started(Exception):
+        pass
+
+    def start(command, env, **kwargs):
+        raise Started(env["KERAS_BACKEND"], env["PYTHONPATH"].split(os.pathsep)[0])
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # as if the extra were there
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Started) as started:
+        compress(small(), data(), "prune", batch_size=8)
+    assert started.value.args == ("tensorflow", str(tmp_path))
 
 
 def test_without_the_extra(monkeypatch):

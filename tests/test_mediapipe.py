@@ -1,10 +1,14 @@
-"""MediaPipe reads labels, normalization and the experts' names from the metadata of an exported file."""
+"""MediaPipe reads labels, normalization and the experts' names from the metadata of an exported file.
+
+It is in no extra, since it needs absl-py 2 and tensorflow-model-optimization absl-py 1. ``test_metadata`` reads the same
+by hand.
+"""
 
 import keras
 import numpy as np
 import pytest
 
-pytest.importorskip("mediapipe", reason="needs mediapipe, which no extra brings")
+pytest.importorskip("mediapipe", reason="needs mediapipe, in an environment without tfmot")
 pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 
 import mediapipe
