@@ -1,7 +1,7 @@
 """MediaPipe reads labels, normalization and the experts' names from the metadata of an exported file.
 
-It is in no extra, since it needs absl-py 2 and tensorflow-model-optimization absl-py 1. ``test_metadata`` reads the same
-by hand.
+It is in no extra, since it needs absl-py 2 and tensorflow-model-optimization absl-py 1. ``test_metadata`` reads the
+same by hand.
 """
 
 import keras
