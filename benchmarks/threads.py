@@ -1,6 +1,6 @@
 """Images per second of one published LiteRT file that several threads ask, and what a lock around it would give.
 
-    python -m benchmarks.threads [FILE]
+python -m benchmarks.threads [FILE]
 """
 
 import argparse
