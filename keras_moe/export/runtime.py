@@ -19,9 +19,9 @@ class LiteRTModel:
 
     Any number of threads may ask one model at once. Each call runs on interpreters of its own, lent from a pool that
     grows to as many as were ever needed at once, one set per processor at most; a set takes a few times the file's
-    size, and all are freed with the model. With a lock instead, two threads would get no more done than one; with an
-    interpreter per thread, a server of many threads would hold as many. A model may be pickled, with what its files
-    held, and used after a fork.
+    size, and all are freed with the model. LiteRT runs outside Python's global lock, so that threads work side by side
+    (``python -m benchmarks.threads``); with an interpreter per thread, a server of many threads would hold as many. A
+    model may be pickled, with what its files held, and used after a fork.
 
     Args:
         path: a ``.tflite`` file that ``litert`` wrote, or the ``.json`` manifest of parts.
