@@ -23,7 +23,9 @@ test: lint
 		echo "== $$backend"; \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist loadgroup || exit 1; \
 	done
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -n 2 -m slow
+	@# What takes minutes, where it takes least or is most likely to break.
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -n 2 -m slow tests/test_upcycle.py
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2 -m slow tests/test_dtypes.py
 	@$(MAKE) browser
 
 # The web page in headless Chromium; skipped where Chromium or npm cannot be had.

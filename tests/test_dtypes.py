@@ -35,8 +35,10 @@ def assert_near(found, expected, dtype):
     np.testing.assert_allclose(found, expected, atol=BOUNDS[dtype] * np.abs(expected).max(), rtol=0)
 
 
-CASES = [(d.name, "mixed_float16") for d in MODELS]
-CASES += [("upcycled_hydranet", dtype) for dtype in BOUNDS if dtype != "mixed_float16"]
+slow = pytest.mark.slow
+QUICK = [("single_gated_top2", "mixed_float16"), ("segmentation_sparse", "mixed_float16"), ("upcycled", "bfloat16")]
+CASES = [(d.name, "mixed_float16") for d in MODELS] + [("upcycled", dtype) for dtype in BOUNDS]
+CASES = [pytest.param(*case, marks=[] if case in QUICK else slow) for case in dict.fromkeys(CASES)]
 
 
 @pytest.mark.parametrize(("name", "dtype"), CASES)
@@ -58,7 +60,7 @@ def test_every_verb(name, dtype):
     assert np.isfinite(model.fit(x, expected, batch_size=3, verbose=0).history["loss"]).all()
 
 
-@pytest.mark.parametrize("dtype", ["mixed_float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", [pytest.param("mixed_float16", marks=slow), "bfloat16"])
 def test_files_keep_the_dtype(dtype, tmp_path):
     keras.config.set_dtype_policy(dtype)
     model = BY_NAME["single_gated_top2"].create()
@@ -74,6 +76,7 @@ def test_files_keep_the_dtype(dtype, tmp_path):
     np.testing.assert_array_equal(again.predict(images(), verbose=0), expected)
 
 
+@slow
 @pytest.mark.parametrize("name", ["test_hydranet", "test_single_gated", "test_patcher"])
 def test_published_weights_in_float16(name):
     reference, model = (zoo.load(name, dtype=dtype) for dtype in ("float32", "float16"))
@@ -84,6 +87,7 @@ def test_published_weights_in_float16(name):
     np.testing.assert_array_equal(found_route != 0, route != 0)
 
 
+@slow
 def test_an_image_is_enlarged_in_float16():
     reference, model = (zoo.load("test_classsr", dtype=dtype) for dtype in ("float32", "mixed_float16"))
     image = images(1, (21, 30, 3))[0].astype("uint8")
