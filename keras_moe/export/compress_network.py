@@ -133,8 +133,8 @@ class _Member:
     def __call__(self, x, training):
         return self.expert(x, training=training)
 
-    def compute_output_shape(self, shape):
-        return self.expert.output_shape
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(self.expert.output_shape, x.dtype)
 
 
 def _check_agreement(model, twin, images):
