@@ -4,11 +4,16 @@ Keras' own work around each layer costs more than the layer when an expert gets 
 what is left of it.
 """
 
+import threading
 import warnings
 
 import torch
 
 from keras_moe.layers.changes import MadeOf
+
+# One thread traces at a time: Python's filters of warnings, set aside meanwhile, are those of all threads. An expert
+# may hold a bank of its own, which is traced within.
+_TRACING = threading.RLock()
 
 
 class Traces(MadeOf):
@@ -44,7 +49,9 @@ class Traced:
             return self.expert(x, training=training)
         traces, key = self.traces(self.expert), (tuple(x.shape[1:]), x.dtype, x.device)
         if key not in traces:
-            traces[key] = _trace(self.expert, x)
+            with _TRACING:
+                if key not in traces:
+                    traces[key] = _trace(self.expert, x)
         return traces[key](x)
 
     def compute_output_spec(self, x):
