@@ -80,7 +80,7 @@ def test_every_family_of_keras_applications(family, backend):
     if family == "NASNetMobile" and backend == "torch":
         pytest.skip("Keras has no NASNet on PyTorch")
     size = FAMILIES[family]
-    classifier = getattr(keras.applications, family)((size, size, 3), weights=None, classes=7)
+    classifier = getattr(keras.applications, family)(weights=None, input_shape=(size, size, 3), classes=7)
     x = np.random.default_rng(0).uniform(0, 255, (3, size, size, 3)).astype("float32")
     expected, model = classifier.predict(x, verbose=0), upcycle(classifier, experts=2)
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
