@@ -79,11 +79,12 @@ def train_classsr(model, train, validation, folder, recipe, largest=None):
     thirds = [_parts(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
     arguments = (recipe, train, validation)
     history = _train_apart(model, recipe.first, thirds, *arguments, folder)
-    stages = [
-        _routed("class_module", ("class_module",), *arguments, recipe.class_epochs, recipe.class_batch_size),
-        _routed("joint", ("class_module", "branches"), *arguments, recipe.joint_epochs, recipe.batch_size),
+    planned = [
+        ("class_module", ("class_module",), recipe.class_epochs, recipe.class_batch_size),
+        ("joint", ("class_module", "branches"), recipe.joint_epochs, recipe.batch_size),
     ]
-    history |= run_stages(model, [s for s in stages if s.epochs], folder / "routed", verbose=2)
+    stages = [_routed(*which, *arguments, epochs, batch) for *which, epochs, batch in planned if epochs]
+    history |= run_stages(model, stages, folder / "routed", verbose=2)
     history |= _choose(model, "", recipe.share, *arguments, folder)
     for turn in recipe.rounds:
         got = [_parts(model.route(low).argmax(axis=1), len(experts)) for low, _ in (train, validation)]
