@@ -79,11 +79,11 @@ def train_classsr(model, train, validation, folder, recipe, largest=None):
     thirds = [_parts(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
     arguments = (recipe, train, validation)
     history = _train_apart(model, recipe.first, thirds, *arguments, folder)
-    planned = [
-        ("class_module", ("class_module",), recipe.class_epochs, recipe.class_batch_size),
-        ("joint", ("class_module", "branches"), recipe.joint_epochs, recipe.batch_size),
-    ]
-    stages = [_routed(*which, *arguments, epochs, batch) for *which, epochs, batch in planned if epochs]
+    stages, joint = [], ("class_module", "branches")
+    if recipe.class_epochs:
+        stages += [_routed("class_module", joint[:1], *arguments, recipe.class_epochs, recipe.class_batch_size)]
+    if recipe.joint_epochs:
+        stages += [_routed("joint", joint, *arguments, recipe.joint_epochs, recipe.batch_size)]
     history |= run_stages(model, stages, folder / "routed", verbose=2)
     history |= _choose(model, "", recipe.share, *arguments, folder)
     for turn in recipe.rounds:
