@@ -194,8 +194,8 @@ def test_partition_of_samples_by_hand():
     assert group[0] == group[1] != group[2] == group[3]
     np.testing.assert_allclose(centroids[group[0]], [0, 0.5])
     np.testing.assert_allclose(centroids[group[2]], [9, 8.5])
-    for groups in (0, 5):
-        with pytest.raises(ValueError, match="1…4"):
+    for groups, expected in ((0, "an int >= 1"), (5, "in 1…4")):
+        with pytest.raises(ValueError, match=f"`groups` must be {expected}"):
             partition_samples(points, groups)
     with pytest.raises(ValueError, match="finite"):
         partition_samples(points * np.nan, 2)
