@@ -90,11 +90,11 @@ def _apart(experts, x, w):
     chosen = np.flatnonzero(w.any(axis=0))
     ran = [experts[k] for k in chosen]
     if keras.backend.backend() == "torch":
-        from keras_moe.layers.dispatch_torch import Traced
+        from keras_moe.layers.dispatch.torch import Traced
 
         ran = [Traced(expert) for expert in ran]
     if keras.backend.backend() == "tensorflow":
-        from keras_moe.layers.dispatch_tensorflow import with_fused_norms
+        from keras_moe.layers.dispatch.tensorflow import with_fused_norms
 
         ran = [with_fused_norms(expert) for expert in ran]
 

@@ -17,13 +17,13 @@ import numpy as np
 
 from keras_moe import zoo
 from keras_moe.datasets import cifar100
-from keras_moe.export.convert import convert
-from keras_moe.export.equalize import equalized
-from keras_moe.export.parity import compare
-from keras_moe.export.pieces import cut, whole
-from keras_moe.export.restore import weights_kept
-from keras_moe.export.rounding import round_kernel, rounded
-from keras_moe.zoo.phones import TRIALS
+from keras_moe.export.litert.convert import convert
+from keras_moe.export.litert.parity import compare
+from keras_moe.export.litert.subgraphs import cut, whole
+from keras_moe.export.quantization.cross_layer_equalization import equalized
+from keras_moe.export.quantization.gptq import round_kernel, rounded
+from keras_moe.export.quantization.restored_weights import weights_kept
+from keras_moe.zoo.litert_files import TRIALS
 
 MIXTURES, NETWORKS = ("hydranet_cifar100", "single_gated_cifar100"), ("fsrcnn_x2", "fsrcnn_x4")
 

@@ -22,7 +22,7 @@ def main():
 
     model, card = zoo.load(NAME), zoo.card(NAME)
     samples = insights.read_samples("digits", card)
-    opinions = insights.collect_opinions(model, samples.images)
+    opinions = insights.collect_expert_predictions(model, samples.images)
 
     usage = insights.expert_usage(opinions.route)
     by_class = insights.class_by_expert(opinions.route, samples.labels, len(card.classes))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_moe import zoo
 from keras_moe.images import open_image, open_photographs
-from keras_moe.superres import route_map
+from keras_moe.super_resolution import route_map
 
 
 def main():

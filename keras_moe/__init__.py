@@ -10,7 +10,7 @@ from keras_moe import zoo as zoo
 __version__ = "0.1.0"
 
 # There when they are asked for; the others above register what a `.keras` file may hold.
-_LATER = ("cost", "datasets", "export", "images", "insights", "metrics", "superres", "weights")
+_LATER = ("cost", "datasets", "export", "images", "insights", "metrics", "super_resolution", "weights")
 
 
 def __getattr__(name):

@@ -211,10 +211,10 @@ def _scenes(images, labels, seed):
     return scenes, masks, domains
 
 
-SUPERRES = ("t91", "bsd400", "set5", "set14", "bsd100", "kodak", "photos2k")
+SUPER_RESOLUTION = ("t91", "bsd400", "set5", "set14", "bsd100", "kodak", "photos2k")
 
 
-def superres(name):
+def super_resolution(name):
     """High-resolution photographs for super-resolution, from the folder ``KERAS_MOE_DATA``.
 
     Args:
@@ -228,8 +228,8 @@ def superres(name):
         ValueError: another ``name``.
         FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the set; there is no official download.
     """
-    if name not in SUPERRES:
-        raise ValueError(f"`name` must be one of {SUPERRES}. Received: name={name!r}")
+    if name not in SUPER_RESOLUTION:
+        raise ValueError(f"`name` must be one of {SUPER_RESOLUTION}. Received: name={name!r}")
     path = pathlib.Path(os.environ.get("KERAS_MOE_DATA", "KERAS_MOE_DATA is not set"), f"sr_{name}.npz")
     if not path.is_file():
         raise FileNotFoundError(f"No {path}. Set KERAS_MOE_DATA to the folder that holds it.")

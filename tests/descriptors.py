@@ -149,7 +149,7 @@ MODELS = [
     Descriptor("single_gated_top2", _own(**_ANYTIME), _IMAGE, 40, (*_OWN, "gate", "ensembler"), headless=False),
     Descriptor("upcycled", _upcycled(), _IMAGE, 30, _OWN, headless=False),
     Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 27, ("conv0", "gate", "branch_"), headless=False),
-    Descriptor("sr_network", _sr(models.SRNetwork, 3), _IMAGE, 20, ("branch_",), headless=None),
+    Descriptor("sr_network", _sr(models.SuperResolutionNetwork, 3), _IMAGE, 20, ("branch_",), headless=None),
     Descriptor("classsr", _sr(models.ClassSR, (3, 4), class_filters=4), _IMAGE, 54, _CLASSSR, headless=None),
     Descriptor("segmentation", _segmentation(gate="class", conv=True), _IMAGE, 22, _BOTH, headless=False),
     Descriptor("patcher", _patcher(), _IMAGE, 77, ("block_0", "expert_0", "gate", "head"), headless=False),

@@ -88,7 +88,7 @@ def check(model, y, route):
         "call one": ops.convert_to_numpy(model(X[:1])),
         "predict": model.predict(X, verbose=0),
         "predict_routed": routed,
-        "predict_under": model.predict_under(X, route),
+        "predict_with_route": model.predict_with_route(X, route),
     }
     for name, found in ways.items():
         np.testing.assert_allclose(found, y[: len(found)], atol=1e-4, err_msg=name)

@@ -9,7 +9,7 @@ from test_everything import arrays, call, numpy
 
 from keras_moe import cost, zoo
 from keras_moe.layers import PatchWise
-from keras_moe.models import HydraNet, SegmentationMoE, Segmenter, SingleGatedMoE, SRNetwork, upcycle
+from keras_moe.models import HydraNet, SegmentationMoE, Segmenter, SingleGatedMoE, SuperResolutionNetwork, upcycle
 from keras_moe.training import StructureLoss
 from keras_moe.weights import read_tensors
 from keras_moe.zoo.store import fetch
@@ -52,8 +52,8 @@ def test_the_setting_changes_nothing(d):
         lambda: SegmentationMoE((16, 16, 3), 0.25, "resnet8", gate="pixel", conv=True, classes=3),
         lambda: SegmentationMoE((16, 16, 3), 0.25, "resnet8", sparse=True, classes=3),
         lambda: HydraNet((8, 8, 3), 0.5, "resnet8", branches=2, include_top=False, pooling="max"),
-        lambda: SRNetwork((8, 8, 3), "srresnet", 4, 2),
-        lambda: SRNetwork((8, 8, 3), "carn", 8, 2),
+        lambda: SuperResolutionNetwork((8, 8, 3), "srresnet", 4, 2),
+        lambda: SuperResolutionNetwork((8, 8, 3), "carn", 8, 2),
     ],
 )
 def test_every_family_is_channels_last(make):

@@ -6,8 +6,16 @@ import pytest
 
 from keras_moe import cost
 from keras_moe.layers import CostBias, PixelShuffle
-from keras_moe.models import ClassSR, SRNetwork, sr_branches
-from keras_moe.training import Round, SRRecipe, classsr, cost_curve, fit_cost_weight, train_branch, train_classsr
+from keras_moe.models import ClassSR, SuperResolutionNetwork, sr_branches
+from keras_moe.training import (
+    Round,
+    SuperResolutionRecipe,
+    classsr,
+    cost_curve,
+    fit_cost_weight,
+    train_branch,
+    train_classsr,
+)
 from keras_moe.training.classsr import check_collapse
 from keras_moe.training.cost_curve import logits_and_errors
 from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
@@ -132,7 +140,7 @@ def test_training_weighs_every_branch_and_use_runs_one():
 
 
 def test_macs_by_hand_beside_the_papers_convention():
-    network = SRNetwork((4, 4, 3), "fsrcnn", 3, 2)
+    network = SuperResolutionNetwork((4, 4, 3), "fsrcnn", 3, 2)
     pixels, taps = 16, 5 * 5 * 3 * 3 + 3 * 12 + 4 * 9 * 12 * 12 + 12 * 3
     deconvolution = 81 * 3 * 3
     assert network.macs_total == pixels * (taps + deconvolution)
@@ -185,8 +193,8 @@ def test_batches_recolour_both_alike():
 def test_a_single_network_learns_and_resumes(tmp_path):
     train = patches()
     rounds = (Round("used", 1, squared=False, batch_size=4), Round("left_out", 0), Round("squared", 1, batch_size=4))
-    recipe = SRRecipe(1, 0, 0, rounds=rounds, steps=2, batch_size=4)
-    network, again = (SRNetwork((8, 8, 3), "fsrcnn", 4, 2) for _ in range(2))
+    recipe = SuperResolutionRecipe(1, 0, 0, rounds=rounds, steps=2, batch_size=4)
+    network, again = (SuperResolutionNetwork((8, 8, 3), "fsrcnn", 4, 2) for _ in range(2))
     history = train_branch(network, train, train, tmp_path, recipe)
     assert list(history) == ["branch", "used", "squared"]
     assert train_branch(again, train, train, tmp_path, recipe) == history
@@ -199,7 +207,9 @@ def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
     train, counted = patches(), []
     monkeypatch.setattr(classsr, "logits_and_errors", lambda *a: counted.append(a) or logits_and_errors(*a))
     rounds = (Round("squared", 1, batch_size=4), Round("polish", (0, 2), thirds=False, batch_size=4, share=0.9))
-    recipe = SRRecipe(1, 1, 1, 1, rounds, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
+    recipe = SuperResolutionRecipe(
+        1, 1, 1, 1, rounds, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0
+    )
     keras.utils.set_random_seed(0)
     model = ClassSR(**TINY)
     history = train_classsr(model, train, train, tmp_path, recipe)
@@ -234,9 +244,9 @@ def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")
 def test_the_largest_branch_starts_from_the_single_network(tmp_path):
     train = patches()
-    model, single = ClassSR(**TINY), SRNetwork((8, 8, 3), "fsrcnn", 6, 2)
+    model, single = ClassSR(**TINY), SuperResolutionNetwork((8, 8, 3), "fsrcnn", 6, 2)
     before = single.get_layer("branch").get_weights()
-    still = SRRecipe(1, 1, 0, learning_rate=1e-7, steps=1, batch_size=4)  # 1e-7 is where every rate ends
+    still = SuperResolutionRecipe(1, 1, 0, learning_rate=1e-7, steps=1, batch_size=4)  # 1e-7 is where every rate ends
     train_classsr(model, train, train, tmp_path, still, largest=single)
     for ours, theirs in zip(model.bank.experts[-1].get_weights(), before, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)

@@ -11,7 +11,7 @@ from descriptors import HYDRA, TINY
 from keras import layers
 
 from keras_moe.export import compress
-from keras_moe.export.compress import networks
+from keras_moe.export.compression.pipeline import networks
 from keras_moe.models import Classifier, HydraNet, upcycle
 
 needs_tf_keras = pytest.mark.skipif(not importlib.util.find_spec("tf_keras"), reason="tf_keras is not installed")
@@ -83,7 +83,7 @@ TWINS = {
 @pytest.mark.filterwarnings("ignore")  # tf_keras is at the end of its life
 @pytest.mark.parametrize("make", TWINS.values(), ids=TWINS)
 def test_a_twin_answers_as_its_model_and_gives_its_weights_back(make):
-    from keras_moe.export.twin import copy_back, transcribe
+    from keras_moe.export.compression.tf_keras_clone import copy_back, transcribe
 
     model = shaken(make())
     twin = transcribe(model)
@@ -119,7 +119,7 @@ def in_front(layer):
     ],
 )
 def test_a_layer_without_a_twin_is_named(make, message):
-    from keras_moe.export.twin import transcribe
+    from keras_moe.export.compression.tf_keras_clone import transcribe
 
     with pytest.raises(ValueError, match=message):
         transcribe(make())

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from keras_moe.export import litert
-from keras_moe.export.parity import ParityError
+from keras_moe.export.litert.parity import ParityError
 from keras_moe.graph import open_graph, rebuild
 from keras_moe.layer_state import copy_weights
 from keras_moe.models import HydraNet, SegmentationMoE, SingleGatedMoE, upcycle
@@ -240,7 +240,7 @@ def test_each_segmenter_keeps_its_own(sparse):
     model.grow_from([segmenter(1.0), segmenter(5.0)])
     x = np.full((4, 8, 8, 3), 6.0, "float32")
     route = np.float32([[1, 0], [0, 1], [0.5, 0.5], [0, 1]])
-    found = model.predict_under(x, route)[:, 0, 0]
+    found = model.predict_with_route(x, route)[:, 0, 0]
     np.testing.assert_allclose(found, [[5] * 3, [1] * 3, [3] * 3, [1] * 3], atol=1e-5)
 
 

@@ -15,8 +15,8 @@ from keras_moe import zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.export import IntegrityError, LiteRTModel, ParityError, integrity, interpreters, litert
-from keras_moe.export.parity import check, compare
-from keras_moe.export.structure import operations, tensors
+from keras_moe.export.litert.flatbuffer import operations, tensors
+from keras_moe.export.litert.parity import check, compare
 from keras_moe.models import Classifier, SegmentationMoE
 from keras_moe.weights import read_tensors
 
@@ -36,7 +36,7 @@ def exported(tmp_path_factory):
     @functools.cache
     def make(name, form="routed", quantize=None):
         path = folder / f"{name}_{form}_{quantize}{'.json' if form == 'parts' else '.tflite'}"
-        given = {"representative": digits()[0][0][:300]} if quantize == "int8" else {}
+        given = {"representative_dataset": digits()[0][0][:300]} if quantize == "int8" else {}
         return path, litert(zoo.load(name), path, form, quantize, images=IMAGES, card=zoo.card(name), **given)
 
     return make
@@ -82,7 +82,7 @@ def test_other_systems(name, quantize, tmp_path):
 def test_nested_networks_whose_layers_share_names(tmp_path):
     model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=3)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
-    report = litert(model, tmp_path / "x.tflite", quantize="int8", representative=images, check_parity=False)
+    report = litert(model, tmp_path / "x.tflite", quantize="int8", representative_dataset=images, check_parity=False)
     assert report["conditions"] == 0
     report = litert(model, tmp_path / "x.tflite", images=images)
     assert report["parity"]["max_error"] < 1e-4
@@ -103,7 +103,7 @@ def test_a_branch_that_does_not_run_stores_no_map_of_zeros(tmp_path):
 def test_where_pixels_are_classified_the_image_is_read_in_float(tmp_path, sparse):
     model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=4, sparse=sparse)
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype("float32")
-    litert(model, tmp_path / "x.tflite", quantize="int8", representative=images, check_parity=False)
+    litert(model, tmp_path / "x.tflite", quantize="int8", representative_dataset=images, check_parity=False)
     kinds = {}
     for channels, kind in _convolutions((tmp_path / "x.tflite").read_bytes()):
         kinds.setdefault(channels == 3, set()).add(kind)
@@ -195,7 +195,7 @@ def test_int8_of_an_expert_that_no_calibration_image_chose(tmp_path):
     rare = int(ran.mean(axis=0).argmin())
     others = learn[~ran[:, rare]][:300]
     with pytest.warns(UserWarning, match=rf"fewer than 20 .* \{{{rare}: 0\}}"):
-        report = litert(model, path, quantize="int8", representative=others, images=IMAGES)
+        report = litert(model, path, quantize="int8", representative_dataset=others, images=IMAGES)
     assert [n == 0 for n in report["calibration"]] == [k == rare for k in range(len(report["calibration"]))]
     assert {_type(graph.tensors[op.outputs[0]]) for number, graph, op in _ran(path.read_bytes(), "CONV_2D")} == {"INT8"}
     assert [tensor["name"] for tensor in tensors(path.read_bytes())["inputs"]] == ["images"]
@@ -327,14 +327,17 @@ def test_comparing():
     [
         ({"form": "sparse"}, "form"),
         ({"quantize": "int4"}, "quantize"),
-        ({"quantize": "int8"}, "representative"),
+        ({"quantize": "int8"}, "representative_dataset"),
         ({"path": "x.bin"}, "path"),
         ({"form": "parts"}, "path"),
         ({"gate": "float16"}, "gate"),
         ({"images": IMAGES[0]}, "images"),
-        ({"representative": (image for image in IMAGES)}, "Received: generator. Make an array of what it yields"),
-        ({"representative": lambda: iter(IMAGES)}, "Received: function. Make an array"),
-        ({"representative": [IMAGES[0], IMAGES[1, :4]]}, "an array of images.*Received: list"),
+        (
+            {"representative_dataset": (image for image in IMAGES)},
+            "Received: generator. Make an array of what it yields",
+        ),
+        ({"representative_dataset": lambda: iter(IMAGES)}, "Received: function. Make an array"),
+        ({"representative_dataset": [IMAGES[0], IMAGES[1, :4]]}, "an array of images.*Received: list"),
         ({"images": IMAGES[:0]}, "images"),
         ({"images": np.full((1, 8, 8, 1), np.nan)}, "finite"),
         ({"model": "hydranet"}, "model"),

@@ -99,7 +99,12 @@ def seen():
     """A model, its card, digits and its opinions on them; one class is named to break out of HTML and of formulas."""
     model, card, (images, labels) = zoo.load(NAME), zoo.card(NAME), digits()[1]
     card = dataclasses.replace(card, classes=("<b>&$_$", *card.classes[1:]))
-    return model, card, Samples(images[:40], labels[:40], "40 <digits>"), insights.collect_opinions(model, images[:40])
+    return (
+        model,
+        card,
+        Samples(images[:40], labels[:40], "40 <digits>"),
+        insights.collect_expert_predictions(model, images[:40]),
+    )
 
 
 def test_page_is_self_contained_and_escaped(seen):
@@ -129,7 +134,7 @@ def test_page_without_labels_does_not_speak_of_right_or_wrong(seen):
     assert "the model&#x27;s own answers" in text
     assert not re.search(r"it is right on|confident by|errs on|surest half", text)
     with pytest.raises(ValueError, match=r"on 40 images\. Received: on 12"):
-        insights.create_report(model, card, samples, insights.Opinions(opinions.answer[:12], *[None] * 3))
+        insights.create_report(model, card, samples, insights.ExpertPredictions(opinions.answer[:12], *[None] * 3))
 
 
 @pytest.fixture

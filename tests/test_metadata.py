@@ -9,9 +9,9 @@ pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 from flatbuffers import encode, packer
 from flatbuffers.table import Table
 
-from keras_moe.export.metadata import _metadata
+from keras_moe.export.litert.metadata import _metadata
 
-DESCRIBED = {"name": "caf\xe9", "summary": "Ten branches.", "licence": "Apache-2.0", "input_shape": [6, 8, 3]}
+DESCRIBED = {"name": "caf\xe9", "summary": "Ten branches.", "license": "Apache-2.0", "input_shape": [6, 8, 3]}
 
 
 class Row(Table):

@@ -146,7 +146,7 @@ def test_dynamic_k_after_training(hydra):
         ({"alpha": 0}, "`alpha` must be a float > 0"),
         ({"backbone": "resnet9"}, "`backbone` must be"),
         ({"pooling": "sum", "include_top": False}, "`pooling` must be"),
-        ({"gate_noise": -1}, "`noise` must be"),
+        ({"noise_std": -1}, "`noise` must be"),
     ],
 )
 def test_wrong_arguments(wrong, message):

@@ -16,7 +16,7 @@ from keras_moe.insights import favourites, reliability
 from keras_moe.layers import CostBias, EarlyExit, TopKGate
 from keras_moe.models import HydraNet, Patcher, upcycle
 from keras_moe.models.arguments import RULES
-from keras_moe.training import ImageBatches, Recipe, Round, SRRecipe, partition_samples
+from keras_moe.training import ImageBatches, Recipe, Round, SuperResolutionRecipe, partition_samples
 from keras_moe.training.losses import RoutingLoss
 
 BOTH = [*LAYERS, *MODELS]
@@ -134,7 +134,7 @@ def test_knobs():
 def test_recipes_are_plain_data():
     recipe = Recipe(np.int64(2), learning_rate=np.float32(0.5), augment=np.False_)
     assert json.loads(json.dumps(dataclasses.asdict(recipe)))["learning_rate"] == 0.5
-    sr = SRRecipe(np.int64(1), 1, 0, rounds=(Round("again", [np.int64(3), 0]),), share=np.float32(0.5))
+    sr = SuperResolutionRecipe(np.int64(1), 1, 0, rounds=(Round("again", [np.int64(3), 0]),), share=np.float32(0.5))
     assert json.loads(json.dumps(dataclasses.asdict(sr)))["rounds"][0]["epochs"] == [3, 0]
     for wrong in ({"epochs": 2.0}, {"epochs": True}, {"epochs": 1, "learning_rate": math.nan}, {"epochs": None}):
         with pytest.raises(ValueError, match="Recipe: `"):

@@ -11,7 +11,14 @@ from keras_moe import cost
 from keras_moe.datasets import camvid
 from keras_moe.layers import WeightedSum
 from keras_moe.models import MoEModel, SegmentationMoE, Segmenter, segmenters
-from keras_moe.training import MaskBatches, Recipe, check_masks, segment, train_domain_experts, train_segmentation
+from keras_moe.training import (
+    MaskBatches,
+    Recipe,
+    check_masks,
+    segmentation_stage,
+    train_domain_experts,
+    train_segmentation,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (12, 8, 8, 3)).astype("uint8")
@@ -76,7 +83,7 @@ def test_equal_experts_answer_as_one(options):
     np.testing.assert_allclose(run(model), run(network), atol=1e-4)
     shape = {"class": (12, 5, 2), "pixel": (12, 2, 2, 2)}.get(options.get("gate"), (12, 2))
     assert model.route(X).shape == shape
-    said = run(model.every_opinion())
+    said = run(model.expert_outputs())
     assert said["experts"].shape == (12, 2, 8, 8, 5)
     for how, expected in (("mean", said["experts"].mean(1)), ("max", said["experts"].max(1))):
         np.testing.assert_allclose(run(model.ensemble(how)), expected, atol=1e-5)
@@ -103,7 +110,7 @@ def test_sparse_runs_one_expert_or_both():
     route = model.route(X)
     np.testing.assert_array_equal((route != 0).sum(1), 1)
     assert model.macs(X) == always + parts["experts"][0]
-    said = run(model.every_opinion())["experts"]
+    said = run(model.expert_outputs())["experts"]
     np.testing.assert_allclose(run(model), said[np.arange(12), route.argmax(1)], atol=1e-4)
     model.drop_below = 0.0
     assert model.macs(X) == model.macs_total == always + sum(parts["experts"])
@@ -221,7 +228,7 @@ def test_bad_masks_stop_before_training(masks, match):
     with pytest.raises(ValueError, match=match):
         check_masks(X, masks, 5)
     with pytest.raises(ValueError, match=match):
-        segment(build(), RECIPE, (X, masks))
+        segmentation_stage(build(), RECIPE, (X, masks))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +241,7 @@ def test_bad_masks_stop_before_training(masks, match):
 )
 def test_bad_images_stop_before_training(images, masks, match):
     with pytest.raises(ValueError, match=match):
-        segment(build(), RECIPE, (images, masks))
+        segmentation_stage(build(), RECIPE, (images, masks))
 
 
 def test_a_domain_without_labels_is_named(tmp_path):
@@ -253,7 +260,7 @@ def test_bad_domains_stop_before_training(domains, tmp_path):
 
 def test_a_gate_per_pixel_has_no_domains():
     with pytest.raises(ValueError, match="gate per image"):
-        segment(moe(gate="pixel"), RECIPE, (X, MASKS), DOMAINS)
+        segmentation_stage(moe(gate="pixel"), RECIPE, (X, MASKS), DOMAINS)
 
 
 def test_experts_then_gate_with_experts_bit_equal(tmp_path):

@@ -254,7 +254,7 @@ import contextlib, sys
 import keras
 from keras_moe.datasets import digits
 from keras_moe.models import Classifier
-from keras_moe.training import Recipe, run_stages, supervised
+from keras_moe.training import Recipe, run_stages, classification_stage
 
 scope = contextlib.nullcontext()
 if keras.backend.backend() == "tensorflow":
@@ -272,7 +272,7 @@ train, test = digits()
 with scope:
     base = Classifier((8, 8, 1), 0.5, "resnet8", classes=10, classifier_activation=None)
     recipe = Recipe(4, batch_size=100, augment=False)
-    history = run_stages(base, [supervised(base, recipe, train, test)], sys.argv[1], verbose=0)
+    history = run_stages(base, [classification_stage(base, recipe, train, test)], sys.argv[1], verbose=0)
 assert history["joint"][-1]["val_accuracy"] > 0.8, history
 """
 

@@ -18,10 +18,10 @@ from keras_moe.training import (
     ImageBatches,
     Recipe,
     Stage,
+    classification_stage,
+    distillation_targets,
     partition_classes,
     run_stages,
-    soft_labels,
-    supervised,
 )
 from keras_moe.training.batches import flip_and_crop
 from keras_moe.weights import read_tensors
@@ -41,7 +41,7 @@ def hydra(branches=3):
 
 def stage(model, parts=None, name="joint", epochs=1, **kwargs):
     recipe = Recipe(epochs, batch_size=32, warmup=0.5, **kwargs)
-    return supervised(model, recipe, DATA, DATA, GROUPS if model.gate else None, name=name, parts=parts)
+    return classification_stage(model, recipe, DATA, DATA, GROUPS if model.gate else None, name=name, parts=parts)
 
 
 def content(layers):
@@ -184,9 +184,9 @@ def teacher(activation="softmax"):
 
 def test_soft_labels_by_hand():
     images = np.stack([np.zeros((8, 8, 3)), np.full((8, 8, 3), 255)]).astype("uint8")
-    found = soft_labels([teacher(), teacher()], images, np.array([1, 1]), share=0.8)
+    found = distillation_targets([teacher(), teacher()], images, np.array([1, 1]), share=0.8)
     np.testing.assert_allclose(found, [[0.6, 0.4], [0.2, 0.8]], atol=1e-6)
-    np.testing.assert_allclose(soft_labels([teacher()], images, np.array([1, 1]), share=0.0), [[0, 1], [0, 1]])
+    np.testing.assert_allclose(distillation_targets([teacher()], images, np.array([1, 1]), share=0.0), [[0, 1], [0, 1]])
 
 
 @pytest.mark.parametrize(
@@ -201,21 +201,23 @@ def test_soft_labels_refuse(arguments, message):
     teachers, *rest = arguments
     teachers = [teacher("linear") if t == "logits" else t for t in teachers]
     with pytest.raises(ValueError, match=message):
-        soft_labels(teachers, DATA[0][:2], np.array([0, 1]), *rest)
+        distillation_targets(teachers, DATA[0][:2], np.array([0, 1]), *rest)
 
 
 def test_soft_labels_teach(tmp_path):
     """Labels that all say class 3 teach class 3, whatever the labels of the data are; the gate keeps to those."""
     model, soft = hydra(), np.eye(5, dtype="float32")[np.full(64, 3)]
     recipe = Recipe(10, batch_size=32, learning_rate=0.02)
-    history = run_stages(model, [supervised(model, recipe, DATA, DATA, GROUPS, soft=soft)], tmp_path, verbose=0)
+    history = run_stages(
+        model, [classification_stage(model, recipe, DATA, DATA, GROUPS, soft=soft)], tmp_path, verbose=0
+    )
     assert history["joint"][-1]["gate_loss"] < history["joint"][0]["gate_loss"]
     assert (model.predict(DATA[0], verbose=0).argmax(-1) == 3).all()
 
 
 def test_soft_labels_of_other_images_are_refused():
     with pytest.raises(ValueError, match=r"`soft` must be of shape \(64, 5\), a row per image. Received: .*\(63, 5\)"):
-        supervised(hydra(), Recipe(1, batch_size=32), DATA, DATA, GROUPS, soft=np.ones((63, 5)) / 5)
+        classification_stage(hydra(), Recipe(1, batch_size=32), DATA, DATA, GROUPS, soft=np.ones((63, 5)) / 5)
 
 
 def test_partition_is_balanced_and_finds_clusters():

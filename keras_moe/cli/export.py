@@ -42,7 +42,12 @@ def _export(arguments):
     with contextlib.redirect_stdout(sys.stderr):  # what the converter says
         images = _images(arguments.images, card.input.shape)
         report = litert(
-            zoo.load(card.name), arguments.out, arguments.form, arguments.quantize, representative=images, card=card
+            zoo.load(card.name),
+            arguments.out,
+            arguments.form,
+            arguments.quantize,
+            representative_dataset=images,
+            card=card,
         )
     if arguments.json:
         return print_json(report)
@@ -78,7 +83,7 @@ def _bench(arguments):
 def _timed(label, path, threads, arguments):
     """Rows of one file; none, and a complaint, where it cannot be run."""
     from keras_moe.export import LiteRTModel
-    from keras_moe.export.timing import by_route
+    from keras_moe.export.litert.latency import by_route
 
     try:
         model = LiteRTModel(path, num_threads=threads)

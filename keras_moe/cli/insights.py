@@ -25,7 +25,7 @@ def _insights(arguments):
     from rich.progress import track
 
     from keras_moe import zoo
-    from keras_moe.insights import collect_opinions, create_report, create_scene_report, read_samples
+    from keras_moe.insights import collect_expert_predictions, create_report, create_scene_report, read_samples
     from keras_moe.weights import write_bytes
 
     card, out = zoo.card(arguments.name), arguments.out
@@ -42,7 +42,7 @@ def _insights(arguments):
     if card.task == "segmentation":
         page = create_scene_report(model, card, samples, progress)
     else:
-        page = create_report(model, card, samples, collect_opinions(model, samples.images, track=progress))
+        page = create_report(model, card, samples, collect_expert_predictions(model, samples.images, track=progress))
     write_bytes(out, page.encode())
     print(f"{out}: {card.name} on {samples.source}")
     return max((fail(problem, 1) for problem in samples.problems), default=0)

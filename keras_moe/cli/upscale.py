@@ -23,7 +23,7 @@ def _upscale(arguments):
     from PIL import Image
 
     from keras_moe import zoo
-    from keras_moe.superres import route_map
+    from keras_moe.super_resolution import route_map
 
     card = zoo.card(arguments.name)
     if card.task != "super-resolution":

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 
 from keras_moe import datasets
-from keras_moe.insights.folders import read_labelled, read_masked
+from keras_moe.insights.report.folders import read_labelled, read_masked
 from keras_moe.insights.samples import Samples
 from keras_moe.training import check_masks
 from keras_moe.training.augmentation import resized

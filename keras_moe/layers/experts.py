@@ -6,9 +6,9 @@ from keras_moe.layers.changes import MadeOf
 from keras_moe.layers.dispatch import dispatch
 
 if keras.backend.backend() == "jax":
-    from keras_moe.layers.dispatch_jax import Jitted, is_eager
+    from keras_moe.layers.dispatch.jax import Jitted, is_eager
 elif keras.backend.backend() == "torch":
-    from keras_moe.layers.dispatch_torch import Traced, Traces
+    from keras_moe.layers.dispatch.torch import Traced, Traces
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")

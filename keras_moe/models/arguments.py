@@ -46,7 +46,7 @@ RULES: dict[str, collections.abc.Callable] = {
     "experts": _count,
     "filters": _each,
     "gate_filters": functools.partial(integer, least=0),
-    "gate_noise": number,
+    "noise_std": number,
     "gate_units": functools.partial(integer, least=0),
     "include_preprocessing": flag,
     "include_top": flag,

@@ -148,16 +148,16 @@ class MoEModel(RoutedModel):
         batch_size = integer("predict_routed", "batch_size", batch_size, 1)
         if self._gate is None:
             return self.predict(x, batch_size=batch_size, verbose=0), None
-        both = self.observed.predict(x, batch_size=batch_size, verbose=0)
+        both = self.model_with_route.predict(x, batch_size=batch_size, verbose=0)
         return both["answer"], np.asarray(both["route"], "float32").view(Route)
 
     @functools.cached_property
-    def observed(self):
+    def model_with_route(self):
         """The model from images to ``"answer"``, its output, ``"route"`` and ``"gate"``, the gate's logits."""
         outputs = {"answer": self.output, "route": self._gate["weights"], "gate": self._gate["logits"]}
         return self.sharing(self.inputs, outputs, f"{self.name}_observed")
 
-    def predict_under(self, x, route, batch_size=256):
+    def predict_with_route(self, x, route, batch_size=256):
         """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".
 
         Args:
@@ -172,13 +172,13 @@ class MoEModel(RoutedModel):
         Raises:
             ValueError: a dense network, or a route of another shape, negative or not finite.
         """
-        batch_size = integer("predict_under", "batch_size", batch_size, 1)
+        batch_size = integer("predict_with_route", "batch_size", batch_size, 1)
         shape, route = self.router.output_shape, np.asarray(route, "float32")
         fits = route.ndim == len(shape) and route.shape[-1] == shape[-1] and len(route) == len(x) > 0
         if not fits or not np.all(np.isfinite(route)) or route.min() < 0:
             raise ValueError(
-                f"predict_under: `route` must be finite weights >= 0 of shape {(len(x), *shape[1:])}, a row for each "
-                f"of one or more images. Received: shape {route.shape}"
+                f"predict_with_route: `route` must be finite weights >= 0 of shape {(len(x), *shape[1:])}, a row for "
+                f"each of one or more images. Received: shape {route.shape}"
             )
         return self._under_route.predict([x, route], batch_size=batch_size, verbose=0)
 

@@ -9,7 +9,7 @@ from keras_moe import cost
 from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import CostBias, ExpertBank, TopKGate
-from keras_moe.models import sr_branches
+from keras_moe.models import super_resolution_branches
 from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import ROUTING_DTYPE, dtype_scope
 from keras_moe.models.super_resolution import SuperResolution, unscaled
@@ -68,7 +68,7 @@ class ClassSR(SuperResolution):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        filters = sr_branches.WIDTHS.get(backbone, (None,)) if filters is None else tuple(filters)
+        filters = super_resolution_branches.WIDTHS.get(backbone, (None,)) if filters is None else tuple(filters)
         _check("filters", filters, len(filters) >= 1, "at least one width")
         config["filters"] = list(filters)
 
@@ -76,7 +76,9 @@ class ClassSR(SuperResolution):
             # === Layers ===
             scaling, unscaling = layers.Rescaling(1 / 255, name="scaling"), unscaled()
             class_module = _class_module(class_filters, class_stride, len(filters))
-            branches = [sr_branches.branch(backbone, f, scale, f"branch_{k}") for k, f in enumerate(filters)]
+            branches = [
+                super_resolution_branches.branch(backbone, f, scale, f"branch_{k}") for k, f in enumerate(filters)
+            ]
             costs = [cost.macs(branch, (None, 32, 32, 3)) for branch in branches]
             bias = CostBias([c / max(costs) for c in costs], cost_weight, dtype=ROUTING_DTYPE, name="cost_bias")
             top = TopKGate(1, train_k=len(filters), dtype=ROUTING_DTYPE, name="top_k")

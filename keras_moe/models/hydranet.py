@@ -11,10 +11,10 @@ from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
-from keras_moe.models.anatomy import Anatomy, in_dtype
 from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.models.imagenet import initialize
+from keras_moe.models.split_classifier import ClassifierSplit, in_dtype
 
 _check = functools.partial(check, "HydraNet")
 
@@ -46,7 +46,7 @@ class HydraNet(MoEModel):
         branch_blocks: int or None, most blocks of a stage of the branches. What is left out comes after a stage's first
             block and has a skip around it, so that a thinned copy of a trained network computes nearly the same.
         gate_filters: int, filters of the gate's convolution; 0: pool the stem's features directly.
-        gate_noise: float, standard deviation of the noise on the gate's logits in training.
+        noise_std: float, standard deviation of the noise on the gate's logits in training.
         drop_below: float in [0, 1], dynamic k (see ``TopKGate``).
         combine: ``"features"`` or ``"logits"``.
         include_top: bool, whether to end with the head. Without it the output is the combined feature map.
@@ -85,7 +85,7 @@ class HydraNet(MoEModel):
         branch_alpha=1.0,
         branch_blocks=None,
         gate_filters=32,
-        gate_noise=0.0,
+        noise_std=0.0,
         drop_below=0.0,
         combine="features",
         include_top=True,
@@ -114,7 +114,7 @@ class HydraNet(MoEModel):
             # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
             pooled = include_top or pooling == "avg"
             if own:
-                anatomy = Anatomy(in_dtype(backbone, dtype), split)
+                anatomy = ClassifierSplit(in_dtype(backbone, dtype), split)
                 config |= anatomy.config
                 images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
                 stem, scaling = anatomy.trunk("stem"), layers.Identity(name="scaling")
@@ -128,7 +128,7 @@ class HydraNet(MoEModel):
                 )
                 members = [branch(f"branch_{k}") for k in range(branches)]
             gate = _gate(stem.output_shape[1:], gate_filters, branches)
-            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, dtype=ROUTING_DTYPE, name="top_k")
+            top = TopKGate(top_k, noise=noise_std, drop_below=drop_below, dtype=ROUTING_DTYPE, name="top_k")
             bank = ExpertBank(members, name="branches")
 
             # === Functional model ===

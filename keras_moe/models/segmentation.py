@@ -12,11 +12,11 @@ from keras_moe.graph import open_graph, rebuild
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import backbones, segmenters
-from keras_moe.models.anatomy import in_dtype, without_softmax
 from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.models.imagenet import initialize
 from keras_moe.models.segmenter import Segmenter
+from keras_moe.models.split_classifier import in_dtype, without_softmax
 from keras_moe.settings import serialized
 
 GATES = ("image", "class", "pixel")
@@ -190,7 +190,7 @@ class SegmentationMoE(MoEModel):
         logits = ENSEMBLES[how](dtype="float32", name="ensemble")(self._logits())
         return self.sharing(self.input, logits, f"{self.name}_{how}")
 
-    def every_opinion(self):
+    def expert_outputs(self):
         """A model from images to what gate and every expert say.
 
         Returns:

@@ -11,11 +11,11 @@ from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
 from keras_moe.models import backbones
-from keras_moe.models.anatomy import Anatomy, in_dtype
 from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
 from keras_moe.models.classifier import Classifier
 from keras_moe.models.imagenet import initialize
+from keras_moe.models.split_classifier import ClassifierSplit, in_dtype
 
 _check = functools.partial(check, "SingleGatedMoE")
 
@@ -102,7 +102,7 @@ class SingleGatedMoE(MoEModel):
                 )  # fmt: skip
             else:
                 base = in_dtype(backbone, dtype)
-            anatomy = Anatomy(base, split)
+            anatomy = ClassifierSplit(base, split)
             trunk, tail = anatomy.trunk("trunk"), anatomy.tail_and_embedding("tail")
             bank = ExpertBank([anatomy.tail(f"expert_{k}", f"expert_{k}_") for k in range(experts)], name="experts")
             gate = _gate(tail.output[1].shape[1:], gate_units, experts)
@@ -197,7 +197,7 @@ class SingleGatedMoE(MoEModel):
         both = [self._tensors["base"], self.bank.experts[k](self._tensors["features"])]
         return self.sharing(self.inputs, layers.Average(name="class")(both), f"{self.name}_with_expert_{k}")
 
-    def every_opinion(self):
+    def expert_outputs(self):
         """A model from images to what base, gate and every expert say, early exit and route left aside.
 
         Returns:

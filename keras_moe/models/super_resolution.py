@@ -6,10 +6,10 @@ import keras
 from keras import layers
 
 from keras_moe import cost
-from keras_moe.models import sr_branches
+from keras_moe.models import super_resolution_branches
 from keras_moe.models.arguments import plain_arguments
 from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.superres.upscale import BATCH_SIZE, OVERLAP, PATCH, upscale_routed
+from keras_moe.super_resolution.upscale import BATCH_SIZE, OVERLAP, PATCH, upscale_routed
 from keras_moe.weights import load_weights
 
 
@@ -55,7 +55,7 @@ class SuperResolution(MoEModel):
     def upscale_routed(self, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
         """A whole image enlarged, which branch each of its patches took and what that cost.
 
-        See ``keras_moe.superres.upscale_routed`` for arguments, errors and the ``Upscaled`` that it returns.
+        See ``keras_moe.super_resolution.upscale_routed`` for arguments, errors and the ``Upscaled`` that it returns.
         """
         return upscale_routed(self, image, patch, overlap, batch_size, verbose)
 
@@ -70,7 +70,7 @@ class SuperResolution(MoEModel):
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
-class SRNetwork(SuperResolution):
+class SuperResolutionNetwork(SuperResolution):
     """One super-resolution network that every patch runs: the baseline of a ``ClassSR``, and its single branch.
 
     Args:
@@ -106,9 +106,9 @@ class SRNetwork(SuperResolution):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
         with dtype_scope(dtype):
             # === Layers ===
-            filters = sr_branches.WIDTHS.get(backbone, (None,))[-1] if filters is None else filters
+            filters = super_resolution_branches.WIDTHS.get(backbone, (None,))[-1] if filters is None else filters
             scaling, unscaling = layers.Rescaling(1 / 255, name="scaling"), unscaled()
-            branch = sr_branches.branch(backbone, filters, scale, "branch")
+            branch = super_resolution_branches.branch(backbone, filters, scale, "branch")
 
             # === Functional model ===
             def connect(images):

@@ -1,9 +1,9 @@
 """Any Keras classifier turned into a mixture of experts."""
 
 from keras_moe.checks import integer
-from keras_moe.models.anatomy import Anatomy
 from keras_moe.models.hydranet import HydraNet
 from keras_moe.models.single_gated import SingleGatedMoE
+from keras_moe.models.split_classifier import ClassifierSplit
 
 SYSTEMS = ("single_gated", "hydranet")
 
@@ -37,7 +37,7 @@ def upcycle(classifier, split_at=None, experts=4, system="single_gated", **optio
     if system not in SYSTEMS:
         raise ValueError(f"`system` must be one of {SYSTEMS}. Received: system={system!r}")
     experts = integer("upcycle", "experts", experts, 2)  # one expert needs no gate
-    softmax = Anatomy(classifier, split_at).softmax
+    softmax = ClassifierSplit(classifier, split_at).softmax
     options = {"classifier_activation": "softmax" if softmax else None, **options}
     if system == "single_gated":
         return SingleGatedMoE(backbone=classifier, experts=experts, split=split_at, **options)

@@ -81,7 +81,8 @@ def fit_threshold(model, images, labels, budget=None, accuracy=None):
 def _see(model, images):
     """What base, gate and each expert say of every image: a dict of float32 arrays."""
     return {
-        k: np.asarray(v, "float32") for k, v in model.every_opinion().predict(images, batch_size=256, verbose=0).items()
+        k: np.asarray(v, "float32")
+        for k, v in model.expert_outputs().predict(images, batch_size=256, verbose=0).items()
     }
 
 

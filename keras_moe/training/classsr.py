@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from keras_moe.layer_state import copy_weights
-from keras_moe.models import SRNetwork
-from keras_moe.models.sr_branches import start_as_interpolation
+from keras_moe.models import SuperResolutionNetwork
+from keras_moe.models.super_resolution_branches import start_as_interpolation
 from keras_moe.training.cost_curve import fit_cost_weight, logits_and_errors
 from keras_moe.training.losses import RoutingLoss
 from keras_moe.training.patches import PatchBatches, split_by_psnr
@@ -24,10 +24,10 @@ def train_branch(network, train, validation, folder, recipe):
     The stage *branch*, then one of the name of each of the recipe's ``rounds``.
 
     Args:
-        network: an ``SRNetwork``. An FSRCNN starts as linear interpolation.
+        network: an ``SuperResolutionNetwork``. An FSRCNN starts as linear interpolation.
         train, validation: ``(low, high)`` patches, see ``cut_patches``.
         folder: for checkpoints; one folder, one run.
-        recipe: an ``SRRecipe``; what it says of class module and joint training is not used.
+        recipe: an ``SuperResolutionRecipe``; what it says of class module and joint training is not used.
 
     Returns:
         dict, stage -> list of logs.
@@ -59,8 +59,8 @@ def train_classsr(model, train, validation, folder, recipe, largest=None):
         model: a ``ClassSR``.
         train, validation: ``(low, high)`` patches, see ``cut_patches``.
         folder: for checkpoints; one folder, one run.
-        recipe: an ``SRRecipe``.
-        largest: None or an ``SRNetwork`` like the last branch, whose weights that branch starts from.
+        recipe: an ``SuperResolutionRecipe``.
+        largest: None or an ``SuperResolutionNetwork`` like the last branch, whose weights that branch starts from.
 
     Returns:
         dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``;
@@ -127,7 +127,7 @@ def _train_apart(model, turn, groups, recipe, train, validation, folder):
         mine, theirs = ([x[of[k]] for x in pair] for of, pair in zip(groups, (train, validation), strict=True))
         if not len(mine[0]) or not epochs:
             continue
-        network = SRNetwork(
+        network = SuperResolutionNetwork(
             config["input_shape"], config["backbone"], config["filters"][k], config["scale"], dtype=config["dtype"]
         )
         branch, stage = network.get_layer("branch"), f"{turn.name}_{k}"

@@ -20,8 +20,8 @@ import numpy as np
 from keras_moe.checks import integer, number
 from keras_moe.layer_state import set_weights
 from keras_moe.training.batches import DrawnBatches
+from keras_moe.training.classification import Recipe, adamw
 from keras_moe.training.stages import freeze_all_but, jit_compile
-from keras_moe.training.supervised import Recipe, adamw
 from keras_moe.weights import read_tensors, write_tensors
 
 

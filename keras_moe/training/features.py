@@ -93,7 +93,7 @@ def _fast(trunk):
         return lambda images: trunk.predict_on_batch(images)
     import tensorflow as tf
 
-    from keras_moe.layers.dispatch_tensorflow import with_fused_norms
+    from keras_moe.layers.dispatch.tensorflow import with_fused_norms
 
     run = tf.function(with_fused_norms(trunk), input_signature=[tf.TensorSpec(trunk.input_shape, "float32")])
     return lambda images: run(images.astype("float32")).numpy()

@@ -8,12 +8,12 @@ import numpy as np
 
 from keras_moe.checks import integer
 from keras_moe.metrics import IGNORE
+from keras_moe.training.classification import adamw
 from keras_moe.training.mask_batches import MaskBatches, check_masks
 from keras_moe.training.stages import Stage, run_stages
-from keras_moe.training.supervised import adamw
 
 
-def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", parts=None, loss=None):
+def segmentation_stage(model, recipe, train, domains=None, ignore=IGNORE, name="segment", parts=None, loss=None):
     """The ``Stage`` that trains ``parts`` of ``model`` on images with masks, by default by cross-entropy per pixel.
 
     Args:
@@ -84,7 +84,7 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
         settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * experts + k)
         data = (train[0][own], train[1][own])
         try:
-            stages.append((network, segment(network, settings, data, ignore=ignore, name=f"expert_{k}")))
+            stages.append((network, segmentation_stage(network, settings, data, ignore=ignore, name=f"expert_{k}")))
         except ValueError as error:
             raise ValueError(f"Domain {k}: {error}") from error
     history: dict[str, list] = {}
@@ -104,7 +104,7 @@ def train_segmentation(model, experts, train, folder, recipe, domains=None, igno
         train: ``(images, masks)`` of all domains.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of the gate.
-        domains, ignore: as for ``segment``.
+        domains, ignore: as for ``segmentation_stage``.
 
     Returns:
         dict, ``"gate"`` -> list of logs.
@@ -112,7 +112,7 @@ def train_segmentation(model, experts, train, folder, recipe, domains=None, igno
     Raises:
         ValueError: experts or masks that do not fit the model; before anything is trained.
     """
-    stage = segment(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
+    stage = segmentation_stage(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
     model.grow_from(experts)
     return run_stages(model, [stage], folder)
 

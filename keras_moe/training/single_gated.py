@@ -8,10 +8,10 @@ import numpy as np
 
 from keras_moe.checks import integer
 from keras_moe.training.batches import ImageBatches
+from keras_moe.training.classification import adamw, classification_stage
 from keras_moe.training.experts import train_experts
 from keras_moe.training.partition import partition_samples
 from keras_moe.training.stages import Stage, run_stages
-from keras_moe.training.supervised import adamw, supervised
 
 
 def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, groups=None, noise=0.1, n_jobs=None):
@@ -52,7 +52,7 @@ def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, 
     history = run_stages(model, stages, folder / "gate")
     history |= train_experts(model, train, folder / "experts", recipe, noise, n_jobs)
     if model.get_layer("ensembler").learned:
-        stage = supervised(
+        stage = classification_stage(
             model, dataclasses.replace(short, epochs=1), train, validation, None, "ensembler", ["ensembler"]
         )
         history |= run_stages(model, [stage], folder / "ensembler")

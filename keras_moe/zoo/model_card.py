@@ -14,7 +14,7 @@ import tomllib
 from keras_moe import models
 from keras_moe.labels import from_lines, is_label, to_lines
 from keras_moe.weights import write_bytes
-from keras_moe.zoo import records
+from keras_moe.zoo import toml
 
 TASKS = ("classification", "segmentation", "super-resolution")
 WEIGHTS = "weights.safetensors"
@@ -69,7 +69,7 @@ class Data:
     """The data the weights were trained on."""
 
     name: str
-    licence: str
+    license: str
     source: str
     url: str
 
@@ -102,7 +102,7 @@ class Card:
     summary: str
     paper: str
     paper_url: str
-    licence: str
+    license: str
     model: str
     params: int
     macs_total: int
@@ -158,7 +158,7 @@ def write_card(card, path):
     path, values = pathlib.Path(path), dataclasses.asdict(card)
     labels = to_lines(values.pop("classes"))
     values["config"] = dict(sorted(card.config.items()))
-    text = records.toml(values).encode()
+    text = toml.toml(values).encode()
     _parse(text, labels, path)
     if labels:
         write_bytes(path.parent / "labels.txt", labels + b"\n")
@@ -197,7 +197,7 @@ def _parse(text, labels, path):
         problems.append(f"name: expected the folder's, {path.parent.name!r}. Received: {table.get('name')!r}")
     if "classes" in table:
         problems.append("classes: unknown key; they stand in labels.txt")
-    card = records.read(Card, {**table, "classes": classes}, problems)
+    card = toml.read(Card, {**table, "classes": classes}, problems)
     if problems:
         raise ValueError(f"{path} is not a model card:\n  " + "\n  ".join(problems))
     return card

@@ -20,8 +20,8 @@ from keras_moe.models import HydraNet
 from keras_moe.models.backbones import assign_dense, dense_name
 from keras_moe.training import Recipe, Stage, run_stages
 from keras_moe.training.augmentation import resized
+from keras_moe.training.classification import adamw
 from keras_moe.training.features import FeatureBatches, behind, cache_views
-from keras_moe.training.supervised import adamw
 from keras_moe.zoo.model_card import Data, Input
 from keras_moe.zoo.publish import Published, measure_classifier
 
@@ -154,7 +154,7 @@ def on_photos(name, card, build, train, size=160, epochs=RECIPE.epochs, seeds=(0
     """The ``Published`` of a classifier of photographs: its own card fields, and those of the data set."""
     common = {
         "task": "classification",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "data": Data(
             "photos",
             "Grocery Store Dataset: MIT; clothing-dataset-small: CC0; Scene-Classification-Dataset: CC0; Caltech-101: "

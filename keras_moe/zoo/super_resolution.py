@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from keras_moe.datasets import superres
+from keras_moe.datasets import super_resolution
 from keras_moe.images import open_photographs, photographs
-from keras_moe.models import ClassSR, SRNetwork
-from keras_moe.superres import luma, psnr
-from keras_moe.training import Round, SRRecipe, train_branch, train_classsr
+from keras_moe.models import ClassSR, SuperResolutionNetwork
+from keras_moe.super_resolution import luma, psnr
+from keras_moe.training import Round, SuperResolutionRecipe, train_branch, train_classsr
 from keras_moe.training.patches import bicubic, cut_patches, shrink
 from keras_moe.zoo import load
 from keras_moe.zoo.model_card import Data, Input
@@ -26,7 +26,7 @@ _DENSE = {
     "system": "dense",
     "paper": "Dong, Loy, Tang: Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016",
     "paper_url": "https://arxiv.org/abs/1608.00367",
-    "model": "SRNetwork",
+    "model": "SuperResolutionNetwork",
 }
 _BSD400 = Data(
     "BSD400 + T91",
@@ -41,14 +41,16 @@ def classsr_fsrcnn(scale, rounds, share, recipe_note):
 
     Args:
         scale: 2 or 4.
-        rounds, share: the ``SRRecipe``'s; on a whole image patches overlap, which costs a few percent more.
+        rounds, share: the ``SuperResolutionRecipe``'s; on a whole image patches overlap, which costs a few percent.
         recipe_note: str, the rounds in words.
     """
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 16}
     single, epochs = f"fsrcnn_x{scale}", 6
 
     def recipe(epochs, seed=0):
-        return SRRecipe(epochs, 2, 2, error_epochs=3, rounds=rounds, share=share, steps=STEPS, batch_size=32, seed=seed)
+        return SuperResolutionRecipe(
+            epochs, 2, 2, error_epochs=3, rounds=rounds, share=share, steps=STEPS, batch_size=32, seed=seed
+        )
 
     def train(model, seed, folder, epochs):
         learn, held = photograph_patches(scale)
@@ -79,7 +81,7 @@ def fsrcnn(scale, epochs, squared):
     used = Round("used", 10, squared=False, learning_rate=5e-4)
 
     def recipe(epochs, seed=0):
-        return SRRecipe(epochs, 0, 0, rounds=(used, Round("squared", squared)), steps=STEPS, seed=seed)
+        return SuperResolutionRecipe(epochs, 0, 0, rounds=(used, Round("squared", squared)), steps=STEPS, seed=seed)
 
     def train(model, seed, folder, epochs):
         learn, held = photograph_patches(scale)
@@ -94,7 +96,7 @@ def fsrcnn(scale, epochs, squared):
         "Adam. Before the squared errors fewer than a tenth of the patches were T91's.",
         "config": config,
     }
-    return _on_photographs(f"fsrcnn_x{scale}", card, lambda: SRNetwork(**config), train, epochs, scale)
+    return _on_photographs(f"fsrcnn_x{scale}", card, lambda: SuperResolutionNetwork(**config), train, epochs, scale)
 
 
 def classsr_on_two_photographs(epochs=3):
@@ -107,13 +109,13 @@ def classsr_on_two_photographs(epochs=3):
 
     def train(model, seed, folder, epochs):
         learn, held = (cut_patches(halves(lower), 2, 16, 8) for lower in (False, True))
-        settings = SRRecipe(epochs, 2, 1, steps=200, learning_rate=3e-3, gate_rate=1e-3, seed=seed)
+        settings = SuperResolutionRecipe(epochs, 2, 1, steps=200, learning_rate=3e-3, gate_rate=1e-3, seed=seed)
         return train_classsr(model, learn, held, folder, settings)
 
     card = {
         **_CLASSSR,
         "task": "super-resolution",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "data": Data(
             "two photographs (scikit-learn)",
             "CC BY 2.0",
@@ -144,11 +146,11 @@ def photograph_patches(scale):
 
     About half of those to learn from are of T91's small and sharp photographs, cut densely: BSD400's were JPEGs.
     """
-    photos = superres("bsd400")
+    photos = super_resolution("bsd400")
     stride = PATCH // 2 if scale == 4 else PATCH
     learn = (
         cut_patches(photos[:-HELD_OUT], scale, PATCH, stride, zooms=(1.0, 0.8, 0.6)),
-        cut_patches(superres("t91"), scale, PATCH, 16 // scale, zooms=(1.0, 0.9, 0.8, 0.7, 0.6)),
+        cut_patches(super_resolution("t91"), scale, PATCH, 16 // scale, zooms=(1.0, 0.9, 0.8, 0.7, 0.6)),
     )
     return (
         tuple(np.concatenate(patches) for patches in zip(*learn, strict=True)),
@@ -162,7 +164,7 @@ def measure_upscaling(network, sets):
     Images are cut as ``upscale`` does by default.
 
     Args:
-        network: a ``ClassSR`` or ``SRNetwork``.
+        network: a ``ClassSR`` or ``SuperResolutionNetwork``.
         sets: dict, name -> list of photographs, uint8 ``(h, w, 3)``; the last set's patches tell the MACs.
 
     Returns:
@@ -192,7 +194,7 @@ def measure_upscaling(network, sets):
 def _on_photographs(name, card, build, train, epochs, scale):
     common = {
         "task": "super-resolution",
-        "licence": "CC BY-NC 4.0",
+        "license": "CC BY-NC 4.0",
         "data": _BSD400,
         "input": Input((PATCH, PATCH, 3), "[0, 255]", "RGB"),
         "classes": (),
@@ -202,7 +204,7 @@ def _on_photographs(name, card, build, train, epochs, scale):
         card={**common, **card},
         build=build,
         train=train,
-        measure=lambda network: measure_upscaling(network, {s: superres(s) for s in ("set14", "photos2k")}),
+        measure=lambda network: measure_upscaling(network, {s: super_resolution(s) for s in ("set14", "photos2k")}),
         epochs=epochs,
         seeds=(0,),
         golden=lambda: np.stack(photographs((PATCH, PATCH, 3))),

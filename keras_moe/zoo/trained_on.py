@@ -7,7 +7,7 @@ from keras_moe.datasets import CAMVID_CLASSES, KVASIR_CLASSES, camvid, cifar100,
 from keras_moe.images import photographs
 from keras_moe.metrics import dice, measure_segmenter
 from keras_moe.models import Classifier
-from keras_moe.training import Recipe, run_stages, supervised
+from keras_moe.training import Recipe, classification_stage, run_stages
 from keras_moe.zoo.model_card import Data, Input
 from keras_moe.zoo.publish import Published, measure_classifier
 
@@ -16,7 +16,7 @@ def on_cifar100(name, card, build, train, epochs=40, seeds=(0, 1)):
     """The ``Published`` of a CIFAR-100 classifier: its own card fields, and those of the data set."""
     common = {
         "task": "classification",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "data": Data(
             "CIFAR-100",
             "none stated; customary research use",
@@ -45,7 +45,7 @@ def resnet_on_cifar100(depth, seeds=(0, 1)):
 
     def train(model, seed, folder, epochs):
         learn, test = cifar100()
-        return run_stages(model, [supervised(model, Recipe(epochs, seed=seed), learn, test)], folder)
+        return run_stages(model, [classification_stage(model, Recipe(epochs, seed=seed), learn, test)], folder)
 
     return on_cifar100(
         name=f"resnet{depth}_cifar100",
@@ -68,7 +68,7 @@ def on_digits(name, card, build, train, epochs, seeds=(0,)):
     """The ``Published`` of a tiny classifier of handwritten digits, for tests."""
     common = {
         "task": "classification",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "data": Data(
             "digits (scikit-learn)",
             "CC BY 4.0",
@@ -95,7 +95,7 @@ def on_camvid(name, card, build, train, epochs, seeds=(0,)):
     """The ``Published`` of a segmentation network on CamVid at a third of its resolution, 120x160."""
     common = {
         "task": "segmentation",
-        "licence": "CC BY-NC 4.0",
+        "license": "CC BY-NC 4.0",
         "data": Data(
             "CamVid, 11 classes, 120x160",
             "CC BY-NC 4.0",
@@ -131,7 +131,7 @@ def on_kvasir(name, card, build, train, epochs, seeds=(0,)):
     """The ``Published`` of a network that finds polyps, on Kvasir-SEG at 256x256."""
     common = {
         "task": "segmentation",
-        "licence": "CC BY-NC 4.0",
+        "license": "CC BY-NC 4.0",
         "data": Data(
             "Kvasir-SEG",
             "research and education",

@@ -11,7 +11,7 @@ import pathlib
 
 from keras_moe.datasets import camvid
 from keras_moe.models import Segmenter
-from keras_moe.training import Recipe, run_stages, segment
+from keras_moe.training import Recipe, run_stages, segmentation_stage
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_camvid
 
@@ -28,7 +28,7 @@ def recipe(epochs, seed):
 
 def train(model, seed, folder, epochs):
     images, masks, _ = camvid("train")
-    return run_stages(model, [segment(model, recipe(epochs, seed), (images, masks))], folder)
+    return run_stages(model, [segmentation_stage(model, recipe(epochs, seed), (images, masks))], folder)
 
 
 MODEL = on_camvid(

@@ -16,7 +16,7 @@ import numpy as np
 from keras_moe.datasets import cifar100
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.models import HydraNet
-from keras_moe.training import Checkpoint, Recipe, partition_classes, run_stages, supervised
+from keras_moe.training import Checkpoint, Recipe, classification_stage, partition_classes, run_stages
 from keras_moe.weights import load_weights, write_bytes
 from keras_moe.zoo.publish import measure_classifier
 
@@ -84,12 +84,12 @@ def _run(trunk, groups, learn, test, name, gate_weight=0.5, config=None, staged=
     if grow:
         _grow(model, trunk)
     recipe = Recipe(EPOCHS, gate_weight=gate_weight)
-    stages = [supervised(model, recipe, learn, test, groups)]
+    stages = [classification_stage(model, recipe, learn, test, groups)]
     if staged:
         first, rest = (dataclasses.replace(recipe, epochs=n) for n in (1, EPOCHS - 1))
         stages = [
-            supervised(model, first, learn, test, groups, name="gate", parts=("gate",)),
-            supervised(model, rest, learn, test, groups),
+            classification_stage(model, first, learn, test, groups, name="gate", parts=("gate",)),
+            classification_stage(model, rest, learn, test, groups),
         ]
     history = run_stages(model, stages, RUNS / "alternatives" / "".join(c for c in name if c.isalnum()), verbose=0)
     return measure_classifier(model, *test), history["joint"][-1]

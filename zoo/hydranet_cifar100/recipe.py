@@ -25,7 +25,14 @@ import pathlib
 from keras_moe import zoo
 from keras_moe.datasets import cifar100
 from keras_moe.models import Classifier, HydraNet
-from keras_moe.training import Recipe, fit_drop_below, partition_classes, run_stages, soft_labels, supervised
+from keras_moe.training import (
+    Recipe,
+    classification_stage,
+    distillation_targets,
+    fit_drop_below,
+    partition_classes,
+    run_stages,
+)
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_cifar100
 
@@ -53,10 +60,10 @@ def train(model, seed, folder, epochs):
     learn, test = cifar100()
     recipe = Recipe(epochs, seed=seed)
     single = HydraNet(**SINGLE, classifier_activation=None, name="trunk")
-    trunk = run_stages(single, [supervised(single, recipe, learn, test, name="trunk")], folder / "trunk")
+    trunk = run_stages(single, [classification_stage(single, recipe, learn, test, name="trunk")], folder / "trunk")
     groups = partition_classes(single.predict(learn[0], batch_size=500, verbose=0), learn[1], CONFIG["branches"])
     model.grow_from(single)
-    joint = run_stages(model, [supervised(model, recipe, learn, test, groups)], folder / "joint")
+    joint = run_stages(model, [classification_stage(model, recipe, learn, test, groups)], folder / "joint")
     fit_budget(model, learn[0])
     taught = _teach(model, Recipe(TAUGHT_EPOCHS, learning_rate=2e-3, seed=seed + 100), learn, test, groups, folder)
     fit_budget(model, learn[0])
@@ -65,7 +72,7 @@ def train(model, seed, folder, epochs):
 
 def _teach(model, recipe, learn, test, groups, folder):
     before = model.get_weights()
-    stage = supervised(model, recipe, learn, test, groups, name="taught", soft=_opinion())
+    stage = classification_stage(model, recipe, learn, test, groups, name="taught", soft=_opinion())
     history = run_stages(model, [stage], folder / "taught")
     pairs = zip(before, model.get_weights(), strict=True)
     model.set_weights([KEPT * old + (1 - KEPT) * new for old, new in pairs])
@@ -75,7 +82,7 @@ def _teach(model, recipe, learn, test, groups, folder):
 @functools.cache
 def _opinion():
     """The soft labels, the same for every seed."""
-    return soft_labels([zoo.load(name) for name in TEACHERS], *cifar100()[0])
+    return distillation_targets([zoo.load(name) for name in TEACHERS], *cifar100()[0])
 
 
 def fit_budget(model, images):

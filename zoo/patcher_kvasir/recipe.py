@@ -12,7 +12,7 @@ import pathlib
 
 from keras_moe.datasets import kvasir
 from keras_moe.models import Patcher
-from keras_moe.training import Recipe, StructureLoss, run_stages, segment
+from keras_moe.training import Recipe, StructureLoss, run_stages, segmentation_stage
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_kvasir
 
@@ -25,7 +25,7 @@ def build(**changes):
 
 def train(model, seed, folder, epochs):
     recipe = Recipe(epochs, batch_size=8, learning_rate=1e-3, warmup=1, seed=seed)
-    return run_stages(model, [segment(model, recipe, kvasir("train"), loss=StructureLoss())], folder)
+    return run_stages(model, [segmentation_stage(model, recipe, kvasir("train"), loss=StructureLoss())], folder)
 
 
 MODEL = on_kvasir(

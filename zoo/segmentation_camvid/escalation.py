@@ -71,7 +71,7 @@ def main():
 
 def _answers(model, test):
     """Of every test image: what the chosen expert and both get right, and the signals that are free."""
-    network, found = model.every_opinion(), []
+    network, found = model.expert_outputs(), []
     for image, mask in zip(*test[:2], strict=True):
         said = network.predict_on_batch(image[None].astype("float32"))
         experts, weights = np.asarray(said["experts"])[0].astype("float64"), softmax(np.asarray(said["gate"])[0])

@@ -13,7 +13,7 @@ import runpy
 from keras_moe.datasets import CAMVID_CLASSES, CAMVID_DOMAINS, camvid
 from keras_moe.metrics import measure_segmenter
 from keras_moe.models import SegmentationMoE, Segmenter
-from keras_moe.training import run_stages, segment, train_domain_experts, train_segmentation
+from keras_moe.training import run_stages, segmentation_stage, train_domain_experts, train_segmentation
 from keras_moe.weights import load_weights, save_weights, write_bytes
 from keras_moe.zoo.publish import write_json
 
@@ -82,7 +82,7 @@ def _longer(train):
     """The base for 20 epochs more on all images, by the recipe of the grown experts: the control."""
     model = RECIPE["load_base"](RUNS, 0)
     recipe = RECIPE["expert_recipe"](RECIPE["MODEL"].epochs, 0)
-    run_stages(model, [segment(model, recipe, train[:2])], FOLDER / "longer")
+    run_stages(model, [segmentation_stage(model, recipe, train[:2])], FOLDER / "longer")
     return model
 
 

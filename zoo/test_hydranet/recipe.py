@@ -9,7 +9,7 @@ import pathlib
 
 from keras_moe.datasets import digits
 from keras_moe.models import HydraNet
-from keras_moe.training import Recipe, partition_classes, run_stages, supervised
+from keras_moe.training import Recipe, classification_stage, partition_classes, run_stages
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_digits
 
@@ -32,7 +32,7 @@ def train(model, seed, folder, epochs):
     learn, test = digits()
     groups = partition_classes(learn[0].reshape(len(learn[0]), -1), learn[1], CONFIG["branches"])
     recipe = Recipe(epochs, batch_size=100, augment=False, seed=seed)
-    return run_stages(model, [supervised(model, recipe, learn, test, groups)], folder)
+    return run_stages(model, [classification_stage(model, recipe, learn, test, groups)], folder)
 
 
 MODEL = on_digits(

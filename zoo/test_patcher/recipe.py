@@ -9,7 +9,7 @@ import pathlib
 
 from keras_moe.datasets import digit_scenes
 from keras_moe.models import Patcher
-from keras_moe.training import Recipe, run_stages, segment
+from keras_moe.training import Recipe, run_stages, segmentation_stage
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_digit_scenes
 
@@ -23,7 +23,7 @@ CONFIG = {"input_shape": (16, 16, 1), "size": SIZE, "classes": 4}
 def train(model, seed, folder, epochs):
     images, masks, _ = digit_scenes()[0]
     recipe = Recipe(epochs, batch_size=30, augment=False, seed=seed)
-    return run_stages(model, [segment(model, recipe, (images, masks))], folder)
+    return run_stages(model, [segmentation_stage(model, recipe, (images, masks))], folder)
 
 
 MODEL = on_digit_scenes(

@@ -10,7 +10,7 @@ import pathlib
 
 from keras_moe.datasets import digits
 from keras_moe.models import Classifier, SingleGatedMoE
-from keras_moe.training import Recipe, run_stages, supervised, train_single_gated
+from keras_moe.training import Recipe, classification_stage, run_stages, train_single_gated
 from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_digits
 
@@ -26,7 +26,7 @@ def train(model, seed, folder, epochs):
     learn, test = digits()
     recipe = Recipe(epochs, batch_size=100, augment=False, seed=seed)
     base = Classifier(**BASE, classifier_activation=None)
-    history = run_stages(base, [supervised(base, recipe, learn, test, name="base")], folder / "base")
+    history = run_stages(base, [classification_stage(base, recipe, learn, test, name="base")], folder / "base")
     model.grow_from(base)
     experts = dataclasses.replace(recipe, learning_rate=1e-3)
     return history | train_single_gated(model, learn, test, folder, experts)

@@ -1,0 +1,83 @@
+"""What a mixture says of images, what each of its experts would have said, and what its gate thought."""
+
+import dataclasses
+import functools
+
+import numpy as np
+from keras import ops
+
+from keras_moe.checks import integer
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpertPredictions:
+    """Of n images (or of their pixels, with two more axes after n).
+
+    Attributes:
+        answer: float32 ``(n, ..., classes)``, the model's probabilities.
+        experts: float32 ``(experts, n, ..., classes)``, those it would give if expert k alone were routed to.
+        route: float32 ``(n, experts)``, per class ``(n, classes, experts)`` or per pixel ``(n, h, w, experts)``: the
+            weights with which experts ran; zero where one did not.
+        gate: float32 as ``route``, the gate's softmax over all experts, before any was left out.
+    """
+
+    answer: np.ndarray
+    experts: np.ndarray
+    route: np.ndarray
+    gate: np.ndarray
+
+    @functools.cached_property
+    def labels(self):
+        """int ``(n, ...)``, the model's answers."""
+        return self.answer.argmax(-1)
+
+    @functools.cached_property
+    def expert_labels(self):
+        """int ``(experts, n, ...)``, each expert's answers."""
+        return self.experts.argmax(-1)
+
+
+def collect_expert_predictions(model, images, batch_size=256, track=iter):
+    """Asks the model, then each expert alone, about all images: one pass more than there are experts.
+
+    "Alone" is the whole model under a one-hot route: for a HydraNet stem, branch k and combiner; for a single-gated MoE
+    the average of base and expert k; for a segmentation MoE expert k and, if there is one, the convolution after it.
+
+    Args:
+        model: an ``MoEModel`` with a gate, whose outputs are probabilities.
+        images: ``(n, height, width, channels)``, n >= 1.
+        batch_size: int.
+        track: wraps the iteration over the passes, as ``rich.progress.track`` does, to show progress.
+
+    Returns:
+        The ``ExpertPredictions``.
+
+    Raises:
+        ValueError: a dense network, no images, or outputs that are not finite or no probabilities.
+    """
+    batch_size = integer("collect_expert_predictions", "batch_size", batch_size, 1)
+    if model.gate is None:
+        raise ValueError(f"{model.name!r} is a dense network: it has no experts to give insight into.")
+    if len(images) == 0:
+        raise ValueError("collect_expert_predictions: expected at least one image. Received: none")
+    experts = []
+    for k in track(range(-1, model.router.output_shape[-1])):
+        if k < 0:
+            seen = model.model_with_route.predict(images, batch_size=batch_size, verbose=0)
+            _check(seen["answer"])
+        else:
+            alone = np.zeros_like(seen["route"])
+            alone[..., k] = 1
+            experts.append(model.predict_with_route(images, alone, batch_size))
+    gate = ops.convert_to_numpy(ops.softmax(ops.cast(seen["gate"], "float32")))
+    return ExpertPredictions(
+        np.asarray(seen["answer"], "float32"), np.stack(experts), np.asarray(seen["route"], "float32"), gate
+    )
+
+
+def _check(answer):
+    bad = np.flatnonzero(~np.isfinite(answer).reshape(len(answer), -1).all(1))
+    if len(bad):
+        raise ValueError(f"The model's answer is not finite for {len(bad)} images, the first of them image {bad[0]}.")
+    if answer.min() < 0 or np.abs(answer.sum(-1) - 1).max() > 1e-2:
+        raise ValueError("The model gives no probabilities. Build it with classifier_activation='softmax'.")
