@@ -69,7 +69,7 @@ def _errors():
 
 
 def _work(folder):
-    from keras_moe.export.litert import export
+    from keras_moe.export.litert.pipeline import export
 
     job = pathlib.Path(folder)
     described = json.loads((job / "job.json").read_text())

@@ -52,8 +52,8 @@ def litert(
             with them routes, change least, and channels are scaled to like ranges
             (``keras_moe.export.quantization.gptq``, ``.equalize``).
         representative_dataset: array of images ``(n, height, width, channels)`` in the model's range, at least one:
-            calibrate int8, and make dynamic more exact. The report says how many were routed to each expert; one with fewer than
-            20 is calibrated with those, too, that the gate puts nearest to it.
+            they calibrate int8, and make dynamic more exact. The report says how many were routed to each expert; one
+            with fewer than 20 is calibrated with those, too, that the gate puts nearest to it.
         images: images to compare file and model on; None: ``representative_dataset``, or else noise.
         gate: ``"int8"`` or ``"float"``, with int8 and ``"routed"``: the precision of all that is outside the experts
             but the few small layers that decide the route, and those that put together what the experts return, which
