@@ -61,10 +61,11 @@ def sizes(owner, name, value):
     return tuple(None if size is None else integer(owner, name, size, 1) for size in value)
 
 
-def plain_numbers(record):
+def plain_numbers(record, **ranges):
     """Makes the numbers of a frozen dataclass Python's own, by its annotations, and checks what they are.
 
-    Fields annotated ``int``, ``float``, ``bool`` or ``… | None`` are looked at. Raises ValueError as ``integer`` does.
+    Fields annotated ``int``, ``float``, ``bool`` or ``… | None`` are looked at. ``ranges``: field -> dict of the limits
+    that ``integer`` or ``number`` takes; without limits, what is not negative. Raises ValueError as ``integer`` does.
     """
     rules: dict[type, collections.abc.Callable] = {int: integer, float: number, bool: flag}
     for name, kind in typing.get_type_hints(type(record)).items():
@@ -72,7 +73,8 @@ def plain_numbers(record):
         rule = rules.get(kind)
         value = getattr(record, name)
         if rule and set(other) <= {types.NoneType} and not (other and value is None):
-            object.__setattr__(record, name, rule(type(record).__name__, name, value))
+            limits = {} if rule is flag else ranges.get(name, {"least": 0})
+            object.__setattr__(record, name, rule(type(record).__name__, name, value, **limits))
 
 
 def _index(value):

@@ -10,6 +10,8 @@ import pathlib
 
 import numpy as np
 
+from keras_moe.checks import integer
+
 
 def cifar100(label_mode="fine"):
     """CIFAR-100 (Krizhevsky, 2009): 50,000 and 10,000 colour images of 32x32.
@@ -91,6 +93,7 @@ def camvid(split="train", size=(120, 160)):
     """
     from PIL import Image
 
+    height, width = (integer("camvid", "size", side, 1) for side in size)
     if split not in ("train", "val", "test"):
         raise ValueError(f"`split` must be 'train', 'val' or 'test'. Received: split={split!r}")
     path = pathlib.Path(os.environ.get("KERAS_MOE_DATA", "."), f"camvid_{split}.npz")
@@ -99,9 +102,8 @@ def camvid(split="train", size=(120, 160)):
     with np.load(path, allow_pickle=False) as file:
         pairs = [(_opened(file[f"image_{i:04}"]), _opened(file[f"label_{i:04}"])) for i in range(len(file["names"]))]
         domains = np.char.startswith(file["names"], "0001TP").astype("int64")
-    to = size[::-1]
-    images = np.stack([np.asarray(image.resize(to, Image.Resampling.BILINEAR)) for image, _ in pairs])
-    masks = np.stack([np.asarray(mask.resize(to, Image.Resampling.NEAREST)) for _, mask in pairs])
+    images = np.stack([np.asarray(image.resize((width, height), Image.Resampling.BILINEAR)) for image, _ in pairs])
+    masks = np.stack([np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)) for _, mask in pairs])
     return images, np.where(masks == len(CAMVID_CLASSES), 255, masks).astype("uint8"), domains
 
 
@@ -122,6 +124,7 @@ def kvasir(split="train", seed=523):
         ValueError: another ``split``.
         FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the file.
     """
+    seed = integer("kvasir", "seed", seed, 0)
     parts = {"train": slice(None, -200), "val": slice(-200, -100), "test": slice(-100, None)}
     if split not in parts:
         raise ValueError(f"`split` must be 'train', 'val' or 'test'. Received: split={split!r}")

@@ -1,4 +1,8 @@
-"""Every test runs on the backend that KERAS_BACKEND names; CI runs the suite once on each of the three."""
+"""Every test runs on the backend that KERAS_BACKEND names; CI runs the suite once on each of the three.
+
+Marked ``once`` is what tests Python around the networks (commands, pages, cards, the order of stages, refusals): it
+runs on PyTorch alone. TensorFlow and JAX would take most of their time to compile the same networks for it again.
+"""
 
 import os
 
@@ -14,6 +18,13 @@ if keras.backend.backend() == "tensorflow":
 
     # A test runs its graphs a few times at most: optimizing them costs more than it gives.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def pytest_collection_modifyitems(items):
+    if keras.backend.backend() != "torch":
+        for item in items:
+            if item.get_closest_marker("once"):
+                item.add_marker(pytest.mark.skip(reason="of no backend: runs on PyTorch, which compiles nothing"))
 
 
 @pytest.fixture(autouse=True)

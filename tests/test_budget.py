@@ -11,6 +11,8 @@ from keras import layers
 from keras_moe.models import HydraNet, Route, upcycle
 from keras_moe.training import fit_drop_below
 
+pytestmark = pytest.mark.once
+
 X = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype("float32")
 
 

@@ -32,6 +32,7 @@ def patches(n=8):
     return np.stack([shrink(image, 2)[0] for image in high]), high
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("backbone", "counts"),
     [
@@ -50,6 +51,7 @@ def test_branches_have_the_papers_parameters(backbone, counts):
     assert np.isfinite(y).all()
 
 
+@pytest.mark.once
 def test_class_module_has_the_papers_parameters():
     model = ClassSR()
     assert model.get_layer("class_module").count_params() == 60035
@@ -148,12 +150,14 @@ def test_macs_by_hand_beside_the_papers_convention():
     assert flops == 2 * pixels * (taps + 4 * deconvolution)
 
 
+@pytest.mark.once
 def test_terciles_follow_the_difficulty():
     low, high = patches(9)
     order = RNG.permutation(9)
     np.testing.assert_array_equal(split_by_psnr(low[order], high[order]), order // 3)
 
 
+@pytest.mark.once
 def test_cut_patches():
     image = RNG.integers(0, 256, (33, 50, 3)).astype("uint8")
     low, high = cut_patches([image], 2, patch=8, stride=4)
@@ -166,6 +170,7 @@ def test_cut_patches():
         cut_patches([image], 4)
 
 
+@pytest.mark.once
 def test_batches_turn_both_alike_and_repeat():
     _, high = patches()
     data = PatchBatches(high[:, ::2, ::2], high, steps=2, batch_size=4, seed=1)
@@ -177,6 +182,7 @@ def test_batches_turn_both_alike_and_repeat():
     assert all(any(np.array_equal(y, image) for image in images) for y in first[1]["class"])
 
 
+@pytest.mark.once
 def test_batches_recolour_both_alike():
     low, high = (np.full((8, size, size, 3), 200, "uint8") for size in (4, 8))
     x, y = PatchBatches(low, high, batch_size=200, recoloured=0.5)[0]
@@ -190,6 +196,7 @@ def test_batches_recolour_both_alike():
     assert gain.min() < 0.05
 
 
+@pytest.mark.once
 def test_a_single_network_learns_and_resumes(tmp_path):
     train = patches()
     rounds = (Round("used", 1, squared=False, batch_size=4), Round("left_out", 0), Round("squared", 1, batch_size=4))
@@ -202,6 +209,7 @@ def test_a_single_network_learns_and_resumes(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.once
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")
 def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
     train, counted = patches(), []
@@ -241,6 +249,7 @@ def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
         fit_cost_weight(model, *train, 1)
 
 
+@pytest.mark.once
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")
 def test_the_largest_branch_starts_from_the_single_network(tmp_path):
     train = patches()
@@ -254,6 +263,7 @@ def test_the_largest_branch_starts_from_the_single_network(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.once
 def test_a_round_has_epochs_for_each_branch():
     assert Round("r", 2).epochs_of(3) == (2, 2, 2)
     assert Round("r", (3, 0)).epochs_of(2) == (3, 0)
@@ -261,6 +271,7 @@ def test_a_round_has_epochs_for_each_branch():
         Round("r", (3, 0)).epochs_of(3)
 
 
+@pytest.mark.once
 def test_collapse_is_reported():
     with pytest.warns(UserWarning, match=r"get 100.0%, 0.0% of the patches"):
         check_collapse(np.eye(2)[[0] * 5])

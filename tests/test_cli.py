@@ -16,6 +16,8 @@ from keras_moe import zoo
 from keras_moe.cli import main
 from keras_moe.zoo import store
 
+pytestmark = pytest.mark.once
+
 MODEL, MACS = "test_hydranet", (193408, 365440)
 
 

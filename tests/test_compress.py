@@ -147,6 +147,7 @@ def test_pruned_experts_are_sparse_and_the_rest_is_as_it_was():
             assert not np.array_equal(now, np.where(now == 0, 0, before[w.path]))  # those that are left have learned
 
 
+@pytest.mark.once
 @needs_tfmot
 @from_elsewhere
 def test_clustered_kernels_have_few_values():
@@ -180,6 +181,7 @@ def test_quantization_aware_training_ends_in_an_integer_file():
     assert np.abs(np.array(outputs) - model.predict(images.astype("float32"), verbose=0)).mean() < 0.02
 
 
+@pytest.mark.once
 def test_what_is_compressed():
     hydra = HydraNet(**HYDRA)
     assert networks(hydra) == ["branches"]
@@ -200,6 +202,7 @@ def vectors():
     return keras.Model(x, layers.Dense(5)(x))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
@@ -230,6 +233,7 @@ def test_bad_arguments(make, arguments, message):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.once
 @needs_tfmot
 def test_an_expert_without_images():
     model = HydraNet(**{**HYDRA, "top_k": 1})
@@ -238,6 +242,7 @@ def test_an_expert_without_images():
         compress(model, data(), "prune", batch_size=16)
 
 
+@pytest.mark.once
 def test_the_process_that_trains_imports_from_where_this_one_does(monkeypatch, tmp_path):
     class Started(Exception):
         pass
@@ -253,6 +258,7 @@ def test_the_process_that_trains_imports_from_where_this_one_does(monkeypatch, t
     assert started.value.args == ("tensorflow", str(tmp_path))
 
 
+@pytest.mark.once
 def test_without_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"keras-moe\[tfmot\]"):

@@ -11,7 +11,7 @@ from keras_moe.training.stages import jit_compile
 from keras_moe.weights import load_weights, save_weights
 
 JAX = keras.backend.backend() == "jax"
-# How far an answer may be from that of float32, in parts of the largest.
+# How far an answer, or a logit of the gate, may be from that of float32, in parts of the largest: as the README says.
 BOUNDS = {
     "float16": 0.01, "mixed_float16": 0.005, "bfloat16": 0.05, "mixed_bfloat16": 0.05, "float64": 1e-5,
 }  # fmt: skip
@@ -58,6 +58,25 @@ def test_every_verb(name, dtype):
     loss = model.evaluate(x, expected, verbose=0)
     assert loss < (BOUNDS[dtype] * np.abs(expected).max()) ** 2
     assert np.isfinite(model.fit(x, expected, batch_size=3, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", pytest.param("float16", marks=slow), "bfloat16"])
+def test_routes_differ_at_near_ties_alone(dtype):
+    """Another expert runs only where float32's logits of two are closer than twice the bound."""
+    create = BY_NAME["upcycled_hydranet"].create
+    reference, model = same_in(dtype, lambda **kw: create(top_k=1, **kw))
+    x = images(300) * np.random.default_rng(1).uniform(0, 1, (300, 1, 1, 1)).astype("float32")
+    kernel, _ = reference.get_layer("gate").layers[-1].get_weights()
+    bias = -np.median(reference.observed.predict(x, verbose=0)["gate"], axis=0)  # each expert gets about half of them
+    for each in (reference, model):
+        each.get_layer("gate").layers[-1].set_weights([kernel, bias])
+    expected, found = (each.observed.predict(x, verbose=0) for each in (reference, model))
+    bound = BOUNDS[dtype] * np.abs(expected["gate"]).max()
+    np.testing.assert_allclose(found["gate"], expected["gate"], atol=bound, rtol=0)
+    near_tie = np.abs(expected["gate"][:, 0] - expected["gate"][:, 1]) < 2 * bound
+    assert 0 < near_tie.sum() < 150
+    assert len({tuple(row) for row in expected["route"][~near_tie]}) == 2
+    np.testing.assert_array_equal(found["route"][~near_tie], expected["route"][~near_tie])
 
 
 @pytest.mark.parametrize("dtype", [pytest.param("mixed_float16", marks=slow), "bfloat16"])

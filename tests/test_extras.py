@@ -11,6 +11,8 @@ import pytest
 
 from keras_moe.checks import require
 
+pytestmark = pytest.mark.once
+
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 NAMES = {"PIL": "pillow", "sklearn": "scikit-learn"}  # imported under another name than installed

@@ -9,6 +9,8 @@ from keras_moe import models
 from keras_moe.training import features
 from keras_moe.training.augmentation import random_views, resized
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def images():

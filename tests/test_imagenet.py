@@ -21,7 +21,12 @@ def images_of(size):
     return np.stack(photographs((size, size, 3)))
 
 
-@pytest.mark.parametrize("backbone", PARAMETERS)
+ON_ONE = pytest.mark.once  # the same code reads and transcribes all three
+
+
+@pytest.mark.parametrize(
+    "backbone", ["efficientnet_lite0", *(pytest.param(f"efficientnet_lite{i}", marks=ON_ONE) for i in (1, 2))]
+)
 def test_logits_are_those_of_the_independent_implementation(backbone):
     theirs = pytest.importorskip("efficientnet_lite_pytorch")
     import torch
@@ -40,6 +45,7 @@ def test_logits_are_those_of_the_independent_implementation(backbone):
     np.testing.assert_allclose(network.predict(images, verbose=0), wanted, atol=1e-4)
 
 
+@pytest.mark.once
 def test_names_of_the_1000_classes_say_what_is_in_a_photograph():
     network = models.Classifier((224, 224, 3), backbone="efficientnet_lite0", weights="imagenet", classes=1000)
     china, flower = zoo.decode_predictions(network.predict(images_of(224), verbose=0), "imagenet", top=3)
@@ -49,6 +55,7 @@ def test_names_of_the_1000_classes_say_what_is_in_a_photograph():
     assert (len(labels), labels[0], labels[207], labels[999]) == (1000, "tench", "Golden Retriever", "toilet paper")
 
 
+@pytest.mark.once
 def test_every_branch_and_expert_starts_from_imagenet():
     wanted = models.Classifier(**TINY, weights="imagenet", classes=1000).predict(images_of(32), verbose=0)
     mixtures = [
@@ -78,6 +85,7 @@ def test_branches_may_leave_out_blocks_with_a_skip():
     assert names == ["branch_0_stage5_block0_project", "branch_0_stage6_block0_project"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -92,6 +100,7 @@ def test_what_has_no_imagenet_weights_is_refused(change, message):
         models.Classifier(**{**TINY, "weights": "imagenet", "classes": 5, **change})
 
 
+@pytest.mark.once
 def test_a_missing_package_names_the_extra(monkeypatch):
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)
@@ -102,6 +111,7 @@ def test_a_missing_package_names_the_extra(monkeypatch):
         models.Classifier(**TINY, weights="imagenet", classes=5)
 
 
+@pytest.mark.once
 def test_an_altered_file_is_refused_before_it_is_read(monkeypatch, tmp_path):
     class Altered:
         def locate_file(self, path):
@@ -114,6 +124,7 @@ def test_an_altered_file_is_refused_before_it_is_read(monkeypatch, tmp_path):
         models.Classifier(**TINY, weights="imagenet", classes=5)
 
 
+@pytest.mark.once
 def test_stages_of_the_five_sizes():
     """Filters and blocks of every stage: the multipliers of width and depth, by hand."""
     wanted = {
@@ -130,6 +141,7 @@ def test_stages_of_the_five_sizes():
         assert (spec.first, spec.last) == (32, 1280)
 
 
+@pytest.mark.once
 def test_cost_of_lite0_by_hand():
     """The first convolution reads 224x224 and writes 112x112x32: 3*3*3*32 products each."""
     network = models.Classifier((224, 224, 3), backbone="efficientnet_lite0", classes=1000)
@@ -140,6 +152,7 @@ def test_cost_of_lite0_by_hand():
     assert macs(stem, (None, 224, 224, 3)) == 112 * 112 * 27 * 32
 
 
+@pytest.mark.once
 def test_encoders_of_segmenters_start_from_imagenet():
     shape, options = (32, 48, 3), {"backbone": "efficientnet_lite0", "weights": "imagenet", "classes": 3}
     trained = imagenet._trained("efficientnet_lite0")

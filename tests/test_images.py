@@ -6,6 +6,8 @@ from PIL import Image
 
 from keras_moe.images import open_photographs, photographs, read_image
 
+pytestmark = pytest.mark.once
+
 
 def saved(path, pixels, mode=None, **options):
     """Writes an image of these pixels; returns the path."""

@@ -8,7 +8,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import keras_moe
+
+pytestmark = pytest.mark.once
 
 HEAVY = {"sklearn", "matplotlib", "scipy", "PIL", "safetensors", "rich", "tensorflow", "jax", "torch", "pandas"}
 COUNT = """

@@ -7,6 +7,8 @@ from keras import ops
 from keras_moe import insights, models, zoo
 from keras_moe.datasets import digits
 
+pytestmark = pytest.mark.once
+
 NAN = float("nan")
 ROUTE = np.array([[0.6, 0.4, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 # Per pixel: both right; sides with expert 0; with expert 1; with nobody, who differ; with nobody, who agree.

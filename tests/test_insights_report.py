@@ -17,6 +17,8 @@ from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.insights import Samples
 
+pytestmark = pytest.mark.once
+
 NAME = "test_single_gated"
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "insights.py"
 

@@ -7,6 +7,8 @@ from descriptors import TINY
 from keras_moe.labels import from_lines, is_label, to_lines
 from keras_moe.models import Classifier
 
+pytestmark = pytest.mark.once
+
 # Where str.splitlines ends a line: what a naive reader would shift all labels after.
 BREAKS = ["\n", "\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 

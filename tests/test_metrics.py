@@ -5,6 +5,8 @@ import pytest
 
 from keras_moe.metrics import confusion_matrix, expected_calibration_error, iou, mean_iou, measure_segmenter
 
+pytestmark = pytest.mark.once
+
 MASK = np.array([[0, 0, 1], [1, 2, 255]])
 GUESS = np.array([[0, 1, 1], [1, 0, 2]])
 

@@ -19,6 +19,8 @@ from keras_moe.models.arguments import RULES
 from keras_moe.training import ImageBatches, Recipe, Round, SuperResolutionRecipe, partition_samples
 from keras_moe.training.losses import RoutingLoss
 
+pytestmark = pytest.mark.once
+
 BOTH = [*LAYERS, *MODELS]
 KERAS_OWN = ("name", "trainable", "dtype", "seed")
 

@@ -11,6 +11,8 @@ from PIL import Image
 from keras_moe.classify import Classification
 from keras_moe.picture import plot_classifications
 
+pytestmark = pytest.mark.once
+
 EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "classify_photos.py"
 ROUTED = Classification((("cat", 0.75), ("dog", 0.25)), {2: 1.0}, 1.5e6, 6e6)
 TWO = Classification((("fox", 0.6), ("owl", 0.4)), {0: 0.25, 3: 0.75}, 3e6, 6e6)

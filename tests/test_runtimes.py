@@ -1,12 +1,14 @@
 """Models on other runtimes compute the route there: a file holds no route of the example that it was made from."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
-from descriptors import deciding_moe
+from descriptors import PATCHER, deciding_moe
 
-from keras_moe.layers import ExpertBank, TopKGate
-from keras_moe.models import Classifier
+from keras_moe.layers import ExpertBank, TopKGate, every_expert
+from keras_moe.models import Classifier, Patcher
 
 BACKEND = keras.backend.backend()
 on_torch = pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's tracers")
@@ -52,16 +54,81 @@ FORMATS = {  # name -> what runs it, its suffix, the packages that write and run
 WRITTEN = {"tensorflow": ["tf_saved_model", "onnx"], "jax": ["tf_saved_model"], "torch": ["onnx", "torch"]}
 
 
-@pytest.mark.parametrize("format", WRITTEN[BACKEND])
-def test_a_file_routes_each_image(format, deciding, tmp_path):
+def runner(format):
+    """What runs a file of ``format``, and its suffix; the test is skipped where the packages are not there."""
     run, suffix, packages = FORMATS[format]
     for package in packages:
         pytest.importorskip(package)
+    return run, suffix
+
+
+def one_by_one(run, images):
+    return np.concatenate([run(image[None]) for image in images])
+
+
+def signature(rows, images):
+    return [keras.InputSpec(shape=(rows, *images.shape[1:]), dtype="float32")]
+
+
+@pytest.mark.parametrize("format", WRITTEN[BACKEND])
+def test_a_file_routes_each_image(format, deciding, tmp_path):
+    run, suffix = runner(format)
     model, images, expected = deciding
     path = str(tmp_path / f"model{suffix}")
     model(images[:1])  # to ONNX Keras exports what has been called
     model.export(path, format, verbose=False)
     np.testing.assert_allclose(run(path)(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", [format for format in WRITTEN[BACKEND] if format != "torch"])
+def test_a_file_for_one_image_routes_it(format, deciding, tmp_path):
+    run, suffix = runner(format)
+    model, images, expected = deciding
+    path = str(tmp_path / f"model{suffix}")
+    model.export(path, format, verbose=False, input_signature=signature(1, images))
+    np.testing.assert_allclose(one_by_one(run(path), images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [None, 1])
+def test_an_archive_of_keras_routes_each_image(rows, deciding, tmp_path):
+    model, images, expected = deciding
+    archive, path = keras.export.ExportArchive(), str(tmp_path / "archive")
+    if BACKEND == "torch":  # Keras has no such archive there, and says so
+        with pytest.raises(NotImplementedError, match="not supported"):
+            archive.track(model)
+        return
+    archive.track(model)
+    archive.add_endpoint("serve", model.__call__, input_signature=signature(rows, images))
+    archive.write_out(path, verbose=False)
+    run = saved_model(path)
+    np.testing.assert_allclose(one_by_one(run, images) if rows else run(images), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", WRITTEN[BACKEND])
+def test_a_model_of_one_s_own_with_a_bank_routes_each_image(format, deciding, tmp_path):
+    """``keras.Model`` and what holds it know nothing of banks; on TensorFlow ONNX needs ``every_expert``."""
+    run, suffix = runner(format)
+    model, images, expected = deciding
+    plain, path = keras.Model(model.input, model.output), str(tmp_path / f"plain{suffix}")
+    assert type(plain).export is keras.Model.export
+    plain(images[:1])
+    with every_expert() if format == "onnx" and BACKEND == "tensorflow" else contextlib.nullcontext():
+        plain.export(path, format, verbose=False)
+    np.testing.assert_allclose(run(path)(images), expected, atol=1e-5)
+
+
+def test_a_patcher_becomes_onnx_or_says_how(tmp_path):
+    model, path = Patcher(**PATCHER), str(tmp_path / "patcher.onnx")
+    images = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype("float32")
+    expected = model.predict(images, verbose=0)
+    fixed = {"input_signature": signature(1, images)}
+    for wrong in ({}, {"input_signature": signature(None, images)}, *([fixed] if BACKEND != "torch" else [])):
+        with pytest.raises(ValueError, match=r"KERAS_BACKEND=torch.*shape=\(1, 8, 8, 3\)"):
+            model.export(path, "onnx", verbose=False, **wrong)
+    if BACKEND == "torch":
+        run, _ = runner("onnx")
+        model.export(path, "onnx", verbose=False, **fixed)
+        np.testing.assert_allclose(one_by_one(run(path), images), expected, atol=1e-5)
 
 
 def test_a_format_that_cannot_hold_the_route_is_refused(deciding, tmp_path):

@@ -130,10 +130,10 @@ def quantize_a_layer_with_lora(model, mode):
 @pytest.mark.parametrize(
     ("quantize", "mode", "way"),
     [
-        (quantize_all, "int8", "keras"),
+        pytest.param(quantize_all, "int8", "keras", marks=pytest.mark.once),
         (quantize_an_expert, "int4", "keras"),
-        (quantize_an_expert, "float8", "keras"),
-        (quantize_a_layer_with_lora, "int8", "keras"),
+        pytest.param(quantize_an_expert, "float8", "keras", marks=pytest.mark.once),
+        pytest.param(quantize_a_layer_with_lora, "int8", "keras", marks=pytest.mark.once),
         (quantize_a_layer_with_lora, "int8", "safetensors"),
     ],
 )
@@ -201,7 +201,7 @@ def lora(model):
         layer.enable_lora(2)
 
 
-@pytest.mark.parametrize("prepare", [frozen, lora])
+@pytest.mark.parametrize("prepare", [pytest.param(frozen, marks=pytest.mark.once), lora])
 def test_training_goes_on(prepare, tmp_path):
     # PyTorch's dropout draws from a generator that belongs to no model, and Keras from it when it builds a model.
     model = mixture(dropout=0.0 if keras.backend.backend() == "torch" else 0.5, top_k=2)
@@ -228,6 +228,7 @@ def test_an_optimizer_keeps_the_variables_it_had(tmp_path):
         np.testing.assert_array_equal(ops.convert_to_numpy(other), ops.convert_to_numpy(one))
 
 
+@pytest.mark.once
 def test_compiled_but_never_trained(tmp_path):
     again = saved(compiled(mixture(), metrics=["accuracy"]), tmp_path)
     assert again.evaluate(IMAGES, LABELS, verbose=0, return_dict=True).keys() == {"loss", "accuracy"}
@@ -266,6 +267,7 @@ def another_quantization(model):
     kernels(model)[-1].quantize(config=keras.quantizers.GPTQConfig(dataset=None, tokenizer=None))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -288,6 +290,7 @@ def test_an_expert_in_place_of_one_like_it_is_saved(tmp_path):
     np.testing.assert_array_equal(again.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
 
 
+@pytest.mark.once
 def test_settings_of_another_model_are_refused():
     config = {**mixture().get_config(), "settings": {"1000 Dense": {"trainable": False}}}
     with pytest.raises(ValueError, match="1000 Dense"):

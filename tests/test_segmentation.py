@@ -196,6 +196,7 @@ def test_bad_arguments(options):
         SegmentationMoE(**{**NAMED, "sparse": "drop_below" in options, **options})
 
 
+@pytest.mark.once
 def test_mask_batches_move_image_and_mask_together():
     masks = RNG.integers(0, 3, (6, 10, 14)).astype("uint8").repeat(4, 1).repeat(4, 2)
     images = np.repeat(masks[..., None] * 100, 3, -1)
@@ -215,6 +216,7 @@ def test_mask_batches_move_image_and_mask_together():
     np.testing.assert_array_equal(plain[0][1], MASKS[rows])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("masks", "match"),
     [
@@ -231,6 +233,7 @@ def test_bad_masks_stop_before_training(masks, match):
         segmentation_stage(build(), RECIPE, (X, masks))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("images", "masks", "match"),
     [
@@ -244,6 +247,7 @@ def test_bad_images_stop_before_training(images, masks, match):
         segmentation_stage(build(), RECIPE, (images, masks))
 
 
+@pytest.mark.once
 def test_a_domain_without_labels_is_named(tmp_path):
     masks = np.where(DOMAINS[:, None, None] == 1, 255, MASKS).astype("uint8")
     with pytest.raises(ValueError, match="Domain 1: Every pixel has the ignore label"):
@@ -251,6 +255,7 @@ def test_a_domain_without_labels_is_named(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("domains", [DOMAINS[:5], DOMAINS * 0, DOMAINS + 1, DOMAINS * 1.0])
 def test_bad_domains_stop_before_training(domains, tmp_path):
     with pytest.raises(ValueError, match="domain"):
@@ -258,11 +263,13 @@ def test_bad_domains_stop_before_training(domains, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.once
 def test_a_gate_per_pixel_has_no_domains():
     with pytest.raises(ValueError, match="gate per image"):
         segmentation_stage(moe(gate="pixel"), RECIPE, (X, MASKS), DOMAINS)
 
 
+@pytest.mark.once
 def test_experts_then_gate_with_experts_bit_equal(tmp_path):
     experts, history = train_domain_experts(build, (X, MASKS), DOMAINS, tmp_path, RECIPE)
     assert [len(history[f"expert_{k}"]) for k in (0, 1)] == [2, 2]  # half of the images each: twice the epochs
@@ -279,6 +286,7 @@ def test_experts_then_gate_with_experts_bit_equal(tmp_path):
     np.testing.assert_array_equal(run(again), run(model))
 
 
+@pytest.mark.once
 def test_the_sparse_gate_learns_the_domain(tmp_path):
     dark = np.where(DOMAINS[:, None, None, None] == 0, X // 4, 255 - X // 4).astype("uint8")
     model = moe(sparse=True)
@@ -287,6 +295,7 @@ def test_the_sparse_gate_learns_the_domain(tmp_path):
     np.testing.assert_array_equal(model.route(dark).argmax(1), DOMAINS)
 
 
+@pytest.mark.once
 def test_camvid_as_it_is_packed(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_MOE_DATA", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="KERAS_MOE_DATA"):

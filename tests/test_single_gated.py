@@ -50,6 +50,7 @@ def same(a, b):
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
+@pytest.mark.once
 def test_stages_freeze_what_is_not_theirs(tmp_path):
     model = fresh(learned=True)
     before = {part: [w for layer in layers for w in layer.get_weights()] for part, layers in model.parts.items()}
@@ -86,6 +87,7 @@ def here(tmp_path_factory, optimized):
     return trained(tmp_path_factory.mktemp("here"))
 
 
+@pytest.mark.once
 @one_worker
 def test_a_cluster_trains_the_same_experts(here, tmp_path):
     distributed = pytest.importorskip("distributed")
@@ -94,6 +96,7 @@ def test_a_cluster_trains_the_same_experts(here, tmp_path):
         assert same(here, trained(tmp_path))
 
 
+@pytest.mark.once
 @one_worker
 def test_an_engine_that_hands_results_over_together(here, tmp_path):
     class Together(joblib.parallel.SequentialBackend):  # as Ray's
@@ -104,6 +107,7 @@ def test_an_engine_that_hands_results_over_together(here, tmp_path):
         assert same(here, trained(tmp_path))
 
 
+@pytest.mark.once
 @one_worker
 def test_processes_train_the_same_experts_though_one_is_killed(here, tmp_path):
     with killing_workers(most=1) as killer:
@@ -111,6 +115,7 @@ def test_processes_train_the_same_experts_though_one_is_killed(here, tmp_path):
     assert killer.most == 0
 
 
+@pytest.mark.once
 @one_worker
 def test_what_a_dying_engine_leaves_is_reported_and_gone_on_with(here, tmp_path):
     (tmp_path / "all").mkdir()
@@ -159,12 +164,14 @@ def workers():
             continue
 
 
+@pytest.mark.once
 def test_experts_of_another_run_are_refused(tmp_path):
     trained(tmp_path)
     with pytest.raises(ValueError, match="another run"):
         train_experts(fresh(dropout=0.2), TRAIN, tmp_path, dataclasses.replace(RECIPE, learning_rate=0.1))
 
 
+@pytest.mark.once
 def test_drawn_batches_follow_the_probabilities():
     images, labels = np.zeros((100, 4, 4, 1), "uint8"), np.arange(100)
     likely = np.where(labels < 10, 1.0, 0.0)
@@ -180,14 +187,15 @@ def test_drawn_batches_follow_the_probabilities():
     assert set(np.concatenate([data[i][1] for i in range(3)])) != set(first)
 
 
+@pytest.mark.once
 def test_partition_of_samples_by_hand():
     points = np.array([[0, 0], [0, 1], [9, 9], [9, 8]], "float32")
     centroids, group = partition_samples(points, 2)
     assert group[0] == group[1] != group[2] == group[3]
     np.testing.assert_allclose(centroids[group[0]], [0, 0.5])
     np.testing.assert_allclose(centroids[group[2]], [9, 8.5])
-    for groups in (0, 5):
-        with pytest.raises(ValueError, match="1…4"):
+    for groups, expected in ((0, "an int >= 1"), (5, "in 1…4")):
+        with pytest.raises(ValueError, match=f"`groups` must be {expected}"):
             partition_samples(points, groups)
     with pytest.raises(ValueError, match="finite"):
         partition_samples(points * np.nan, 2)
@@ -206,6 +214,7 @@ def test_the_gate_points_at_the_nearest_centroid():
         model.point_gate_at(centroids[:1])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("labels", "message"),
     [(TRAIN[1] + 1, "0…9"), (TRAIN[1].astype("float32"), "integer"), (TRAIN[1][:-1], "one label per image")],
@@ -216,6 +225,7 @@ def test_bad_labels_are_refused_before_training(labels, message, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.once
 def test_more_experts_than_clusters_is_refused_before_training(tmp_path):
     few = (np.repeat(TRAIN[0][:2], 100, 0), np.repeat(TRAIN[1][:2], 100))
     with pytest.raises(ValueError, match="1…2"):
@@ -233,6 +243,7 @@ def test_the_curve_is_what_the_model_does(rule):
         assert point.exits == pytest.approx(np.mean(~route.any(-1)))
 
 
+@pytest.mark.once
 def test_a_budget_or_an_accuracy_sets_the_threshold():
     model = zoo.load("test_single_gated", classifier_activation=None)
     least, most = model.macs()["base"] + model.macs()["gate"], model.macs(np.eye(3)[:1])

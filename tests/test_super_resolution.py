@@ -180,6 +180,7 @@ def photo(tmp_path_factory):
     return path
 
 
+@pytest.mark.once
 def test_command(photo, tmp_path, capsys):
     out, route = tmp_path / "out.png", tmp_path / "route.png"
     assert main(["upscale", "test_classsr", str(photo), str(out), "--map", str(route)]) == 0

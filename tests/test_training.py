@@ -48,7 +48,9 @@ def content(layers):
     return {w.path: np.array(keras.ops.convert_to_numpy(w)).tobytes() for layer in layers for w in layer.weights}
 
 
-@pytest.mark.parametrize("trained", ["stem", "gate", "branches", "combiner"])
+@pytest.mark.parametrize(
+    "trained", ["branches", *(pytest.param(part, marks=pytest.mark.once) for part in ("stem", "gate", "combiner"))]
+)
 def test_frozen_parts_keep_their_bytes(trained, tmp_path):
     """BatchNorm's moving statistics included, while the one part that learns does change."""
     # The combiner of the small one only adds.
@@ -62,6 +64,7 @@ def test_frozen_parts_keep_their_bytes(trained, tmp_path):
     assert not statistics or any(before[trained][path] != after[trained][path] for path in statistics)
 
 
+@pytest.mark.once
 def test_stages_follow_each_other_with_fresh_optimizers(tmp_path):
     model, made = hydra(), []
 
@@ -78,6 +81,7 @@ def test_stages_follow_each_other_with_fresh_optimizers(tmp_path):
     assert model.get_layer("gate").trainable
 
 
+@pytest.mark.once
 def test_gate_usage_is_logged(tmp_path):
     model = hydra()
     (logs,) = run_stages(model, [stage(model)], tmp_path, verbose=0)["joint"]
@@ -87,6 +91,7 @@ def test_gate_usage_is_logged(tmp_path):
     assert {"class_accuracy", "gate_accuracy", "val_class_accuracy", "val_gate_loss"} <= set(logs)
 
 
+@pytest.mark.once
 def test_a_finished_run_is_not_run_again(tmp_path):
     model = hydra()
     first = run_stages(model, [stage(model)], tmp_path, verbose=0)
@@ -140,6 +145,7 @@ def test_killed_and_resumed_is_as_if_never_killed(tmp_path):
     assert Checkpoint(whole).progress()["history"].keys() == Checkpoint(cut).progress()["history"].keys()
 
 
+@pytest.mark.once
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     model = hydra()
     run_stages(model, [stage(model, name="one")], tmp_path, verbose=0)
@@ -150,6 +156,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         run_stages(other, [stage(other, name="one", epochs=2)], tmp_path, verbose=0)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -168,6 +175,7 @@ def test_wrong_stages(change, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.once
 def test_a_dense_network_trains_by_the_same_recipe(tmp_path):
     model = Classifier(input_shape=(8, 8, 3), alpha=0.5, backbone="resnet8", classes=5, classifier_activation=None)
     (logs,) = run_stages(model, [stage(model)], tmp_path, verbose=0)["joint"]
@@ -189,6 +197,7 @@ def test_soft_labels_by_hand():
     np.testing.assert_allclose(distillation_targets([teacher()], images, np.array([1, 1]), share=0.0), [[0, 1], [0, 1]])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -204,6 +213,7 @@ def test_soft_labels_refuse(arguments, message):
         distillation_targets(teachers, DATA[0][:2], np.array([0, 1]), *rest)
 
 
+@pytest.mark.once
 def test_soft_labels_teach(tmp_path):
     """Labels that all say class 3 teach class 3, whatever the labels of the data are; the gate keeps to those."""
     model, soft = hydra(), np.eye(5, dtype="float32")[np.full(64, 3)]
@@ -220,6 +230,7 @@ def test_soft_labels_of_other_images_are_refused():
         classification_stage(hydra(), Recipe(1, batch_size=32), DATA, DATA, GROUPS, soft=np.ones((63, 5)) / 5)
 
 
+@pytest.mark.once
 def test_partition_is_balanced_and_finds_clusters():
     centres = np.array([[0, 0], [10, 0], [0, 10]])
     wanted = np.array([0, 1, 2, 1, 0, 2, 2, 1, 0])
@@ -229,6 +240,7 @@ def test_partition_is_balanced_and_finds_clusters():
     np.testing.assert_array_equal(groups, wanted)
 
 
+@pytest.mark.once
 def test_partition_never_overfills_a_group():
     features, labels = np.random.default_rng(0).normal(size=(100, 3)), np.arange(100) % 10
     for groups in (1, 3, 4, 10):
@@ -236,6 +248,7 @@ def test_partition_never_overfills_a_group():
         assert counts.max() <= -(-10 // groups)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("features", "labels", "groups", "message"),
     [
@@ -250,6 +263,7 @@ def test_partition_refuses(features, labels, groups, message):
         partition_classes(features, np.array(labels), groups)
 
 
+@pytest.mark.once
 def test_batches_depend_on_seed_and_epoch_alone():
     images = np.arange(40 * 4 * 4 * 3, dtype="uint8").reshape(40, 4, 4, 3)
     one, two = (ImageBatches(images, np.arange(40), 16, pad=1, seed=3) for _ in range(2))
@@ -264,6 +278,7 @@ def test_batches_depend_on_seed_and_epoch_alone():
     assert len(one) == 2
 
 
+@pytest.mark.once
 def test_augmentation_by_hand():
     image = np.arange(9).reshape(1, 3, 3, 1)
 
@@ -277,6 +292,7 @@ def test_augmentation_by_hand():
     np.testing.assert_array_equal(flip_and_crop(image, 1, Fixed())[0, :, :, 0], [[2, 1, 0], [5, 4, 3], [8, 7, 6]])
 
 
+@pytest.mark.once
 def test_too_few_images():
     with pytest.raises(ValueError, match="at least one batch of 128"):
         ImageBatches(DATA[0], DATA[1])

@@ -50,7 +50,10 @@ def long_skip():  # the stem goes all the way to the end: only the stem and what
     return keras.Model(x, layers.Dense(4, "softmax", name="end")(layers.GlobalAveragePooling2D(name="pool")(y)))
 
 
-CLASSIFIERS = (mobilenet_v2, mobilenet_v3, transfer, sequential, two_roads, long_skip)
+LARGE = [
+    pytest.param(make, marks=pytest.mark.once, id=make.__name__) for make in (mobilenet_v2, mobilenet_v3, transfer)
+]
+CLASSIFIERS = (*LARGE, sequential, two_roads, long_skip)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -12,6 +12,8 @@ from tiny_zoo import example_card, pinned
 from keras_moe.zoo import toml
 from keras_moe.zoo.model_card import WEIGHTS, check_name, read_card, write_card
 
+pytestmark = pytest.mark.once
+
 GOLDEN = """\
 name = "tiny"
 system = "hydranet"

@@ -18,6 +18,8 @@ from tiny_zoo import pinned
 from keras_moe.zoo import store
 from keras_moe.zoo.model_card import File
 
+pytestmark = pytest.mark.once
+
 DATA = bytes(range(256)) * 4
 FILE = pinned("weights.safetensors", DATA)
 URL = "/tiny/weights.safetensors"

@@ -6,6 +6,7 @@ from keras_moe.layers.early_exit import EarlyExit as EarlyExit
 from keras_moe.layers.ensemble import Ensembler as Ensembler
 from keras_moe.layers.experts import ExpertBank as ExpertBank
 from keras_moe.layers.gate import TopKGate as TopKGate
+from keras_moe.layers.inference import every_expert as every_expert
 from keras_moe.layers.inference import inference_only as inference_only
 from keras_moe.layers.patchwise import PatchWise as PatchWise
 from keras_moe.layers.pixel_shuffle import PixelShuffle as PixelShuffle

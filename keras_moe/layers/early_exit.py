@@ -76,7 +76,7 @@ class EarlyExit(keras.layers.Layer):
         base_logits = ops.cast(base_logits, "float32")
         unsure = 1 - ops.max(ops.softmax(base_logits), axis=-1, keepdims=True, initial=0.0)
         if self.rule == "confidence":
-            left = ops.where(unsure < 1 - self._threshold, 0.0, ops.cast(route, "float32"))
+            left = ops.where(unsure < 1.0 - self._threshold, 0.0, ops.cast(route, "float32"))
         else:
             gate = ops.softmax(ops.cast(gate_logits, "float32"))
             left = _rescaled(ops.where(gate * unsure < self._threshold, 0.0, ops.cast(route, "float32")))

@@ -28,7 +28,14 @@ def inference_only():
 
 @contextlib.contextmanager
 def every_expert():
-    """Inside, expert banks run every expert on every row, for what cannot hold a choice that is made when it runs."""
+    """Inside, expert banks run every expert on every row, for what cannot hold a choice that is made when it runs.
+
+    The answers are the same. ``export`` of the package's models does this where need be. A ``keras.Model`` of your own
+    that holds a bank needs it for ONNX on TensorFlow, whose converter otherwise writes a file that no runtime loads::
+
+        with keras_moe.layers.every_expert():
+            model.export("model.onnx", "onnx")
+    """
     token = _every.set(True)
     try:
         yield

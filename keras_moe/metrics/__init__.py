@@ -14,12 +14,13 @@ def confusion_matrix(masks, predicted, classes, ignore=IGNORE):
         masks: integer labels of any shape, in 0…classes-1 or ``ignore``.
         predicted: integer array of the same shape, in 0…classes-1 wherever the mask counts.
         classes: int.
-        ignore: int, the label that does not count.
+        ignore: int, the label that does not count; None: there is none.
 
     Raises:
         ValueError: shapes that differ, or labels out of range.
     """
     classes = integer("confusion_matrix", "classes", classes, 1)
+    ignore = integer("confusion_matrix", "ignore", ignore, or_none=True)
     masks, predicted = np.asarray(masks), np.asarray(predicted)
     if masks.shape != predicted.shape:
         raise ValueError(f"Expected masks and predictions of one shape. Received: {masks.shape}, {predicted.shape}")
@@ -85,7 +86,7 @@ def measure_segmenter(network, images, masks, classes, batch_size=16, ignore=IGN
     Args:
         network: a Keras model from images to logits ``(n, h, w, classes)``.
         images, masks: ``(n, h, w, c)`` and integers ``(n, h, w)``.
-        classes, ignore: ints.
+        classes, ignore: ints; ``ignore`` None: every pixel counts.
         batch_size: int.
 
     Returns:
@@ -93,6 +94,7 @@ def measure_segmenter(network, images, masks, classes, batch_size=16, ignore=IGN
     """
     classes = integer("measure_segmenter", "classes", classes, 1)
     batch_size = integer("measure_segmenter", "batch_size", batch_size, 1)
+    ignore = integer("measure_segmenter", "ignore", ignore, or_none=True)
     confusion, confidence, correct = np.zeros((classes, classes), "int64"), [], []
     for i in range(0, len(images), batch_size):
         logits = network.predict_on_batch(images[i : i + batch_size].astype("float32"))

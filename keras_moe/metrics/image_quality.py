@@ -15,7 +15,7 @@ def psnr(image, reference, border=0):
     Raises:
         ValueError: shapes that differ, or nothing left inside the border.
     """
-    image, reference = _inner(image, reference, border)
+    image, reference = _inner("psnr", image, reference, border)
     error = np.mean((image - reference) ** 2)
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
@@ -28,7 +28,7 @@ def ssim(image, reference, border=0):
     """
     from scipy.ndimage import gaussian_filter
 
-    image, reference = _inner(image, reference, border, least=11)
+    image, reference = _inner("ssim", image, reference, border, least=11)
 
     def smooth(x):
         return gaussian_filter(x, 1.5, radius=5, axes=(0, 1))[5:-5, 5:-5]
@@ -46,8 +46,8 @@ def luma(image):
     return np.asarray(image, "float64") @ np.array([65.481, 128.553, 24.966]) / 255 + 16
 
 
-def _inner(image, reference, border, least=1):
-    border = integer("psnr", "border", border, 0)
+def _inner(owner, image, reference, border, least=1):
+    border = integer(owner, "border", border, 0)
     if np.shape(image) != np.shape(reference) or min(np.shape(image)[:2]) - 2 * border < least:
         raise ValueError(
             f"Expected two images of one shape, {least} pixels or more inside a border of {border}. "

@@ -117,6 +117,25 @@ class Patcher(MoEModel):
         if weights is not None:
             load_weights(self, weights)
 
+    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs):
+        """As every model's; but to ONNX on PyTorch alone, for a number of images that ``input_signature`` fixes.
+
+        The converter of TensorFlow writes an operation that ONNX does not have, and that of PyTorch wants to know the
+        shapes that attention inside patches meets.
+
+        Raises:
+            ValueError: another format or, to ONNX, another backend or an unknown number of images.
+        """
+        shapes = [tuple(spec.shape) for spec in input_signature or ()]
+        fixed = len(shapes) == 1 and None not in shapes[0]
+        if format == "onnx" and not (keras.backend.backend() == "torch" and fixed):
+            raise ValueError(
+                "export: a Patcher becomes ONNX on PyTorch alone (KERAS_BACKEND=torch), with a fixed number of images: "
+                f"`input_signature=[keras.InputSpec(shape={(1, *self.input_shape[1:])}, dtype='float32')]`. "
+                f"Received: input_signature={input_signature} on {keras.backend.backend()}"
+            )
+        super().export(filepath, format, verbose, input_signature, **kwargs)
+
 
 def _expert(shape, finest, filters, name):
     """A map of one scale, through two linear layers per pixel, resized to the finest scale's size."""

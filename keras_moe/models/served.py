@@ -56,6 +56,9 @@ class ServedModel(keras.Model):
         computes and the route weighs them: the answers are the same. ``keras_moe.export.litert`` writes LiteRT files
         in which only the chosen ones run.
 
+        OpenVINO computes in bfloat16 on processors that can, and then some images take another route: compile the file
+        with ``{"INFERENCE_PRECISION_HINT": "f32"}``.
+
         Args:
             filepath, verbose, input_signature, kwargs: as for ``keras.Model.export``.
             format: on TensorFlow ``"tf_saved_model"``, ``"onnx"``, ``"openvino"`` or ``"litert"``; on JAX

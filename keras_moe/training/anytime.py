@@ -30,10 +30,9 @@ def anytime_curve(model, images, labels, thresholds=None):
     Returns:
         list of ``Point``, by rising threshold.
     """
+    given = None if thresholds is None else [number("anytime_curve", "thresholds", t, 0, 1) for t in thresholds]
     seen = _see(model, images)
-    if thresholds is None:
-        thresholds = _quantiles(seen, model.get_layer("early_exit").rule)
-    thresholds = [number("anytime_curve", "thresholds", t, 0, 1) for t in thresholds]
+    thresholds = _quantiles(seen, model.get_layer("early_exit").rule) if given is None else given
     early_exit = EarlyExit(model.get_layer("early_exit").rule, dtype="float32")  # the model's own stays as it is
     seen["route"] = model.get_layer("top_k")(seen["gate"])
     return [_point(model, early_exit, seen, np.asarray(labels), t) for t in sorted(thresholds)]

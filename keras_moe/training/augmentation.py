@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_moe.checks import integer
+
 AREA, ASPECT, COLOUR = (0.35, 1.0), (3 / 4, 4 / 3), 0.3
 
 
@@ -20,6 +22,7 @@ def random_views(images, size, seed):
     Returns:
         uint8 array ``(n, size, size, 3)``.
     """
+    size, seed = integer("random_views", "size", size, 1), integer("random_views", "seed", seed, 0)
     views = np.empty((len(images), size, size, 3), "uint8")
     for i, image in enumerate(images):
         views[i] = _view(image, size, np.random.default_rng((seed, i)))
@@ -30,6 +33,7 @@ def resized(images, size):
     """The whole images, each resized as ``keras_moe.images.read_image`` does it: uint8 ``(n, size, size, 3)``."""
     from PIL import Image
 
+    size = integer("resized", "size", size, 1)
     shape = (size, size)
     return np.stack([np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BICUBIC)) for image in images])
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_moe.checks import integer, number
+from keras_moe.checks import flag, integer, number
 
 
 class ImageBatches(keras.utils.PyDataset):
@@ -25,7 +25,7 @@ class ImageBatches(keras.utils.PyDataset):
         super().__init__()
         owner = type(self).__name__
         batch_size, pad = integer(owner, "batch_size", batch_size, 1), integer(owner, "pad", pad, 0)
-        seed = integer(owner, "seed", seed, 0)
+        augment, seed = flag(owner, "augment", augment), integer(owner, "seed", seed, 0)
         if len(images) < batch_size:
             raise ValueError(f"Expected at least one batch of {batch_size} images. Received: {len(images)} images")
         self.images, self.targets, self.batch_size = images, targets, batch_size
@@ -63,8 +63,8 @@ class DrawnBatches(ImageBatches):
     """
 
     def __init__(self, images, targets, probabilities, share, **kwargs):
-        super().__init__(images, targets, **kwargs)
         share = number("DrawnBatches", "share", share, above=0, most=1)
+        super().__init__(images, targets, **kwargs)
         probabilities = np.asarray(probabilities, "float64")
         self.probabilities = probabilities / probabilities.sum()
         self.drawn = min(round(share * len(images)), np.count_nonzero(self.probabilities))

@@ -39,7 +39,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        plain_numbers(self)
+        at_least_one = {"least": 1}
+        plain_numbers(self, epochs=at_least_one, batch_size=at_least_one, final={"least": 0, "most": 1})
 
 
 def classification_stage(model, recipe, train, validation, groups=None, name="joint", parts=None, soft=None):

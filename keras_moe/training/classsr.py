@@ -79,11 +79,12 @@ def train_classsr(model, train, validation, folder, recipe, largest=None):
     thirds = [_parts(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
     arguments = (recipe, train, validation)
     history = _train_apart(model, recipe.first, thirds, *arguments, folder)
-    stages = [
-        _routed("class_module", ("class_module",), *arguments, recipe.class_epochs, recipe.class_batch_size),
-        _routed("joint", ("class_module", "branches"), *arguments, recipe.joint_epochs, recipe.batch_size),
-    ]
-    history |= run_stages(model, [s for s in stages if s.epochs], folder / "routed", verbose=2)
+    stages, joint = [], ("class_module", "branches")
+    if recipe.class_epochs:
+        stages += [_routed("class_module", joint[:1], *arguments, recipe.class_epochs, recipe.class_batch_size)]
+    if recipe.joint_epochs:
+        stages += [_routed("joint", joint, *arguments, recipe.joint_epochs, recipe.batch_size)]
+    history |= run_stages(model, stages, folder / "routed", verbose=2)
     history |= _choose(model, "", recipe.share, *arguments, folder)
     for turn in recipe.rounds:
         got = [_parts(model.route(low).argmax(axis=1), len(experts)) for low, _ in (train, validation)]

@@ -31,13 +31,15 @@ def cost_curve(model, low, high, weights=None, batch_size=64):
     Returns:
         list of ``CostPoint``, by rising ``cost_weight``; their MACs never rise.
     """
+    batch_size = integer("cost_curve", "batch_size", batch_size, 1)
+    if weights is not None:
+        weights = [number("cost_curve", "weights", w) for w in weights]
     logits, errors = logits_and_errors(model, low, high, batch_size)
     costs = np.asarray(model.get_layer("cost_bias").costs)
     if weights is None:
         between = _between(_switches(logits, costs))
         weights = np.unique([0.0, *np.quantile(between, np.linspace(0, 1, 40), method="nearest")])
-    weights = sorted(number("cost_curve", "weights", w) for w in weights)
-    return [_point(model, logits, errors, costs, w) for w in weights]
+    return [_point(model, logits, errors, costs, float(w)) for w in sorted(weights)]
 
 
 def fit_cost_weight(model, low, high, budget):
@@ -70,7 +72,7 @@ def logits_and_errors(model, low, high, batch_size=64):
 
     Arguments as for ``cost_curve``.
     """
-    batch_size = integer("cost_curve", "batch_size", batch_size, 1)
+    batch_size = integer("logits_and_errors", "batch_size", batch_size, 1)
     logits, errors, network = [], [], model.at_size(*low.shape[1:3])
     for first in range(0, len(low), batch_size):
         patches = low[first : first + batch_size].astype("float32")

@@ -22,9 +22,9 @@ def distillation_targets(teachers, images, labels, share=0.8, batch_size=500):
     Raises:
         ValueError: no teacher, a ``share`` out of range, or a teacher whose outputs are no probabilities.
     """
-    check("distillation_targets", "teachers", teachers, len(teachers) > 0, "at least one model")
     share = number("distillation_targets", "share", share, 0, 1)
     batch_size = integer("distillation_targets", "batch_size", batch_size, 1)
+    check("distillation_targets", "teachers", teachers, len(teachers) > 0, "at least one model")
     views = (images, images[:, :, ::-1])
     opinions = [_probabilities(teacher, view, batch_size) for teacher in teachers for view in views]
     opinion = sum(opinions) / len(opinions)

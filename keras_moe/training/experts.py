@@ -17,7 +17,7 @@ import joblib
 import keras
 import numpy as np
 
-from keras_moe.checks import integer, number
+from keras_moe.checks import check, integer, number
 from keras_moe.layer_state import set_weights
 from keras_moe.training.batches import DrawnBatches
 from keras_moe.training.classification import Recipe, adamw
@@ -65,8 +65,8 @@ def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=
         folder: for ``expert_<k>.safetensors``; made if need be.
         recipe: a ``Recipe``, of which every expert takes ``epochs``.
         noise: float > 0.
-        n_jobs: int or None, as in ``joblib.Parallel``: processes; None: one after another in this process, or what
-            ``joblib.parallel_config`` says.
+        n_jobs: int other than 0, or None, as in ``joblib.Parallel``: processes; None: one after another in this
+            process, or what ``joblib.parallel_config`` says.
         retries: int, how often experts whose worker died are started again.
         verbose: as in ``fit``, for experts that train in this process.
 
@@ -78,8 +78,8 @@ def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=
             ones are kept.
         ValueError: ``folder`` holds experts of another run.
     """
-    noise, retries = number("train_experts", "noise", noise, above=0), integer("train_experts", "retries", retries, 0)
-    n_jobs = integer("train_experts", "n_jobs", n_jobs, or_none=True)
+    noise, n_jobs = check_settings("train_experts", noise, n_jobs)
+    retries = integer("train_experts", "retries", retries, 0)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     jobs = _jobs(model, train, recipe, noise, verbose)
@@ -95,6 +95,13 @@ def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=
         except Exception as error:
             raise RuntimeError(_complaint(jobs, folder, f"{type(error).__name__}: {error}")) from error
     return _collect(model, jobs, folder)
+
+
+def check_settings(owner, noise, n_jobs):
+    """``(noise, n_jobs)`` as Python's numbers; ValueError, in the name of ``owner``, unless they are as above."""
+    n_jobs = integer(owner, "n_jobs", n_jobs, or_none=True)
+    check(owner, "n_jobs", n_jobs, n_jobs != 0, "None, an int >= 1, or a negative one: all processors but as many")
+    return number(owner, "noise", noise, above=0), n_jobs
 
 
 def _jobs(model, train, recipe, noise, verbose):

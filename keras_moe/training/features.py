@@ -11,6 +11,7 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_moe.checks import integer
 from keras_moe.graph import outer_graph, replay
 from keras_moe.models.base import MoEModel
 from keras_moe.training.augmentation import random_views, resized
@@ -54,10 +55,13 @@ def cache_views(trunk, images, folder, views, seed=0, batch_size=64):
         folder: for ``view_<v>.npy``; made if need be.
         views: int, how many views of each image; or None: the whole image, resized, in ``whole.npy``.
         seed: int; view v of every image depends on it and on v.
+        batch_size: int, images that the trunk sees at once.
 
     Returns:
         List of read-only arrays ``(n, …)``, memory-mapped.
     """
+    views = integer("cache_views", "views", views, 1, or_none=True)
+    seed, batch_size = integer("cache_views", "seed", seed, 0), integer("cache_views", "batch_size", batch_size, 1)
     folder, size = pathlib.Path(folder), trunk.input_shape[1]
     folder.mkdir(parents=True, exist_ok=True)
     names = ["whole.npy"] if views is None else [f"view_{v}.npy" for v in range(views)]
@@ -114,8 +118,10 @@ class FeatureBatches(keras.utils.PyDataset):
 
     def __init__(self, views, targets, batch_size=64, seed=0):
         super().__init__()
-        self.views, self.targets, self.batch_size, self.seed, self.epoch = views, targets, batch_size, seed, 0
-        self.first = np.random.default_rng(seed).integers(0, len(views), len(views[0]))
+        self.batch_size = integer("FeatureBatches", "batch_size", batch_size, 1)
+        self.seed = integer("FeatureBatches", "seed", seed, 0)
+        self.views, self.targets, self.epoch = views, targets, 0
+        self.first = np.random.default_rng(self.seed).integers(0, len(views), len(views[0]))
 
     def __len__(self):
         return len(self.views[0]) // self.batch_size

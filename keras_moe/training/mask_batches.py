@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_moe.checks import number
+from keras_moe.checks import integer, number
 from keras_moe.metrics import IGNORE
 from keras_moe.training.batches import ImageBatches
 
@@ -29,8 +29,8 @@ class MaskBatches(ImageBatches):
     """
 
     def __init__(self, images, targets, batch_size=8, augment=True, zoom=1.5, seed=0):
-        super().__init__(images, targets, batch_size, augment, seed=seed)
         zoom = number("MaskBatches", "zoom", zoom, 1)
+        super().__init__(images, targets, batch_size, augment, seed=seed)
         if augment and images.dtype != np.uint8 and images.shape[-1] != 1:
             raise ValueError(f"Expected uint8 images in 0…255 to augment. Received: dtype {images.dtype}")
         for target in targets.values() if isinstance(targets, dict) else [targets]:
@@ -57,6 +57,8 @@ def check_masks(images, masks, classes, ignore=IGNORE):
         classes: int.
         ignore: int, the label that no loss and no metric counts; None: there is none.
     """
+    classes = integer("check_masks", "classes", classes, 1)
+    ignore = integer("check_masks", "ignore", ignore, or_none=True)
     images, masks = np.asarray(images), np.asarray(masks)
     if len(images) == 0 or masks.shape != images.shape[:3]:
         raise ValueError(f"Expected one mask {images.shape[1:3]} per image. Received: {images.shape}, {masks.shape}")

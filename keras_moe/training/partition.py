@@ -27,9 +27,9 @@ def partition_classes(features, labels, groups, seed=0):
     from scipy.optimize import linear_sum_assignment
     from sklearn.cluster import KMeans
 
-    groups, seed = integer("partition_classes", "groups", groups), integer("partition_classes", "seed", seed, 0)
+    groups, seed = integer("partition_classes", "groups", groups, 1), integer("partition_classes", "seed", seed, 0)
     means = _class_means(np.asarray(features, "float64"), np.asarray(labels))
-    if not 1 <= groups <= len(means):
+    if groups > len(means):
         raise ValueError(f"`groups` must be in 1…{len(means)}, the number of classes. Received: groups={groups}")
     centroids = KMeans(groups, n_init=20, random_state=seed).fit(means).cluster_centers_
     capacity = -(-len(means) // groups)
@@ -54,13 +54,14 @@ def partition_samples(embeddings, groups, seed=0):
     """
     from sklearn.cluster import KMeans
 
-    groups, seed = integer("partition_samples", "groups", groups), integer("partition_samples", "seed", seed, 0)
+    groups, seed = integer("partition_samples", "groups", groups, 1), integer("partition_samples", "seed", seed, 0)
     embeddings = np.asarray(embeddings, "float64")
     if embeddings.ndim != 2 or not np.all(np.isfinite(embeddings)):
         raise ValueError(f"Expected finite embeddings (n, d). Received: shape {embeddings.shape}, or NaN or infinity.")
-    if groups < 1 or groups > (distinct := _distinct(embeddings, groups)):
-        most = len(embeddings) if groups < 1 else distinct
-        raise ValueError(f"`groups` must be in 1…{most}, the number of distinct embeddings. Received: groups={groups}")
+    if groups > (distinct := _distinct(embeddings, groups)):
+        raise ValueError(
+            f"`groups` must be in 1…{distinct}, the number of distinct embeddings. Received: groups={groups}"
+        )
     found = KMeans(groups, n_init=3, random_state=seed).fit(embeddings)
     empty = np.flatnonzero(np.bincount(found.labels_, minlength=groups) == 0)
     if len(empty):

@@ -51,6 +51,7 @@ def cut_patches(images, scale, patch=32, stride=16, zooms=(1.0,)):
     """
     from PIL import Image
 
+    scale = integer("cut_patches", "scale", scale, 1)
     patch, stride = integer("cut_patches", "patch", patch, 1), integer("cut_patches", "stride", stride, 1)
     zooms = [number("cut_patches", "zooms", zoom, above=0, most=1) for zoom in zooms]
     lows, highs = [], []

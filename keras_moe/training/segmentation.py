@@ -31,6 +31,7 @@ def segmentation_stage(model, recipe, train, domains=None, ignore=IGNORE, name="
         ValueError: masks that do not fit images or classes, images or masks of another size than the model's, or
             domains where the gate is not one per image.
     """
+    ignore = integer("segment", "ignore", ignore, or_none=True)
     check_masks(train[0], train[1], model.output_shape[-1], ignore)
     _check_sizes(model, *train)
     loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)
@@ -76,6 +77,7 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
         ValueError: a domain without a batch of images, or masks that do not fit; before anything is trained.
     """
     experts = integer("train_domain_experts", "experts", experts, 1)
+    ignore = integer("train_domain_experts", "ignore", ignore, or_none=True)
     domains = _check_domains(train[0], domains, experts)
     stages = []
     for k in range(experts):
@@ -112,6 +114,7 @@ def train_segmentation(model, experts, train, folder, recipe, domains=None, igno
     Raises:
         ValueError: experts or masks that do not fit the model; before anything is trained.
     """
+    ignore = integer("train_segmentation", "ignore", ignore, or_none=True)
     stage = segmentation_stage(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
     model.grow_from(experts)
     return run_stages(model, [stage], folder)

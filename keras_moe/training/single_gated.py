@@ -9,7 +9,7 @@ import numpy as np
 from keras_moe.checks import integer
 from keras_moe.training.batches import ImageBatches
 from keras_moe.training.classification import adamw, classification_stage
-from keras_moe.training.experts import train_experts
+from keras_moe.training.experts import check_settings, train_experts
 from keras_moe.training.partition import partition_samples
 from keras_moe.training.stages import Stage, run_stages
 
@@ -40,8 +40,9 @@ def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, 
             than the embeddings have clusters; before anything is trained.
         RuntimeError: experts that could not be trained; see ``train_experts``.
     """
-    _check_labels(train, model.output_shape[-1])
     gate_epochs = integer("train_single_gated", "gate_epochs", gate_epochs, 1)
+    noise, n_jobs = check_settings("train_single_gated", noise, n_jobs)
+    _check_labels(train, model.output_shape[-1])
     folder, experts = pathlib.Path(folder), len(model.bank.experts)
     embeddings = model.embed(train[0])
     centroids, target = _targets(embeddings, train[1], groups, experts, recipe.seed)

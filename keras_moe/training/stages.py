@@ -39,7 +39,7 @@ class Stage:
     validation_data: tuple | None = None
 
     def __post_init__(self):
-        plain_numbers(self)
+        plain_numbers(self, epochs={"least": 1})
 
 
 def run_stages(model, stages, folder, callbacks=(), verbose="auto"):

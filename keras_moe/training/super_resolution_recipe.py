@@ -4,6 +4,9 @@ import dataclasses
 
 from keras_moe.checks import integer, plain_numbers
 
+_ONE = {"least": 1}
+_SHARE = {"above": 0, "most": 1}
+
 
 @dataclasses.dataclass(frozen=True)
 class Round:
@@ -29,7 +32,7 @@ class Round:
     share: float | None = None
 
     def __post_init__(self):
-        plain_numbers(self)
+        plain_numbers(self, recoloured={"least": 0, "most": 1}, batch_size=_ONE, share=_SHARE)
         several = self.epochs if isinstance(self.epochs, (tuple, list)) else (self.epochs,)
         plain = tuple(integer("Round", "epochs", each, 0) for each in several)
         object.__setattr__(self, "epochs", plain if several is self.epochs else plain[0])
@@ -80,7 +83,7 @@ class SuperResolutionRecipe:
     seed: int = 0
 
     def __post_init__(self):
-        plain_numbers(self)
+        plain_numbers(self, share=_SHARE, steps=_ONE, batch_size=_ONE, class_batch_size=_ONE)
 
     @property
     def first(self):

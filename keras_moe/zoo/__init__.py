@@ -17,7 +17,7 @@ from keras import ops
 
 from keras_moe import models
 from keras_moe.checks import IntegrityError as IntegrityError
-from keras_moe.checks import integer
+from keras_moe.checks import flag, integer
 from keras_moe.models.imagenet import imagenet_labels
 from keras_moe.weights import load_weights, write_bytes
 from keras_moe.zoo import store
@@ -77,6 +77,7 @@ def load(name, /, weights="default", classes=None, include_top=True, **kwargs):
         IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
     """
     described, classes = card(name), integer("load", "classes", classes, 1, or_none=True)
+    include_top = flag("load", "include_top", include_top)
     head = {} if classes is None else {"classes": classes}
     head |= {} if include_top else {"include_top": False}
     _check_arguments(described, head, kwargs)

@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 
+from keras_moe.checks import integer
+
 
 def by_route(model, images, rounds=3):
     """Latency of a ``LiteRTModel``, for each route that the images take and for all of them.
@@ -12,12 +14,13 @@ def by_route(model, images, rounds=3):
     Args:
         model: a ``LiteRTModel``.
         images: ``(n, height, width, channels)``.
-        rounds: int, each image is timed that often, after one run that does not count.
+        rounds: int >= 1, each image is timed that often, after one run that does not count.
 
     Returns:
         List of dicts of ``route`` (str, the experts that ran; ``"all"``), ``images`` (int), ``p50_ms`` and ``p95_ms``;
         the first is that of all images.
     """
+    rounds = integer("by_route", "rounds", rounds, 1)
     took = collections.defaultdict(list)
     for image in images:
         route = model.predict_routed(image[None])[1]

@@ -10,7 +10,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_moe.checks import check, require
+from keras_moe.checks import check, flag, require
 from keras_moe.export import tensorflow_process
 from keras_moe.export.litert import forms, integrity, metadata, parity
 from keras_moe.export.litert.accelerators import left_to_the_cpu
@@ -75,6 +75,7 @@ def litert(
     Warns:
         UserWarning: an expert to which fewer than 20 representative images are routed.
     """
+    check_parity = flag("litert", "check_parity", check_parity)
     require("litert", "tensorflow", "tensorflow")
     require("litert", "litert", "ai_edge_litert", "flatbuffers")
     path = pathlib.Path(path)

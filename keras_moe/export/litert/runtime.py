@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from keras_moe.checks import IntegrityError, require
+from keras_moe.checks import IntegrityError, integer, require
 from keras_moe.export.litert import integrity, interpreters
 from keras_moe.export.litert.metadata import DESCRIPTION, LABELS
 from keras_moe.labels import from_lines
@@ -25,7 +25,7 @@ class LiteRTModel:
 
     Args:
         path: a ``.tflite`` file that ``litert`` wrote, or the ``.json`` manifest of parts.
-        num_threads: int.
+        num_threads: int >= 1, of each interpreter.
         sha256: hex digest that the file (or manifest) must have, such as a card's; None: its own checksum decides.
 
     Attributes:
@@ -37,10 +37,12 @@ class LiteRTModel:
     Raises:
         FileNotFoundError: no such file.
         IntegrityError: not what was exported.
+        ValueError: another ``num_threads``.
         ImportError: no ``ai_edge_litert``.
     """
 
     def __init__(self, path, num_threads=1, sha256=None):
+        num_threads = integer("LiteRTModel", "num_threads", num_threads, 1)
         require("LiteRTModel", "litert", "ai_edge_litert")
         path = pathlib.Path(path)
         if path.suffix == ".json":

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_moe.checks import integer, number
 from keras_moe.insights.measures.routing import favourites
 from keras_moe.insights.plots import style
 
@@ -69,6 +70,7 @@ def plot_favourites(images, weights, count=8, captions=None, kinds="classes"):
         captions: list of n labels, or None.
         kinds: str, what the captions are, for the title.
     """
+    count = integer("plot_favourites", "count", count, 1)
     found = favourites(weights, count)
     figure = style.figure(1.15 * count + 1, 1.4 * len(found) + 0.5)
     grid = figure.subplots(len(found), count, squeeze=False)
@@ -144,6 +146,7 @@ def plot_risk_coverage(curves, coverage=0.8, unit="images"):
         coverage: float, the share of answers that the title speaks of.
         unit: str, what is answered: ``"images"`` or ``"pixels"``.
     """
+    coverage = number("plot_risk_coverage", "coverage", coverage, above=0, most=1)
     figure, axes = style.axes(7, 4.6)
     name, best = min(curves.items(), key=lambda item: item[1].area)
     error = best.risk[-1]
