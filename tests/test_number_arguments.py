@@ -24,7 +24,8 @@ WHOLE = {
     "confusion_matrix": ["classes"], "crops": ["n"], "cut_patches": ["scale"], "favourites": ["count"],
     "load": ["classes"], "measure_segmenter": ["classes"], "partition_classes": ["groups"],
     "partition_samples": ["groups"], "random_views": ["size", "seed"], "Recipe": ["epochs"], "resized": ["size"],
-    "shrink": ["scale"], "SuperResolutionRecipe": ["branch_epochs", "class_epochs", "joint_epochs"], "Stage": ["epochs"],
+    "shrink": ["scale"], "SuperResolutionRecipe": ["branch_epochs", "class_epochs", "joint_epochs"],
+    "Stage": ["epochs"],
     "train_experts": ["n_jobs"], "train_single_gated": ["n_jobs"],
 }  # fmt: skip
 OTHER = {
