@@ -47,8 +47,8 @@ def main():
     base.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     base.fit(*train, batch_size=batch, epochs=arguments.epochs, verbose=2)
 
-    model = upcycle(base, arguments.split_at, experts=4)
-    print(f"cut after {model.get_config()['split']!r}; MACs of each part: {model.macs()}")
+    model = upcycle(base, arguments.split_at, num_experts=4)
+    print(f"cut after {model.get_config()['split_at']!r}; MACs of each part: {model.macs()}")
     recipe = Recipe(arguments.epochs, batch_size=batch, learning_rate=1e-3, augment=False)
     with tempfile.TemporaryDirectory() as run:
         train_single_gated(model, train, held_out, run, recipe, n_jobs=arguments.jobs)

@@ -39,7 +39,7 @@ def test_the_budget_is_kept():
 def vectors():
     """A mixture whose inputs are vectors of as many numbers as there are experts."""
     classifier = keras.Sequential([keras.Input((6,)), layers.Dense(8), layers.Dense(8), layers.Dense(4)])
-    return upcycle(classifier, classifier.layers[0].name, experts=6, system="hydranet", top_k=1)
+    return upcycle(classifier, classifier.layers[0].name, num_experts=6, system="hydranet", top_k=1)
 
 
 def test_vectors_are_not_taken_for_their_route(vectors):

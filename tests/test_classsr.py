@@ -179,7 +179,7 @@ def test_batches_turn_both_alike_and_repeat():
 
 def test_batches_recolour_both_alike():
     low, high = (np.full((8, size, size, 3), 200, "uint8") for size in (4, 8))
-    x, y = PatchBatches(low, high, batch_size=200, recoloured=0.5)[0]
+    x, y = PatchBatches(low, high, batch_size=200, recolor_rate=0.5)[0]
     gain = x[:, :1, :1] / 200
     np.testing.assert_allclose(x, np.broadcast_to(200 * gain, x.shape), rtol=1e-6)
     np.testing.assert_allclose(y["class"][:, :4, :4], x, rtol=1e-6)
@@ -192,7 +192,7 @@ def test_batches_recolour_both_alike():
 
 def test_a_single_network_learns_and_resumes(tmp_path):
     train = patches()
-    rounds = (Round("used", 1, squared=False, batch_size=4), Round("left_out", 0), Round("squared", 1, batch_size=4))
+    rounds = (Round("used", 1, loss="mae", batch_size=4), Round("left_out", 0), Round("squared", 1, batch_size=4))
     recipe = SuperResolutionRecipe(1, 0, 0, rounds=rounds, steps=2, batch_size=4)
     network, again = (SuperResolutionNetwork((8, 8, 3), "fsrcnn", 4, 2) for _ in range(2))
     history = train_branch(network, train, train, tmp_path, recipe)
@@ -206,9 +206,9 @@ def test_a_single_network_learns_and_resumes(tmp_path):
 def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
     train, counted = patches(), []
     monkeypatch.setattr(classsr, "logits_and_errors", lambda *a: counted.append(a) or logits_and_errors(*a))
-    rounds = (Round("squared", 1, batch_size=4), Round("polish", (0, 2), thirds=False, batch_size=4, share=0.9))
+    rounds = (Round("squared", 1, batch_size=4), Round("polish", (0, 2), own_third=False, batch_size=4, share=0.9))
     recipe = SuperResolutionRecipe(
-        1, 1, 1, 1, rounds, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0
+        1, 1, 1, 1, rounds, share=0.99, steps=2, batch_size=4, class_batch_size=4, class_loss_weight=0.0
     )
     keras.utils.set_random_seed(0)
     model = ClassSR(**TINY)

@@ -127,23 +127,25 @@ def copied(kind, folder):
 
 
 def trunk_of_single_gated(kind, folder):
-    return upcycle(network(kind), "tail", experts=2)
+    return upcycle(network(kind), "tail", num_experts=2)
 
 
 def experts_of_single_gated(kind, folder):
-    return upcycle(network(kind), "stem", experts=2)
+    return upcycle(network(kind), "stem", num_experts=2)
 
 
 def experts_of_hydranet(kind, folder):
-    return upcycle(network(kind), "stem", experts=2, system="hydranet")
+    return upcycle(network(kind), "stem", num_experts=2, system="hydranet")
 
 
 def trunk_of_hydranet(kind, folder):
-    return HydraNet(backbone=network(kind), branches=2, split="tail", combine="logits", classifier_activation=None)
+    options = {"num_experts": 2, "split_at": "tail", "combine": "logits", "classifier_activation": None}
+    return HydraNet(backbone=network(kind), **options)
 
 
 def _blank(kind):
-    return SingleGatedMoE(backbone=network(kind, known=False), experts=2, split="stem", classifier_activation=None)
+    options = {"num_experts": 2, "split_at": "stem", "classifier_activation": None}
+    return SingleGatedMoE(backbone=network(kind, known=False), **options)
 
 
 def grown(kind, folder):
@@ -154,7 +156,7 @@ def grown(kind, folder):
 
 def grown_from_one_branch(kind, folder):
     def hydra(known, branches):
-        return HydraNet(backbone=network(kind, known), branches=branches, top_k=1, split="stem", combine="logits")
+        return HydraNet(backbone=network(kind, known), num_experts=branches, top_k=1, split_at="stem", combine="logits")
 
     model = hydra(False, 2)
     model.grow_from(hydra(True, 1))
@@ -205,7 +207,7 @@ def test_every_kind_of_layer(way, kind, expected, tmp_path):
 
 
 def test_experts_that_come_back_from_their_training(tmp_path):
-    model = upcycle(network(normalization), "stem", experts=2)
+    model = upcycle(network(normalization), "stem", num_experts=2)
     standing_still = Recipe(epochs=1, batch_size=2, learning_rate=0.0, augment=False)
     train_experts(model, (np.uint8(images()), np.array([0, 1])), tmp_path, standing_still, verbose=0)
     np.testing.assert_allclose(answers(model), [[2, 0]] * 2, atol=1e-5)
@@ -256,7 +258,7 @@ def test_other_layers_are_refused_and_nothing_changes():
 
 
 def test_a_file_for_phones_has_it_and_a_wrong_copy_is_refused(tmp_path, monkeypatch):
-    model = upcycle(network(normalization), "tail", experts=2)
+    model = upcycle(network(normalization), "tail", num_experts=2)
     if keras.backend.backend() == "tensorflow":  # the process of other backends reads safetensors, on TensorFlow
         report = litert(model, tmp_path / "x.tflite", images=images())
         assert report["parity"]["max_error"] < 1e-4

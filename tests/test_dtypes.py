@@ -137,7 +137,7 @@ def test_routes_do_not_overflow():
 @pytest.mark.parametrize("system", ["single_gated", "hydranet"])
 def test_a_classifier_of_one_s_own_takes_the_dtype(system):
     classifier = tiny_classifier(activation="softmax")
-    model = models.upcycle(classifier, experts=2, system=system, dtype="mixed_bfloat16")
+    model = models.upcycle(classifier, num_experts=2, system=system, dtype="mixed_bfloat16")
     expert = model.bank.experts[0]
     assert {layer.compute_dtype for layer in expert.layers if layer.weights} == {"bfloat16"}
     assert {layer.compute_dtype for layer in classifier.layers} == {"float32"}

@@ -121,7 +121,7 @@ def test_cost_by_hand(layer, shape, expected):
 
 
 def test_grows_from_one_branch():
-    single = HydraNet(**{**HYDRA, "branches": 1, "top_k": 1, "gate_filters": 0})
+    single = HydraNet(**{**HYDRA, "num_experts": 1, "top_k": 1, "gate_filters": 0})
     grown = HydraNet(**HYDRA)
     grown.grow_from(single)
     np.testing.assert_allclose(grown.predict(X, verbose=0), single.predict(X, verbose=0), atol=1e-5)
@@ -139,14 +139,14 @@ def test_dynamic_k_after_training(hydra):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"branches": 0}, "`branches` must be an int >= 1"),
-        ({"top_k": 4}, "`top_k` must be between 1 and `branches`"),
-        ({"split": 3}, "`split` must be in 0…2"),
+        ({"num_experts": 0}, "`num_experts` must be an int >= 1"),
+        ({"top_k": 4}, "`top_k` must be between 1 and `num_experts`"),
+        ({"split_at": 3}, "`split_at` must be in 0…2"),
         ({"combine": "votes"}, "'features' or 'logits'"),
         ({"alpha": 0}, "`alpha` must be a float > 0"),
         ({"backbone": "resnet9"}, "`backbone` must be"),
         ({"pooling": "sum", "include_top": False}, "`pooling` must be"),
-        ({"noise_std": -1}, "`noise` must be"),
+        ({"noise_std": -1}, "`noise_std` must be"),
     ],
 )
 def test_wrong_arguments(wrong, message):

@@ -102,7 +102,7 @@ def test_models_of_numpy_s_numbers_are_saved(tmp_path):
     model = HydraNet(np.array(shape), np.float32(0.5), "resnet8", np.int32(3), np.int64(1), classes=classes)
     model.save(tmp_path / "model.keras")
     assert keras.models.load_model(tmp_path / "model.keras").output_shape == (None, 5)
-    assert upcycle(tiny_classifier(), experts=np.int64(2)).get_config()["experts"] == 2
+    assert upcycle(tiny_classifier(), num_experts=np.int64(2)).get_config()["num_experts"] == 2
     assert zoo.load("test_hydranet", classes=classes).output_shape == (None, 5)
     with pytest.raises(ValueError, match=r"`size\['heads'\]` must be"):
         Patcher(size={"heads": (1, 2.0)})
@@ -141,7 +141,7 @@ def test_recipes_are_plain_data():
             Recipe(**wrong)
     with pytest.raises(ValueError, match="Round: `epochs` must be an int >= 0"):
         Round("again", (1, 2.0))
-    assert RoutingLoss(np.float32(0.5)).get_config()["decided"] == 0.5
+    assert RoutingLoss(np.float32(0.5)).get_config()["class_loss_weight"] == 0.5
 
 
 def test_functions():

@@ -75,13 +75,15 @@ def test_frrn_a_is_that_of_the_facts():
     assert run(network, np.zeros((1, 32, 48, 3)))[1].shape == (1, 32, 48, 38)
 
 
-@pytest.mark.parametrize("options", [{"gate": "class", "conv": True}, {"gate": "pixel"}, {"sparse": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"gate_kind": "class", "conv": True}, {"gate_kind": "pixel"}, {"sparse": True}], ids=str
+)
 def test_equal_experts_answer_as_one(options):
     """Weights sum to one and the convolution starts as identity: experts that agree are the answer."""
     network, model = tiny_segmenter(), moe(**options)
     model.grow_from([network, network])
     np.testing.assert_allclose(run(model), run(network), atol=1e-4)
-    shape = {"class": (12, 5, 2), "pixel": (12, 2, 2, 2)}.get(options.get("gate"), (12, 2))
+    shape = {"class": (12, 5, 2), "pixel": (12, 2, 2, 2)}.get(options.get("gate_kind"), (12, 2))
     assert model.route(X).shape == shape
     said = run(model.expert_outputs())
     assert said["experts"].shape == (12, 2, 8, 8, 5)
@@ -124,7 +126,7 @@ def test_own_network():
     x = keras.layers.Conv2D(4, 3, 4, "same", name="deep")(x)
     x = keras.layers.UpSampling2D(4, name="up")(x)
     own = keras.Model(inputs, keras.layers.Conv2D(6, 1, activation="softmax")(x))
-    model = SegmentationMoE(backbone=own, gate="pixel", classifier_activation="softmax")
+    model = SegmentationMoE(backbone=own, gate_kind="pixel", classifier_activation="softmax")
     assert model.gate["logits"].shape == (None, 2, 3, 2)
     images = X[:3, :, [*range(8), *range(4)]]
     np.testing.assert_allclose(run(model, images), run(own, images), atol=1e-5)
@@ -143,7 +145,7 @@ def test_own_network():
     x = keras.layers.Conv2D(4, 3, (3, 4), "same")(inputs)  # 3x3: the height does not divide
     uneven = keras.Model(inputs, keras.layers.Conv2D(6, 1)(keras.layers.Resizing(8, 12)(x)))
     with pytest.raises(ValueError, match=r"features, \(3, 3\). Received: \(8, 12\)"):
-        SegmentationMoE(backbone=uneven, gate="pixel")
+        SegmentationMoE(backbone=uneven, gate_kind="pixel")
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="building it is slow, and the same on every backend")
@@ -153,7 +155,7 @@ def test_a_backbone_of_keras_applications():
     x = keras.layers.Concatenate()([keras.layers.UpSampling2D(2)(deep), low])
     x = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(5, 1)(x))
     network = keras.Model(body.input, x)
-    model = SegmentationMoE(backbone=network, gate="class", conv=True, classifier_activation=None)
+    model = SegmentationMoE(backbone=network, gate_kind="class", conv=True, classifier_activation=None)
     model.grow_from([network, network])
     images = X[:2].repeat(4, 1).repeat(4, 2) / 127.5 - 1
     np.testing.assert_allclose(run(model, images), run(network, images), atol=1e-4)
@@ -187,8 +189,9 @@ def test_experts_that_do_not_go_together(others, match):
 
 @pytest.mark.parametrize(
     "options",
-    [{"experts": 1}, {"gate": "row"}, {"gate": "pixel", "sparse": True}, {"include_top": False}, {"drop_below": 2},
-     {"input_shape": (8, 12, 3)}, {"input_shape": (None, None, 3)}, {"classes": 1}, {"backbone": "unet"}],
+    [{"num_experts": 1}, {"gate_kind": "row"}, {"gate_kind": "pixel", "sparse": True}, {"include_top": False},
+     {"drop_below": 2}, {"input_shape": (8, 12, 3)}, {"input_shape": (None, None, 3)}, {"classes": 1},
+     {"backbone": "unet"}],
     ids=str,
 )  # fmt: skip
 def test_bad_arguments(options):
@@ -260,13 +263,13 @@ def test_bad_domains_stop_before_training(domains, tmp_path):
 
 def test_a_gate_per_pixel_has_no_domains():
     with pytest.raises(ValueError, match="gate per image"):
-        segmentation_stage(moe(gate="pixel"), RECIPE, (X, MASKS), DOMAINS)
+        segmentation_stage(moe(gate_kind="pixel"), RECIPE, (X, MASKS), DOMAINS)
 
 
 def test_experts_then_gate_with_experts_bit_equal(tmp_path):
     experts, history = train_domain_experts(build, (X, MASKS), DOMAINS, tmp_path, RECIPE)
     assert [len(history[f"expert_{k}"]) for k in (0, 1)] == [2, 2]  # half of the images each: twice the epochs
-    model = moe(gate="class", conv=True)
+    model = moe(gate_kind="class", conv=True)
     before = [w.copy() for w in model.get_layer("gate").get_weights()]
     history = train_segmentation(model, experts, (X, MASKS), tmp_path / "gate", RECIPE)
     assert np.isfinite(history["gate"][-1]["loss"])
@@ -274,7 +277,7 @@ def test_experts_then_gate_with_experts_bit_equal(tmp_path):
         for trained, kept in zip(expert.get_weights(), model.experts[k].get_weights(), strict=True):
             np.testing.assert_array_equal(trained, kept)
     assert not np.array_equal(before[0], model.get_layer("gate").get_weights()[0])
-    again = moe(gate="class", conv=True)
+    again = moe(gate_kind="class", conv=True)
     train_segmentation(again, experts, (X, MASKS), tmp_path / "gate", RECIPE)
     np.testing.assert_array_equal(run(again), run(model))
 

@@ -37,7 +37,7 @@ def fresh(dropout=0.0, **kwargs):
     """Of two convolutions, since what is tested here is not the model."""
     keras.utils.set_random_seed(0)
     base = tiny_classifier((8, 8, 1), 10, dropout)
-    return SingleGatedMoE(backbone=base, split="relu0", **{"experts": 2, **kwargs}, classifier_activation=None)
+    return SingleGatedMoE(backbone=base, split_at="relu0", **{"num_experts": 2, **kwargs}, classifier_activation=None)
 
 
 def trained(folder, **kwargs):
@@ -219,7 +219,7 @@ def test_bad_labels_are_refused_before_training(labels, message, tmp_path):
 def test_more_experts_than_clusters_is_refused_before_training(tmp_path):
     few = (np.repeat(TRAIN[0][:2], 100, 0), np.repeat(TRAIN[1][:2], 100))
     with pytest.raises(ValueError, match="1…2"):
-        train_single_gated(fresh(experts=3), few, TEST, tmp_path, RECIPE)
+        train_single_gated(fresh(num_experts=3), few, TEST, tmp_path, RECIPE)
 
 
 @pytest.mark.parametrize("rule", ["confidence", "product"])

@@ -34,7 +34,7 @@ GROUPS = np.array([0, 1, 2, 0, 1])
 def hydra(branches=3):
     """Of two convolutions, since what is tested here is not the model."""
     return HydraNet(
-        backbone=tiny_classifier(), branches=branches, split="relu0", gate_filters=8, combine="logits",
+        backbone=tiny_classifier(), num_experts=branches, split_at="relu0", gate_filters=8, combine="logits",
         classifier_activation=None,
     )  # fmt: skip
 

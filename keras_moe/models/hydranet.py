@@ -24,7 +24,7 @@ class HydraNet(MoEModel):
     """A stem for every image, branches that specialise on groups of similar classes, a gate that picks ``top_k``.
 
     ``images -> stem -> {branches, gate} -> combiner -> prediction over all classes`` (the paper's figure 1). The stem
-    is the backbone's first convolution and its first ``split`` stages; each branch is a copy of the remaining stages.
+    is the backbone's first convolution and its first ``split_at`` stages; each branch is a copy of the remaining ones.
     The paper leaves the gate and the combiner open; here the gate is a strided 3x3 convolution (``gate_filters``),
     global average pooling and a ``Dense``; its softmax over the top-k weighs the branches' pooled features; their
     sum is classified by one head. ``combine="logits"`` gives every branch a head of its own instead and sums
@@ -38,10 +38,10 @@ class HydraNet(MoEModel):
             copied, weights included, every branch is a copy of its tail, and ``input_shape``, ``alpha``,
             ``branch_alpha``, ``branch_blocks``, ``classes``, ``dropout_rate`` and ``include_preprocessing`` are not
             used.
-        branches: int, number of branches.
+        num_experts: int, number of branches.
         top_k: int, branches that run for an image.
-        split: int, stages in the stem; None: all but the last. For a classifier of your own the name of the stem's last
-            layer; None: the tail nearest to a third of its multiply-accumulates.
+        split_at: int, stages in the stem; None: all but the last. For a classifier of your own the name of the stem's
+            last layer; None: the tail nearest to a third of its multiply-accumulates.
         branch_alpha: float, width multiplier of the branches, on top of ``alpha``.
         branch_blocks: int or None, most blocks of a stage of the branches. What is left out comes after a stage's first
             block and has a skip around it, so that a thinned copy of a trained network computes nearly the same.
@@ -79,9 +79,9 @@ class HydraNet(MoEModel):
         input_shape=(32, 32, 3),
         alpha=1.0,
         backbone="resnet20",
-        branches=8,
+        num_experts=8,
         top_k=2,
-        split=None,
+        split_at=None,
         branch_alpha=1.0,
         branch_blocks=None,
         gate_filters=32,
@@ -102,9 +102,10 @@ class HydraNet(MoEModel):
         own = not isinstance(backbone, str)
         if not own:
             spec = backbones.get(backbone, alpha)
-            split = len(spec.stages) - 1 if split is None else split
-            _check("split", split, 0 <= split < len(spec.stages), f"in 0…{len(spec.stages) - 1}, stages of the stem")
-        _check("top_k", top_k, 1 <= top_k <= branches, "between 1 and `branches`")
+            split_at = len(spec.stages) - 1 if split_at is None else split_at
+            in_range = 0 <= split_at < len(spec.stages)
+            _check("split_at", split_at, in_range, f"in 0…{len(spec.stages) - 1}, stages of the stem")
+        _check("top_k", top_k, 1 <= top_k <= num_experts, "between 1 and `num_experts`")
         _check("combine", combine, combine in ("features", "logits"), "'features' or 'logits'")
         _check("combine", combine, include_top or combine == "features", "'features' without the head")
         _check("combine", combine, not own or combine == "logits", "'logits' with a classifier as backbone")
@@ -114,21 +115,21 @@ class HydraNet(MoEModel):
             # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
             pooled = include_top or pooling == "avg"
             if own:
-                anatomy = ClassifierSplit(in_dtype(backbone, dtype), split)
+                anatomy = ClassifierSplit(in_dtype(backbone, dtype), split_at)
                 config |= anatomy.config
                 images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
                 stem, scaling = anatomy.trunk("stem"), layers.Identity(name="scaling")
-                members = [anatomy.tail(f"branch_{k}", f"branch_{k}_") for k in range(branches)]
+                members = [anatomy.tail(f"branch_{k}", f"branch_{k}_") for k in range(num_experts)]
             else:
                 images = keras.Input(input_shape, name="images")
-                stem, scaling = _stem(spec, input_shape, split), backbones.scaling(include_preprocessing, spec)
+                stem, scaling = _stem(spec, input_shape, split_at), backbones.scaling(include_preprocessing, spec)
                 heads = classes if combine == "logits" else None
                 branch = functools.partial(
-                    _branch, spec, split, branch_alpha, branch_blocks, stem.output_shape[1:], pooled, heads
+                    _branch, spec, split_at, branch_alpha, branch_blocks, stem.output_shape[1:], pooled, heads
                 )
-                members = [branch(f"branch_{k}") for k in range(branches)]
-            gate = _gate(stem.output_shape[1:], gate_filters, branches)
-            top = TopKGate(top_k, noise=noise_std, drop_below=drop_below, dtype=ROUTING_DTYPE, name="top_k")
+                members = [branch(f"branch_{k}") for k in range(num_experts)]
+            gate = _gate(stem.output_shape[1:], gate_filters, num_experts)
+            top = TopKGate(top_k, noise_std=noise_std, drop_below=drop_below, dtype=ROUTING_DTYPE, name="top_k")
             bank = ExpertBank(members, name="branches")
 
             # === Functional model ===
@@ -165,7 +166,7 @@ class HydraNet(MoEModel):
         Before any further training this network then answers as ``single`` does, whatever the gate says.
 
         Args:
-            single: a ``HydraNet`` of the same configuration but ``branches=1``, ``top_k=1`` and any gate.
+            single: a ``HydraNet`` of the same configuration but ``num_experts=1``, ``top_k=1`` and any gate.
 
         Raises:
             ValueError: more than one branch, or weights of other shapes.
@@ -189,15 +190,15 @@ class HydraNet(MoEModel):
         self.get_layer("top_k").drop_below = value
 
 
-def _stem(spec, input_shape, split):
+def _stem(spec, input_shape, split_at):
     x = inputs = keras.Input(input_shape)
     x = backbones.first(x, spec, "stem")
-    for i, stage in enumerate(spec.stages[:split]):
+    for i, stage in enumerate(spec.stages[:split_at]):
         x = backbones.stage(x, spec, stage, f"stem_stage{i}")
     return keras.Model(inputs, x, name="stem")
 
 
-def _gate(shape, filters, branches):
+def _gate(shape, filters, num_experts):
     x = inputs = keras.Input(shape)
     if filters and len(shape) == 3:
         x = Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
@@ -205,16 +206,16 @@ def _gate(shape, filters, branches):
         x = layers.ReLU(name="gate_conv_relu")(x)
     if len(shape) == 3:
         x = GlobalAveragePooling2D(name="gate_pool")(x)
-    return keras.Model(inputs, layers.Dense(branches, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
-def _branch(spec, split, alpha, blocks, shape, pooled, classes, name):
+def _branch(spec, split_at, alpha, blocks, shape, pooled, classes, name):
     x = inputs = keras.Input(shape)
-    for i, stage in enumerate(spec.stages[split:]):
+    for i, stage in enumerate(spec.stages[split_at:]):
         own = dataclasses.replace(
             stage, filters=backbones.scale(stage.filters, alpha), blocks=min(stage.blocks, blocks or stage.blocks)
         )
-        x = backbones.stage(x, spec, own, f"{name}_stage{split + i}")
+        x = backbones.stage(x, spec, own, f"{name}_stage{split_at + i}")
     x = backbones.last(x, spec, f"{name}_")
     if pooled:
         x = GlobalAveragePooling2D(name=f"{name}_pool")(x)

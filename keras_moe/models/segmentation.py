@@ -44,10 +44,10 @@ class SegmentationMoE(MoEModel):
         backbone: as for ``Segmenter``; or a functional segmentation network of your own, ``(n, h, w, c)`` to logits
             ``(n, h, w, classes)`` (a softmax at its end is left off). It is copied for every expert, weights included;
             then ``input_shape``, ``alpha`` and ``classes`` are the network's and what is given for them is not used.
-        experts: int >= 2.
-        gate: ``"image"`` (the paper's simple gate), ``"class"`` or ``"pixel"``: what a row of weights is for.
+        num_experts: int >= 2.
+        gate_kind: ``"image"`` (the paper's simple gate), ``"class"`` or ``"pixel"``: what a row of weights is for.
         conv: bool: a 3x3 convolution, classes to classes without bias, on the weighted logits. It starts as identity.
-        sparse: bool, see above; with ``gate="image"`` only.
+        sparse: bool, see above; with ``gate_kind="image"`` only.
         drop_below: float in [0, 1], used with ``sparse``; it may be set after training. 1: one expert for every image.
         features: name of the layer of your own ``backbone`` that the gate reads; None: the last of those with the
             smallest map.
@@ -77,8 +77,8 @@ class SegmentationMoE(MoEModel):
         input_shape=(120, 160, 3),
         alpha=1.0,
         backbone="resnet14",
-        experts=2,
-        gate="image",
+        num_experts=2,
+        gate_kind="image",
         conv=False,
         sparse=False,
         drop_below=0.2,
@@ -92,9 +92,10 @@ class SegmentationMoE(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        _check("experts", experts, experts >= 2, "an int >= 2: one needs no gate")
-        _check("gate", gate, gate in GATES, f"one of {GATES}")
-        _check("sparse", sparse, not sparse or gate == "image", "False unless gate='image': an expert runs, or not")
+        _check("num_experts", num_experts, num_experts >= 2, "an int >= 2: one needs no gate")
+        _check("gate_kind", gate_kind, gate_kind in GATES, f"one of {GATES}")
+        per_image = gate_kind == "image"
+        _check("sparse", sparse, not sparse or per_image, "False unless gate_kind='image': an expert runs, or not")
         _check("include_top", include_top, include_top, "True: experts meet in their logits")
 
         with dtype_scope(dtype):
@@ -103,33 +104,34 @@ class SegmentationMoE(MoEModel):
                 build = functools.partial(
                     segmenters.build, backbone, input_shape, alpha, classes, include_preprocessing
                 )
-                networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(experts)]
+                networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
             else:
                 own = in_dtype(backbone, dtype)
-                networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(experts)]
+                networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
                 config |= {"backbone": serialized(backbone)}
             input_shape, classes = networks[0].input_shape[1:], networks[0].output_shape[1][-1]
             config |= {"input_shape": input_shape, "classes": classes}
-            top = TopKGate(experts, drop_below=drop_below if sparse else 0.0, dtype=ROUTING_DTYPE, name="top_k")
+            dropped = drop_below if sparse else 0.0
+            top = TopKGate(num_experts, drop_below=dropped, dtype=ROUTING_DTYPE, name="top_k")
             activation = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
 
             # === Functional model ===
             images = keras.Input(input_shape, name="images")
             if sparse:
-                gate_logits = _early_gate(input_shape, experts, include_preprocessing)(images)
+                gate_logits = _early_gate(input_shape, num_experts, include_preprocessing)(images)
                 route = top(gate_logits)
                 mixed = ExpertBank([_only_logits(n) for n in networks], name="experts")(images, route)
             else:
                 said = [network(images) for network in networks]
                 joined = layers.Concatenate(name="features")([features for features, _ in said])
-                gate_logits = _gate(joined.shape[1:], gate, experts, classes)(joined)
+                gate_logits = _gate(joined.shape[1:], gate_kind, num_experts, classes)(joined)
                 route = weights_at = top(gate_logits)
-                if gate == "pixel":
+                if gate_kind == "pixel":
                     _check_divides(input_shape, joined.shape)
                     factor = tuple(a // b for a, b in zip(input_shape[:2], joined.shape[1:3], strict=True))
                     weights_at = UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
                 logits = layers.Concatenate(name="logits")([logits for _, logits in said])
-                mixed = WeightedSum(experts, name="weighted_sum")(logits, weights_at)
+                mixed = WeightedSum(num_experts, name="weighted_sum")(logits, weights_at)
             if conv:
                 mixed = _identity_conv(classes)(mixed)
             outputs = activation(mixed)
@@ -246,27 +248,27 @@ def _only_logits(network):
     return keras.Model(network.input, network.outputs[1], name=network.name)
 
 
-def _gate(shape, kind, experts, classes):
+def _gate(shape, kind, num_experts, classes):
     x = inputs = keras.Input(shape)
     x = Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
     if kind == "pixel":
-        return keras.Model(inputs, Conv2D(experts, 1, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+        return keras.Model(inputs, Conv2D(num_experts, 1, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
     x = GlobalAveragePooling2D(name="gate_pool")(x)
     if kind == "image":
-        return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
-    x = layers.Dense(classes * experts, dtype=ROUTING_DTYPE, name="gate_predictions")(x)
-    reshape = layers.Reshape((classes, experts), dtype=ROUTING_DTYPE, name="gate_logits")
+        return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    x = layers.Dense(classes * num_experts, dtype=ROUTING_DTYPE, name="gate_predictions")(x)
+    reshape = layers.Reshape((classes, num_experts), dtype=ROUTING_DTYPE, name="gate_logits")
     return keras.Model(inputs, reshape(x), name="gate")
 
 
-def _early_gate(shape, experts, include_preprocessing):
+def _early_gate(shape, num_experts, include_preprocessing):
     x = inputs = keras.Input(shape)
     x = backbones.scaling(include_preprocessing)(x)
     x = AveragePooling2D(4, padding="same", name="gate_shrink")(x)
     x = Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
     x = Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
     x = GlobalAveragePooling2D(name="gate_pool")(x)
-    return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
 def _identity_conv(classes):

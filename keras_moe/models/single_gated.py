@@ -36,10 +36,10 @@ class SingleGatedMoE(MoEModel):
             ``keras_moe.models.backbones``; or a functional classifier of your own, which is copied, weights
             included. Then ``input_shape``, ``alpha``, ``classes``, ``dropout_rate`` and ``include_preprocessing`` are
             the classifier's and what is given for them is not used.
-        experts: int, number of experts.
+        num_experts: int, number of experts.
         top_k: int, experts that run for an image that does not leave early.
-        split: where the trunk ends: int, stages of a named backbone; or the name of a layer. None: all stages but the
-            last; for a classifier of your own the tail nearest to a third of its multiply-accumulates.
+        split_at: where the trunk ends: int, stages of a named backbone; or the name of a layer. None: all stages but
+            the last; for a classifier of your own the tail nearest to a third of its multiply-accumulates.
         rule: ``"confidence"`` or ``"product"``, how ``threshold`` decides; see ``keras_moe.layers.EarlyExit``.
         threshold: float in [0, 1], or None: nobody leaves early. It may be set after training.
         learned: bool, learn how base and experts are balanced, or average them.
@@ -61,7 +61,7 @@ class SingleGatedMoE(MoEModel):
         float32 ``(n, classes)``.
 
     Raises:
-        ValueError: an argument out of range, or a classifier or ``split`` that cannot be cut.
+        ValueError: an argument out of range, or a classifier or ``split_at`` that cannot be cut.
     """
 
     knob = ("threshold", "early_exit")
@@ -72,9 +72,9 @@ class SingleGatedMoE(MoEModel):
         input_shape=(32, 32, 3),
         alpha=1.0,
         backbone="resnet14",
-        experts=4,
+        num_experts=4,
         top_k=1,
-        split=None,
+        split_at=None,
         rule="confidence",
         threshold=None,
         learned=False,
@@ -89,23 +89,24 @@ class SingleGatedMoE(MoEModel):
         dtype=None,
     ):
         config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        _check("top_k", top_k, 1 <= top_k <= experts, "between 1 and `experts`")
+        _check("top_k", top_k, 1 <= top_k <= num_experts, "between 1 and `num_experts`")
         _check("include_top", include_top, include_top, "True: base and experts meet in their logits")
 
         with dtype_scope(dtype):
             # === Layers ===
             if isinstance(backbone, str):
-                split = _end_of_stage(backbone, alpha, split)
+                split_at = _end_of_stage(backbone, alpha, split_at)
                 base = Classifier(
                     input_shape, alpha, backbone, classes=classes, dropout_rate=dropout_rate,
                     classifier_activation=None, include_preprocessing=include_preprocessing,
                 )  # fmt: skip
             else:
                 base = in_dtype(backbone, dtype)
-            anatomy = ClassifierSplit(base, split)
+            anatomy = ClassifierSplit(base, split_at)
             trunk, tail = anatomy.trunk("trunk"), anatomy.tail_and_embedding("tail")
-            bank = ExpertBank([anatomy.tail(f"expert_{k}", f"expert_{k}_") for k in range(experts)], name="experts")
-            gate = _gate(tail.output[1].shape[1:], gate_units, experts)
+            experts = [anatomy.tail(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
+            bank = ExpertBank(experts, name="experts")
+            gate = _gate(tail.output[1].shape[1:], gate_units, num_experts)
 
             # === Functional model ===
             images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
@@ -156,7 +157,7 @@ class SingleGatedMoE(MoEModel):
         Raises:
             ValueError: it has other layers, or cannot be cut where this model is.
         """
-        grown = SingleGatedMoE(**{**self._config, "backbone": base, "split": self._split_at, "name": "grown"})
+        grown = SingleGatedMoE(**{**self._config, "backbone": base, "split_at": self._split_at, "name": "grown"})
         for part in ("base", "experts"):
             for source, target in zip(grown.parts[part], self.parts[part], strict=True):
                 copy_weights(source, target)
@@ -215,20 +216,20 @@ class SingleGatedMoE(MoEModel):
         return self.sharing(self.inputs, pool(self._tensors["embedding"]), "embedder")
 
 
-def _gate(shape, units, experts):
+def _gate(shape, units, num_experts):
     x = inputs = keras.Input(shape)
     pool = Flatten if len(shape) == 1 else GlobalAveragePooling2D
     x = pool(name="gate_pool")(x)
     if units:
         x = layers.Dense(units, "relu", name="gate_hidden")(x)
-    return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
-def _end_of_stage(backbone, alpha, split):
-    """Name of the layer that ends stage ``split`` of a named backbone."""
-    if isinstance(split, str):
-        return split
+def _end_of_stage(backbone, alpha, split_at):
+    """Name of the layer that ends stage ``split_at`` of a named backbone."""
+    if isinstance(split_at, str):
+        return split_at
     spec = backbones.get(backbone, alpha)
-    split = len(spec.stages) - 1 if split is None else split
-    _check("split", split, 1 <= split < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
-    return backbones.last_layer(spec, split - 1)
+    split_at = len(spec.stages) - 1 if split_at is None else split_at
+    _check("split_at", split_at, 1 <= split_at < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
+    return backbones.last_layer(spec, split_at - 1)

@@ -62,7 +62,7 @@ class ClassifierSplit:
             "backbone": serialized(classifier),
             "input_shape": tuple(self.input.shape[1:]),
             "classes": classifier.output_shape[-1],
-            "split": self.split_at,
+            "split_at": self.split_at,
         }
         self._trunk, self._tail, self._head = calls[: at + 1], calls[at + 1 : head], calls[head:]
         self.features = calls[at].outputs

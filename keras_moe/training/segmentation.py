@@ -53,7 +53,7 @@ def segmentation_stage(model, recipe, train, domains=None, ignore=IGNORE, name="
     )
 
 
-def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignore=IGNORE):
+def train_domain_experts(build, train, domains, folder, recipe, num_experts=2, ignore=IGNORE):
     """One network per domain, each trained on its domain alone, and resumed where it was cut off.
 
     Each takes as many steps as one network would for ``recipe.epochs`` passes over all images: a small domain is seen
@@ -62,10 +62,10 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
     Args:
         build: ``() -> model``, fresh, that ends in logits: a ``Segmenter``.
         train: ``(images, masks)`` of all domains.
-        domains: int array ``(n,)`` in 0…experts-1.
+        domains: int array ``(n,)`` in 0…num_experts-1.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of each expert.
-        experts: int.
+        num_experts: int.
         ignore: int, the label that no loss counts.
 
     Returns:
@@ -75,13 +75,13 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
     Raises:
         ValueError: a domain without a batch of images, or masks that do not fit; before anything is trained.
     """
-    experts = integer("train_domain_experts", "experts", experts, 1)
-    domains = _check_domains(train[0], domains, experts)
+    num_experts = integer("train_domain_experts", "num_experts", num_experts, 1)
+    domains = _check_domains(train[0], domains, num_experts)
     stages = []
-    for k in range(experts):
+    for k in range(num_experts):
         network, own = build(), domains == k
         epochs = round(recipe.epochs * len(domains) / max(own.sum(), 1))
-        settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * experts + k)
+        settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * num_experts + k)
         data = (train[0][own], train[1][own])
         try:
             stages.append((network, segmentation_stage(network, settings, data, ignore=ignore, name=f"expert_{k}")))

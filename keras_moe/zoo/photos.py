@@ -31,10 +31,10 @@ HEAD = Recipe(epochs=2, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
 SHARE = 0.7  # of the teacher's opinion in what is learned; the rest is the label's
 
 
-def dense(size, backbone="efficientnet_lite0", split=4, **options):
+def dense(size, backbone="efficientnet_lite0", split_at=4, **options):
     """The dense network as a HydraNet of one branch, so that mixtures and it learn by the same code."""
     return HydraNet(
-        (size, size, 3), backbone=backbone, split=split, branches=1, top_k=1, gate_filters=0, classes=CLASSES,
+        (size, size, 3), backbone=backbone, split_at=split_at, num_experts=1, top_k=1, gate_filters=0, classes=CLASSES,
         classifier_activation=None, **options,
     )  # fmt: skip
 
@@ -88,7 +88,7 @@ def cached(model):
     """``({"learn": views, "held_out": [whole]}, rest)`` of a model whose stem holds the ImageNet weights."""
     trunk, rest = behind(model, "stem")
     config = model.get_config()
-    folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split']}"
+    folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
     images = functools.cache(split_photos)
     return {
         "learn": _cache(trunk, images, folder, "learn", VIEWS),

@@ -40,7 +40,7 @@ def main():
     (x, y), (x_test, y_test) = cifar100()
     learn, test = (x[:IMAGES], y[:IMAGES]), (x_test[:5000], y_test[:5000])
     trunk = _trunk(0)
-    groups = partition_classes(trunk.predict(x, batch_size=500, verbose=0), y, RECIPE["CONFIG"]["branches"])
+    groups = partition_classes(trunk.predict(x, batch_size=500, verbose=0), y, RECIPE["CONFIG"]["num_experts"])
     rows = [("(the trunk itself, one branch)", measure_classifier(trunk, *test), {})]
     for name, variant in VARIANTS.items():
         rows.append((name, *_run(trunk, groups, learn, test, name, **variant)))

@@ -17,7 +17,7 @@ from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_cifar100
 
 BACKBONE, BASE = "resnet14", "resnet14_cifar100"
-CONFIG = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": BACKBONE, "experts": 4, "top_k": 1, "classes": 100}
+CONFIG = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": BACKBONE, "num_experts": 4, "top_k": 1, "classes": 100}
 
 
 def build():

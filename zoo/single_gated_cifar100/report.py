@@ -50,12 +50,13 @@ def _load(path):
 
 
 def _one_expert(learn, test):
-    return _variant("one_expert", learn, test, experts=1)
+    return _variant("one_expert", learn, test, num_experts=1)
 
 
 def _class_routed(learn, test):
     base = RECIPE["load_base"](RUNS, 0)
-    groups = partition_classes(base.predict(learn[0], batch_size=500, verbose=0), learn[1], RECIPE["CONFIG"]["experts"])
+    logits = base.predict(learn[0], batch_size=500, verbose=0)
+    groups = partition_classes(logits, learn[1], RECIPE["CONFIG"]["num_experts"])
     return _variant("by_class", learn, test, groups=groups), groups
 
 

@@ -15,7 +15,7 @@ from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_digits
 
 BASE = {"input_shape": (8, 8, 1), "alpha": 0.5, "backbone": "resnet8", "classes": 10}
-CONFIG = {**BASE, "experts": 3, "threshold": 0.8}
+CONFIG = {**BASE, "num_experts": 3, "threshold": 0.8}
 
 
 def build():
