@@ -6,7 +6,7 @@ import pytest
 
 from keras_moe import cost
 from keras_moe.layers import CostBias, PixelShuffle
-from keras_moe.models import ClassSR, SuperResolutionNetwork, sr_branches
+from keras_moe.models import ClassSR, SuperResolutionNetwork, super_resolution_branches
 from keras_moe.training import (
     Round,
     SuperResolutionRecipe,
@@ -42,8 +42,8 @@ def patches(n=8):
     ],
 )
 def test_branches_have_the_papers_parameters(backbone, counts):
-    widths = sr_branches.WIDTHS[backbone][: len(counts)]
-    made = [sr_branches.branch(backbone, width, 4, "b") for width in widths]
+    widths = super_resolution_branches.WIDTHS[backbone][: len(counts)]
+    made = [super_resolution_branches.branch(backbone, width, 4, "b") for width in widths]
     assert tuple(sum(int(np.prod(w.shape)) for w in m.trainable_weights) for m in made) == counts
     y = keras.ops.convert_to_numpy(made[0](RNG.random((1, 4, 5, 3)).astype("float32")))
     assert y.shape == (1, 16, 20, 3)
@@ -60,13 +60,13 @@ def test_class_module_has_the_papers_parameters():
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("backbone", ["fsrcnn", "carn", "srresnet"])
 def test_every_family_enlarges_by_every_scale(backbone, scale):
-    made = sr_branches.branch(backbone, 8, scale, "b")
+    made = super_resolution_branches.branch(backbone, 8, scale, "b")
     assert made.compute_output_shape((2, 5, 7, 3)) == (2, 5 * scale, 7 * scale, 3)
 
 
 def test_fsrcnn_starts_as_linear_interpolation():
-    network = sr_branches.branch("fsrcnn", 6, 2, "b")
-    sr_branches.start_as_interpolation(network)
+    network = super_resolution_branches.branch("fsrcnn", 6, 2, "b")
+    super_resolution_branches.start_as_interpolation(network)
     last = network.layers[-1]
     kernel, bias = last.get_weights()
     kernel[..., 3:] = 0  # what is learned comes on top
@@ -174,7 +174,7 @@ def test_batches_turn_both_alike_and_repeat():
     images = [
         np.rot90(p[:, :: -1 if flip else 1], k) for p in high.astype("float32") for k in range(4) for flip in (0, 1)
     ]
-    assert all(any(np.array_equal(y, image) for image in images) for y in first[1]["class"])
+    assert all(any(np.array_equal(y, image) for image in images) for y in first[1]["prediction"])
 
 
 def test_batches_recolour_both_alike():
@@ -182,7 +182,7 @@ def test_batches_recolour_both_alike():
     x, y = PatchBatches(low, high, batch_size=200, recolor_rate=0.5)[0]
     gain = x[:, :1, :1] / 200
     np.testing.assert_allclose(x, np.broadcast_to(200 * gain, x.shape), rtol=1e-6)
-    np.testing.assert_allclose(y["class"][:, :4, :4], x, rtol=1e-6)
+    np.testing.assert_allclose(y["prediction"][:, :4, :4], x, rtol=1e-6)
     changed = np.any(gain[:, 0, 0] < 1, axis=-1)
     alike = np.ptp(gain[:, 0, 0], axis=-1) < 1e-6
     assert 70 < changed.sum() < 130

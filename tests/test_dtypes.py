@@ -101,8 +101,8 @@ def test_losses_are_scaled_in_mixed_float16(tmp_path):
     model.compile("sgd", "mse")
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     x, y = images(8), np.arange(8) % 5
-    data = _Once(x, {"class": y})
-    loss = {"class": keras.losses.SparseCategoricalCrossentropy()}
+    data = _Once(x, {"prediction": y})
+    loss = {"prediction": keras.losses.SparseCategoricalCrossentropy()}
     stages = [Stage("gate", ("gate",), 2, lambda: keras.optimizers.SGD(0.1), data, loss)]
     history = run_stages(model, stages, tmp_path, verbose=0)
     assert np.isfinite([logs["loss"] for logs in history["gate"]]).all()

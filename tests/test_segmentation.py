@@ -127,7 +127,7 @@ def test_own_network():
     x = keras.layers.UpSampling2D(4, name="up")(x)
     own = keras.Model(inputs, keras.layers.Conv2D(6, 1, activation="softmax")(x))
     model = SegmentationMoE(backbone=own, gate_kind="pixel", classifier_activation="softmax")
-    assert model.gate["logits"].shape == (None, 2, 3, 2)
+    assert model.gate["gate_logits"].shape == (None, 2, 3, 2)
     images = X[:3, :, [*range(8), *range(4)]]
     np.testing.assert_allclose(run(model, images), run(own, images), atol=1e-5)
     named = SegmentationMoE.from_config(SegmentationMoE(backbone=own, features="up").get_config())
@@ -202,12 +202,12 @@ def test_bad_arguments(options):
 def test_mask_batches_move_image_and_mask_together():
     masks = RNG.integers(0, 3, (6, 10, 14)).astype("uint8").repeat(4, 1).repeat(4, 2)
     images = np.repeat(masks[..., None] * 100, 3, -1)
-    data = MaskBatches(images, {"class": masks, "gate": np.arange(6)}, 3, zoom=2.0)
+    data = MaskBatches(images, {"prediction": masks, "gate_logits": np.arange(6)}, 3, zoom=2.0)
     x, targets = data[1]
     assert (x.shape, x.dtype) == ((3, 40, 56, 3), np.float32)
-    assert targets["class"].dtype == np.int32
-    assert set(np.unique(targets["class"])) <= {0, 1, 2}
-    off = np.abs(x[..., 0] - 100 * targets["class"])
+    assert targets["prediction"].dtype == np.int32
+    assert set(np.unique(targets["prediction"])) <= {0, 1, 2}
+    off = np.abs(x[..., 0] - 100 * targets["prediction"])
     assert np.median(off) == 0  # they differ only where the image is blended between two patches
     np.testing.assert_array_equal(data[1][0], x)
     data.on_epoch_end()

@@ -29,7 +29,7 @@ class MoEModel(RoutedModel):
         inputs, outputs: as for ``keras.Model``.
         parts: dict, part name -> list of names of top-level layers. Each layer of the graph that has weights
             belongs to one part; training stages freeze and thaw parts by name.
-        gate: dict with the symbolic tensors ``"logits"`` and ``"weights"``, each ``(n, experts)``, or
+        gate: dict with the symbolic tensors ``"gate_logits"`` and ``"routing_weights"``, each ``(n, experts)``, or
             ``(n, …, experts)`` of a gate that weighs classes or pixels; None for a network without a gate.
         dtype: as the layers were made with; ``compile`` scales losses by it.
     """
@@ -106,7 +106,10 @@ class MoEModel(RoutedModel):
 
     @property
     def gate(self):
-        """Symbolic ``{"logits": (n, experts), "weights": (n, experts)}``, for training the gate. None without one."""
+        """Dict with the symbolic ``"gate_logits"`` and ``"routing_weights"``, both ``(n, experts)``; None without one.
+
+        ``routing_weights`` is the tensor in the graph; a route is the array of its values.
+        """
         return self._gate
 
     @functools.cached_property
@@ -118,7 +121,7 @@ class MoEModel(RoutedModel):
         """The model from images to routing weights; it shares all its layers with this one."""
         if self._gate is None:
             raise ValueError(f"{self.name!r} is a dense network: it has no gate and no route.")
-        return self.sharing(self.inputs, self._gate["weights"], f"{self.name}_router")
+        return self.sharing(self.inputs, self._gate["routing_weights"], f"{self.name}_router")
 
     def route(self, x, batch_size=256):
         """Routing weights of images, a ``Route``, float array ``(n, experts)``: zero where an expert does not run, NaN
@@ -149,13 +152,12 @@ class MoEModel(RoutedModel):
         if self._gate is None:
             return self.predict(x, batch_size=batch_size, verbose=0), None
         both = self.model_with_route.predict(x, batch_size=batch_size, verbose=0)
-        return both["answer"], np.asarray(both["route"], "float32").view(Route)
+        return both["prediction"], np.asarray(both["routing_weights"], "float32").view(Route)
 
     @functools.cached_property
     def model_with_route(self):
-        """The model from images to ``"answer"``, its output, ``"route"`` and ``"gate"``, the gate's logits."""
-        outputs = {"answer": self.output, "route": self._gate["weights"], "gate": self._gate["logits"]}
-        return self.sharing(self.inputs, outputs, f"{self.name}_observed")
+        """The model from images to ``"prediction"``, its output, ``"routing_weights"`` and ``"gate_logits"``."""
+        return self.sharing(self.inputs, {"prediction": self.output, **self._gate}, f"{self.name}_with_route")
 
     def predict_with_route(self, x, route, batch_size=256):
         """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".
@@ -184,7 +186,7 @@ class MoEModel(RoutedModel):
 
     @functools.cached_property
     def _under_route(self):
-        return self.sharing([self.input, self._gate["weights"]], self.output, f"{self.name}_under_route")
+        return self.sharing([self.input, self._gate["routing_weights"]], self.output, f"{self.name}_under_route")
 
     def sharing(self, inputs, outputs, name):
         """A model between symbolic tensors of this one, with its layers and its dtype policy."""

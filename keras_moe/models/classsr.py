@@ -89,7 +89,8 @@ class ClassSR(SuperResolution):
                 patches = scaling(images)
                 logits = class_module(patches)
                 weights = top(bias(logits))
-                return {"image": unscaling(bank(patches, weights)), "logits": logits, "weights": weights}
+                prediction = unscaling(bank(patches, weights))
+                return {"prediction": prediction, "gate_logits": logits, "routing_weights": weights}
 
         parts = {
             "class_module": ["scaling", "class_module", "cost_bias", "top_k"],

@@ -151,7 +151,7 @@ class HydraNet(MoEModel):
                 "branches": ["branches"],
                 "combiner": ["combiner"],
             },
-            gate={"logits": logits, "weights": routing},
+            gate={"gate_logits": logits, "routing_weights": routing},
             name=name,
             dtype=dtype,
         )

@@ -107,7 +107,7 @@ class Patcher(MoEModel):
                 **({"gate": ["gate", "gate_weights"]} if moe else {}),
                 "head": ["mixture", "head", "probabilities"],
             },
-            gate={"logits": logits, "weights": weights_per_pixel} if moe else None,
+            gate={"gate_logits": logits, "routing_weights": weights_per_pixel} if moe else None,
             name=name,
             dtype=dtype,
         )

@@ -144,7 +144,7 @@ class SegmentationMoE(MoEModel):
                 "gate": ["gate", "top_k"],
                 "ensembler": ["conv_predictions", "probabilities"] if conv else ["probabilities"],
             },
-            gate={"logits": gate_logits, "weights": route},
+            gate={"gate_logits": gate_logits, "routing_weights": route},
             name=name,
             dtype=dtype,
         )
@@ -197,11 +197,11 @@ class SegmentationMoE(MoEModel):
 
         Returns:
             A ``keras.Model`` with outputs ``"experts"`` ``(n, experts, h, w, classes)``, logits of each expert alone,
-            ``"gate"``, the gate's logits, and ``"class"``, this model's output. It shares its layers with this one.
+            ``"gate_logits"``, and ``"prediction"``, this model's output. It shares its layers with this one.
         """
         stacked = layers.Concatenate(axis=1)([layers.Reshape((1, *y.shape[1:]))(y) for y in self._logits()])
-        outputs = {"experts": stacked, "gate": self.gate["logits"], "class": self.output}
-        return self.sharing(self.input, outputs, f"{self.name}_opinions")
+        outputs = {"experts": stacked, "gate_logits": self.gate["gate_logits"], "prediction": self.output}
+        return self.sharing(self.input, outputs, f"{self.name}_expert_outputs")
 
     def _logits(self):
         said = [expert(self.input) for expert in self.experts]

@@ -128,7 +128,7 @@ class SingleGatedMoE(MoEModel):
                 "experts": ["experts"],
                 "ensembler": ["ensembler", "probabilities"],
             },
-            gate={"logits": gate_logits, "weights": route},
+            gate={"gate_logits": gate_logits, "routing_weights": route},
             name=name,
             dtype=dtype,
         )
@@ -196,19 +196,19 @@ class SingleGatedMoE(MoEModel):
         It shares its layers with this one: expert k trains in it alone (poster, training step 4).
         """
         both = [self._tensors["base"], self.bank.experts[k](self._tensors["features"])]
-        return self.sharing(self.inputs, layers.Average(name="class")(both), f"{self.name}_with_expert_{k}")
+        return self.sharing(self.inputs, layers.Average(name="prediction")(both), f"{self.name}_with_expert_{k}")
 
     def expert_outputs(self):
         """A model from images to what base, gate and every expert say, early exit and route left aside.
 
         Returns:
-            A ``keras.Model`` with outputs ``"base"`` ``(n, classes)`` and ``"gate"`` ``(n, experts)``, logits, and
+            A ``keras.Model`` with outputs ``"base"`` ``(n, classes)``, logits, ``"gate_logits"`` ``(n, experts)`` and
             ``"experts"`` ``(n, experts, classes)``, logits of each expert alone. It shares its layers with this one.
         """
         experts = [layers.Reshape((1, -1))(expert(self._tensors["features"])) for expert in self.bank.experts]
         stacked = layers.Concatenate(axis=1)(experts) if len(experts) > 1 else experts[0]
-        outputs = {"base": self._tensors["base"], "gate": self.gate["logits"], "experts": stacked}
-        return self.sharing(self.inputs, outputs, f"{self.name}_opinions")
+        outputs = {"base": self._tensors["base"], "gate_logits": self.gate["gate_logits"], "experts": stacked}
+        return self.sharing(self.inputs, outputs, f"{self.name}_expert_outputs")
 
     @functools.cached_property
     def _embedder(self):

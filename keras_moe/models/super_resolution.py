@@ -16,17 +16,18 @@ from keras_moe.weights import load_weights
 class SuperResolution(MoEModel):
     """A model from RGB patches in [0, 255] to larger ones, and its use on whole images.
 
-    Subclasses give ``connect``: ``images -> dict`` of symbolic outputs: ``"image"`` and, for a mixture, ``"logits"``
-    and ``"weights"``. It holds for patches of any size, whatever the size of the model's own input.
+    Subclasses give ``connect``: ``images -> dict`` of symbolic outputs: ``"prediction"`` and, for a mixture,
+    ``"gate_logits"`` and ``"routing_weights"``. It holds for patches of any size, whatever the size of the model's
+    own input.
     """
 
     answers = "image"
 
     def __init__(self, input_shape, connect, parts, name, dtype=None):
         images = keras.Input(input_shape, name="images")
-        outputs = connect(images)
-        gate = {k: outputs[k] for k in ("logits", "weights")} if "logits" in outputs else None
-        super().__init__(images, outputs["image"], parts=parts, gate=gate, name=name, dtype=dtype)
+        gate = dict(connect(images))
+        prediction = gate.pop("prediction")
+        super().__init__(images, prediction, parts=parts, gate=gate or None, name=name, dtype=dtype)
         self._connect = connect
 
     @property
@@ -36,7 +37,7 @@ class SuperResolution(MoEModel):
 
     @functools.cached_property
     def at_size(self):
-        """``(height, width) -> model`` from patches of that size to ``{"image", "logits", "weights"}``, same weights.
+        """``(height, width) -> model`` from patches of that size to what ``connect`` gives, with the same weights.
 
         The size is fixed because a branch that no patch of a batch takes still has to tell the size of its output.
         """
@@ -112,7 +113,7 @@ class SuperResolutionNetwork(SuperResolution):
 
             # === Functional model ===
             def connect(images):
-                return {"image": unscaling(branch(scaling(images)))}
+                return {"prediction": unscaling(branch(scaling(images)))}
 
         super().__init__(input_shape, connect, {"branch": ["scaling", "branch", "unscaling"]}, name, dtype)
 

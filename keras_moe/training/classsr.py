@@ -147,9 +147,9 @@ def _alone(turn, epochs, train, validation, recipe):
         train=("branch",),
         epochs=epochs,
         optimizer=lambda: _adam(turn.learning_rate, epochs * recipe.steps),
-        data=PatchBatches(*train, ("class",), recipe.steps, turn.batch_size, recipe.seed, turn.recolor_rate),
-        losses={"class": _LOSSES[turn.loss]()},
-        validation_data=(low, {"class": high}) if len(low) else None,
+        data=PatchBatches(*train, ("prediction",), recipe.steps, turn.batch_size, recipe.seed, turn.recolor_rate),
+        losses={"prediction": _LOSSES[turn.loss]()},
+        validation_data=(low, {"prediction": high}) if len(low) else None,
     )
 
 
@@ -173,10 +173,10 @@ def _routed(name, parts, recipe, train, validation, epochs, batch_size):
         train=parts,
         epochs=epochs,
         optimizer=lambda: _adam(recipe.gate_rate, epochs * recipe.steps),
-        data=PatchBatches(train[0], train[1], ("class", "gate"), recipe.steps, batch_size, recipe.seed),
-        losses={"class": keras.losses.MeanAbsoluteError(), "gate": routing},
-        loss_weights={"class": recipe.image_weight / 255, "gate": 1.0},  # the model's output is in [0, 255]
-        validation_data=(low, {"class": high, "gate": high}),
+        data=PatchBatches(*train, ("prediction", "gate_logits"), recipe.steps, batch_size, recipe.seed),
+        losses={"prediction": keras.losses.MeanAbsoluteError(), "gate_logits": routing},
+        loss_weights={"prediction": recipe.image_weight / 255, "gate_logits": 1.0},  # the model's output is in [0, 255]
+        validation_data=(low, {"prediction": high, "gate_logits": high}),
     )
 
 
@@ -186,7 +186,7 @@ def _errors(model, name, recipe, train, validation):
 
     def data():
         wanted = _gains(model, *train) / unit
-        return PatchBatches(train[0], wanted, ("gate",), recipe.steps, recipe.class_batch_size, recipe.seed)
+        return PatchBatches(train[0], wanted, ("gate_logits",), recipe.steps, recipe.class_batch_size, recipe.seed)
 
     return Stage(
         name=name,
@@ -194,8 +194,8 @@ def _errors(model, name, recipe, train, validation):
         epochs=recipe.error_epochs,
         optimizer=lambda: _adam(recipe.learning_rate, recipe.error_epochs * recipe.steps),
         data=data,
-        losses={"gate": keras.losses.MeanSquaredError()},
-        validation_data=(validation[0].astype("float32"), {"gate": held / unit}),
+        losses={"gate_logits": keras.losses.MeanSquaredError()},
+        validation_data=(validation[0].astype("float32"), {"gate_logits": held / unit}),
     )
 
 

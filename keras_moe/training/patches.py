@@ -97,7 +97,7 @@ class PatchBatches(keras.utils.PyDataset):
         epoch: int, from 0; advanced by Keras at the end of each epoch.
     """
 
-    def __init__(self, low, high, outputs=("class",), steps=500, batch_size=16, seed=0, recolor_rate=0.0):
+    def __init__(self, low, high, outputs=("prediction",), steps=500, batch_size=16, seed=0, recolor_rate=0.0):
         super().__init__()
         self.low, self.high, self.outputs, self.epoch = low, high, outputs, 0
         self.steps = integer("PatchBatches", "steps", steps, 1)

@@ -34,13 +34,13 @@ def segmentation_stage(model, recipe, train, domains=None, ignore=IGNORE, name="
     check_masks(train[0], train[1], model.output_shape[-1], ignore)
     _check_sizes(model, *train)
     loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)
-    losses = {"class": loss}
-    targets = {"class": train[1]}
+    losses = {"prediction": loss}
+    targets = {"prediction": train[1]}
     if domains is not None:
-        if len(model.gate["logits"].shape) != 2:
+        if len(model.gate["gate_logits"].shape) != 2:
             raise ValueError("`domains` supervise a gate per image. This model's gate is per class or per pixel.")
-        losses["gate"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        targets["gate"] = _check_domains(train[0], domains, model.gate["logits"].shape[-1])
+        losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        targets["gate_logits"] = _check_domains(train[0], domains, model.gate["gate_logits"].shape[-1])
     data = MaskBatches(train[0], targets, recipe.batch_size, recipe.augment, seed=recipe.seed)
     return Stage(
         name=name,
@@ -49,7 +49,7 @@ def segmentation_stage(model, recipe, train, domains=None, ignore=IGNORE, name="
         optimizer=lambda: adamw(recipe, len(data)),
         data=data,
         losses=losses,
-        loss_weights={"class": 1.0, "gate": recipe.gate_weight} if domains is not None else None,
+        loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if domains is not None else None,
     )
 
 

@@ -74,8 +74,8 @@ def learn_behind_stem(model, folder, recipe=RECIPE, groups=None, soft=None, name
             optimizer=lambda: adamw(recipe, len(labels["learn"]) // recipe.batch_size),
             data=lambda: FeatureBatches(features["learn"], data, recipe.batch_size, recipe.seed),
             losses=_losses(groups),
-            loss_weights=None if groups is None else {"class": 1.0, "gate": recipe.gate_weight},
-            metrics={"class": ["accuracy"]},
+            loss_weights=None if groups is None else {"prediction": 1.0, "gate_logits": recipe.gate_weight},
+            metrics={"prediction": ["accuracy"]},
             validation_data=(np.asarray(features["held_out"][0], "float32"), held_out),
         )
 
@@ -186,9 +186,9 @@ def measure(network, size, part="test"):
 
 
 def _losses(groups):
-    losses = {"class": keras.losses.CategoricalCrossentropy(from_logits=True)}
+    losses = {"prediction": keras.losses.CategoricalCrossentropy(from_logits=True)}
     if groups is not None:
-        losses["gate"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     return losses
 
 
@@ -198,4 +198,4 @@ def _targets(labels, soft, groups, smoothing=0.1):
         classes = (1 - smoothing) * own + smoothing / CLASSES
     else:
         classes = [SHARE * opinion.astype("float32") + (1 - SHARE) * own for opinion in soft]
-    return {"class": classes} if groups is None else {"class": classes, "gate": groups[labels]}
+    return {"prediction": classes} | ({} if groups is None else {"gate_logits": groups[labels]})

@@ -74,7 +74,7 @@ def _answers(model, test):
     network, found = model.expert_outputs(), []
     for image, mask in zip(*test[:2], strict=True):
         said = network.predict_on_batch(image[None].astype("float32"))
-        experts, weights = np.asarray(said["experts"])[0].astype("float64"), softmax(np.asarray(said["gate"])[0])
+        experts, weights = np.asarray(said["experts"])[0].astype("float64"), softmax(np.asarray(said["gate_logits"])[0])
         alone, both = experts[weights.argmax()], np.tensordot(weights, experts, 1)
         p, counted = softmax(alone, axis=-1), mask != IGNORE
         found.append(

@@ -98,7 +98,7 @@ def _routing(by_sample, by_class, groups, test):
     columns = {}
     for name, model in (("image by image", by_sample), ("class by class", by_class)):
         seen = model.expert_outputs().predict(images, batch_size=500, verbose=0)
-        columns[name] = _both(seen, seen["gate"].argmax(1), labels)
+        columns[name] = _both(seen, seen["gate_logits"].argmax(1), labels)
         if model is by_class:
             columns["class by class, oracle gate"] = _both(seen, groups[labels], labels)
     rows = ["## Who decides", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
