@@ -99,10 +99,10 @@ def test_networks_of_the_other_layout_are_refused():
     for refused in (
         lambda: upcycle(classifier),
         lambda: upcycle(nested),
-        lambda: HydraNet(backbone=classifier, combine="logits"),
-        lambda: SingleGatedMoE(backbone=classifier),
+        lambda: HydraNet.from_classifier(classifier),
+        lambda: SingleGatedMoE.from_classifier(classifier),
         lambda: SingleGatedMoE(**{"backbone": "resnet8", "classes": 5}).grow_from(classifier),
-        lambda: SegmentationMoE(backbone=segmenter),
+        lambda: SegmentationMoE.from_network(segmenter),
         lambda: PatchWise(patches, 4, 0)(np.zeros((1, 8, 8, 3), "float32")),
         lambda: cost.macs(classifier, (None, 3, 8, 8)),
     ):

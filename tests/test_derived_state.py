@@ -139,13 +139,11 @@ def experts_of_hydranet(kind, folder):
 
 
 def trunk_of_hydranet(kind, folder):
-    options = {"num_experts": 2, "split_at": "tail", "combine": "logits", "classifier_activation": None}
-    return HydraNet(backbone=network(kind), **options)
+    return HydraNet.from_classifier(network(kind), "tail", 2, classifier_activation=None)
 
 
 def _blank(kind):
-    options = {"num_experts": 2, "split_at": "stem", "classifier_activation": None}
-    return SingleGatedMoE(backbone=network(kind, known=False), **options)
+    return SingleGatedMoE.from_classifier(network(kind, known=False), "stem", 2, classifier_activation=None)
 
 
 def grown(kind, folder):
@@ -156,7 +154,7 @@ def grown(kind, folder):
 
 def grown_from_one_branch(kind, folder):
     def hydra(known, branches):
-        return HydraNet(backbone=network(kind, known), num_experts=branches, top_k=1, split_at="stem", combine="logits")
+        return HydraNet.from_classifier(network(kind, known), "stem", branches, top_k=1)
 
     model = hydra(False, 2)
     model.grow_from(hydra(True, 1))
@@ -235,8 +233,8 @@ def segmenter(mean, known=True):
 
 @pytest.mark.parametrize("sparse", [False, True])
 def test_each_segmenter_keeps_its_own(sparse):
-    model = SegmentationMoE(
-        backbone=segmenter(0.0, known=False), features="logits", sparse=sparse, drop_below=1.0,
+    model = SegmentationMoE.from_network(
+        segmenter(0.0, known=False), features="logits", sparse=sparse, drop_below=1.0,
         classifier_activation=None,
     )  # fmt: skip
     model.grow_from([segmenter(1.0), segmenter(5.0)])

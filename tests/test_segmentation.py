@@ -30,7 +30,7 @@ RECIPE = Recipe(1, batch_size=4, learning_rate=1e-2)
 
 
 def moe(**options):
-    return SegmentationMoE(backbone=tiny_segmenter(), classifier_activation=None, **options)
+    return SegmentationMoE.from_network(tiny_segmenter(), classifier_activation=None, **options)
 
 
 def build():
@@ -126,26 +126,26 @@ def test_own_network():
     x = keras.layers.Conv2D(4, 3, 4, "same", name="deep")(x)
     x = keras.layers.UpSampling2D(4, name="up")(x)
     own = keras.Model(inputs, keras.layers.Conv2D(6, 1, activation="softmax")(x))
-    model = SegmentationMoE(backbone=own, gate_kind="pixel", classifier_activation="softmax")
+    model = SegmentationMoE.from_network(own, gate_kind="pixel", classifier_activation="softmax")
     assert model.gate["gate_logits"].shape == (None, 2, 3, 2)
     images = X[:3, :, [*range(8), *range(4)]]
     np.testing.assert_allclose(run(model, images), run(own, images), atol=1e-5)
-    named = SegmentationMoE.from_config(SegmentationMoE(backbone=own, features="up").get_config())
+    named = SegmentationMoE.from_config(SegmentationMoE.from_network(own, features="up").get_config())
     assert named.get_layer("features").output.shape == (None, 8, 12, 8)
     with pytest.raises(ValueError, match="nearest names"):
-        SegmentationMoE(backbone=own, features="depe")
+        SegmentationMoE.from_network(own, features="depe")
     flat = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
     with pytest.raises(ValueError, match=r"logits \(n, h, w, classes\)"):
-        SegmentationMoE(backbone=flat)
+        SegmentationMoE.from_network(flat)
     any_size = keras.Input((None, None, 3))
     with pytest.raises(ValueError, match="known input sizes"):
-        SegmentationMoE(backbone=keras.Model(any_size, keras.layers.Conv2D(6, 1)(any_size)))
+        SegmentationMoE.from_network(keras.Model(any_size, keras.layers.Conv2D(6, 1)(any_size)))
     with pytest.raises(ValueError, match=r"images \(8, 12\). Received: \(2, 3\)"):
-        SegmentationMoE(backbone=keras.Model(inputs, keras.layers.Conv2D(6, 4, 4)(inputs)))
+        SegmentationMoE.from_network(keras.Model(inputs, keras.layers.Conv2D(6, 4, 4)(inputs)))
     x = keras.layers.Conv2D(4, 3, (3, 4), "same")(inputs)  # 3x3: the height does not divide
     uneven = keras.Model(inputs, keras.layers.Conv2D(6, 1)(keras.layers.Resizing(8, 12)(x)))
     with pytest.raises(ValueError, match=r"features, \(3, 3\). Received: \(8, 12\)"):
-        SegmentationMoE(backbone=uneven, gate_kind="pixel")
+        SegmentationMoE.from_network(uneven, gate_kind="pixel")
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="building it is slow, and the same on every backend")
@@ -155,7 +155,7 @@ def test_a_backbone_of_keras_applications():
     x = keras.layers.Concatenate()([keras.layers.UpSampling2D(2)(deep), low])
     x = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(5, 1)(x))
     network = keras.Model(body.input, x)
-    model = SegmentationMoE(backbone=network, gate_kind="class", conv=True, classifier_activation=None)
+    model = SegmentationMoE.from_network(network, gate_kind="class", conv=True, classifier_activation=None)
     model.grow_from([network, network])
     images = X[:2].repeat(4, 1).repeat(4, 2) / 127.5 - 1
     np.testing.assert_allclose(run(model, images), run(network, images), atol=1e-4)

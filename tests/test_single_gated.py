@@ -37,7 +37,7 @@ def fresh(dropout=0.0, **kwargs):
     """Of two convolutions, since what is tested here is not the model."""
     keras.utils.set_random_seed(0)
     base = tiny_classifier((8, 8, 1), 10, dropout)
-    return SingleGatedMoE(backbone=base, split_at="relu0", **{"num_experts": 2, **kwargs}, classifier_activation=None)
+    return SingleGatedMoE.from_classifier(base, "relu0", **{"num_experts": 2, **kwargs})
 
 
 def trained(folder, **kwargs):

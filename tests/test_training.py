@@ -33,10 +33,7 @@ GROUPS = np.array([0, 1, 2, 0, 1])
 
 def hydra(branches=3):
     """Of two convolutions, since what is tested here is not the model."""
-    return HydraNet(
-        backbone=tiny_classifier(), num_experts=branches, split_at="relu0", gate_filters=8, combine="logits",
-        classifier_activation=None,
-    )  # fmt: skip
+    return HydraNet.from_classifier(tiny_classifier(), "relu0", branches, gate_filters=8)
 
 
 def stage(model, parts=None, name="joint", epochs=1, **kwargs):

@@ -183,7 +183,7 @@ def test_any_size_is_cut_where_one_says(system):
     ],
 )
 def test_what_is_no_classifier(given, message):
-    for way in (upcycle, lambda own: HydraNet(backbone=own, combine="logits")):
+    for way in (upcycle, HydraNet.from_classifier):
         with pytest.raises(ValueError, match="load_model" if isinstance(given, str) else message):
             way(given)
     with pytest.raises(ValueError, match=message):

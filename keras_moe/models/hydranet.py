@@ -11,10 +11,10 @@ from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
-from keras_moe.models.imagenet import initialize
-from keras_moe.models.split_classifier import ClassifierSplit, in_dtype
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel
+from keras_moe.models.partitioned import dtype_scope
+from keras_moe.models.split_classifier import ClassifierSplit, activation_of, in_dtype
 
 _check = functools.partial(check, "HydraNet")
 
@@ -28,20 +28,16 @@ class HydraNet(MoEModel):
     The paper leaves the gate and the combiner open; here the gate is a strided 3x3 convolution (``gate_filters``),
     global average pooling and a ``Dense``; its softmax over the top-k weighs the branches' pooled features; their
     sum is classified by one head. ``combine="logits"`` gives every branch a head of its own instead and sums
-    logits.
+    logits. ``from_classifier`` takes stem and branches from a classifier of your own.
 
     Args:
         input_shape: ``(height, width, channels)``; sizes may be None (then ``macs`` cannot be told).
         alpha: float, width multiplier of the backbone, as in ``keras.applications.MobileNetV2``.
         backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
-            ``keras_moe.models.backbones``; or a functional classifier of your own, with ``combine="logits"``: it is
-            copied, weights included, every branch is a copy of its tail, and ``input_shape``, ``alpha``,
-            ``branch_alpha``, ``branch_blocks``, ``classes``, ``dropout_rate`` and ``include_preprocessing`` are not
-            used.
+            ``keras_moe.models.backbones``.
         num_experts: int, number of branches.
         top_k: int, branches that run for an image.
-        split_at: int, stages in the stem; None: all but the last. For a classifier of your own the name of the stem's
-            last layer; None: the tail nearest to a third of its multiply-accumulates.
+        split_at: int, stages in the stem; None: all but the last.
         branch_alpha: float, width multiplier of the branches, on top of ``alpha``.
         branch_blocks: int or None, most blocks of a stage of the branches. What is left out comes after a stage's first
             block and has a skip around it, so that a thinned copy of a trained network computes nearly the same.
@@ -68,12 +64,12 @@ class HydraNet(MoEModel):
         float32 ``(n, classes)`` with the head.
 
     Raises:
-        ValueError: an argument out of range, or a classifier that cannot be cut.
+        ValueError: an argument out of range.
     """
 
     knob = ("drop_below", "top_k")
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -98,67 +94,107 @@ class HydraNet(MoEModel):
         name="hydranet",
         dtype=None,
     ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        own = not isinstance(backbone, str)
-        if not own:
-            spec = backbones.get(backbone, alpha)
-            split_at = len(spec.stages) - 1 if split_at is None else split_at
-            in_range = 0 <= split_at < len(spec.stages)
-            _check("split_at", split_at, in_range, f"in 0…{len(spec.stages) - 1}, stages of the stem")
-        _check("top_k", top_k, 1 <= top_k <= num_experts, "between 1 and `num_experts`")
+        spec = backbones.get(backbone, alpha)
+        split_at = len(spec.stages) - 1 if split_at is None else split_at
+        in_range = not isinstance(split_at, str) and 0 <= split_at < len(spec.stages)
+        _check("split_at", split_at, in_range, f"in 0…{len(spec.stages) - 1}, stages of the stem")
         _check("combine", combine, combine in ("features", "logits"), "'features' or 'logits'")
         _check("combine", combine, include_top or combine == "features", "'features' without the head")
-        _check("combine", combine, not own or combine == "logits", "'logits' with a classifier as backbone")
+        # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
+        pooled = include_top or pooling == "avg"
+        branch_head, head = (classes, None) if combine == "logits" else (None, classes)
 
         with dtype_scope(dtype):
-            # === Layers ===
-            # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
-            pooled = include_top or pooling == "avg"
-            if own:
-                anatomy = ClassifierSplit(in_dtype(backbone, dtype), split_at)
-                config |= anatomy.config
-                images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
-                stem, scaling = anatomy.trunk("stem"), layers.Identity(name="scaling")
-                members = [anatomy.tail(f"branch_{k}", f"branch_{k}_") for k in range(num_experts)]
-            else:
-                images = keras.Input(input_shape, name="images")
-                stem, scaling = _stem(spec, input_shape, split_at), backbones.scaling(include_preprocessing, spec)
-                heads = classes if combine == "logits" else None
-                branch = functools.partial(
-                    _branch, spec, split_at, branch_alpha, branch_blocks, stem.output_shape[1:], pooled, heads
-                )
-                members = [branch(f"branch_{k}") for k in range(num_experts)]
-            gate = _gate(stem.output_shape[1:], gate_filters, num_experts)
-            top = TopKGate(top_k, noise_std=noise_std, drop_below=drop_below, dtype=ROUTING_DTYPE, name="top_k")
-            bank = ExpertBank(members, name="branches")
+            images = keras.Input(input_shape, name="images")
+            stem = _stem(spec, input_shape, split_at)
+            scaling = backbones.scaling(include_preprocessing, spec)
+            shape = stem.output_shape[1:]
+            branch = functools.partial(_branch, spec, split_at, branch_alpha, branch_blocks, shape, pooled, branch_head)
+            branches = [branch(f"branch_{k}") for k in range(num_experts)]
 
-            # === Functional model ===
+        def combiner():
+            after = None if pooled else pooling
+            return backbones.head(include_top, head, after, dropout_rate, classifier_activation, "combiner")
+
+        gate = {"k": top_k, "noise_std": noise_std, "drop_below": drop_below}
+        self._assemble(images, scaling, stem, branches, combiner, gate_filters, gate, name=name, dtype=dtype)
+
+    @classmethod
+    @remembered
+    def from_classifier(
+        cls,
+        classifier,
+        split_at=None,
+        num_experts=8,
+        top_k=2,
+        gate_filters=32,
+        noise_std=0.0,
+        drop_below=0.0,
+        weights=None,
+        classifier_activation="same",
+        name="hydranet",
+        dtype=None,
+    ):
+        """A HydraNet whose stem is the start of a classifier of your own, and whose branches are copies of its tail.
+
+        The classifier is copied, weights included. Branches sum their logits, so that the mixture answers as the
+        classifier does until it is trained.
+
+        Args:
+            classifier: see ``ClassifierSplit``.
+            split_at: name of the stem's last layer; None: the tail nearest to a third of the multiply-accumulates.
+            weights: None or the path of a ``.safetensors`` file, loaded over the classifier's.
+            classifier_activation: ``"softmax"``, None for logits, or ``"same"``: as the classifier ends.
+            num_experts, top_k, gate_filters, noise_std, drop_below, name, dtype: as for the constructor.
+
+        Returns:
+            A ``HydraNet``.
+
+        Raises:
+            ValueError: an argument out of range, or a classifier that cannot be cut there.
+        """
+        with dtype_scope(dtype):
+            split = ClassifierSplit(in_dtype(classifier, dtype), split_at)
+            activation = activation_of(split, classifier_activation)
+            images = keras.Input(split.input.shape[1:], dtype=split.input.dtype, name="images")
+            stem, scaling = split.trunk("stem"), layers.Identity(name="scaling")
+            branches = [split.tail(f"branch_{k}", f"branch_{k}_") for k in range(num_experts)]
+
+        def combiner():
+            return backbones.head(True, None, None, 0.0, activation, "combiner")
+
+        gate = {"k": top_k, "noise_std": noise_std, "drop_below": drop_below}
+        resolved = {"split_at": split.split_at, "classifier_activation": activation}
+        model = cls.__new__(cls)
+        model._assemble(
+            images, scaling, stem, branches, combiner, gate_filters, gate, name=name, dtype=dtype, resolved=resolved
+        )
+        return model
+
+    def _assemble(self, images, scaling, stem, branches, combiner, gate_filters, gate, **options):
+        """Makes the gate, connects the layers and becomes the model of them.
+
+        ``combiner``: makes the last layer. ``gate``: arguments of the ``TopKGate``.
+        """
+        _check("top_k", gate["k"], 1 <= gate["k"] <= len(branches), "between 1 and `num_experts`")
+        with dtype_scope(options["dtype"]):
+            gate_network = _gate(stem.output_shape[1:], gate_filters, len(branches))
+            top = TopKGate(**gate, dtype=ROUTING_DTYPE, name="top_k")
+            bank = ExpertBank(branches, name="branches")
             features = stem(scaling(images))
-            logits = gate(features)
+            logits = gate_network(features)
             routing = top(logits)
             combined = bank(features, routing)
-            head = classes if combine == "features" else None
-            pooling = None if pooled else pooling
-            combiner = backbones.head(include_top, head, pooling, dropout_rate, classifier_activation, "combiner")
-            outputs = combiner(combined)
+            outputs = combiner()(combined)
 
-        super().__init__(
-            images,
-            outputs,
-            parts={
-                "stem": ["scaling", "stem"],
-                "gate": ["gate", "top_k"],
-                "branches": ["branches"],
-                "combiner": ["combiner"],
-            },
-            gate={"gate_logits": logits, "routing_weights": routing},
-            name=name,
-            dtype=dtype,
-        )
-
-        # === Config ===
-        self._config = config
-        initialize(self, weights, backbone, alpha)
+        parts = {
+            "stem": ["scaling", "stem"],
+            "gate": ["gate", "top_k"],
+            "branches": ["branches"],
+            "combiner": ["combiner"],
+        }
+        gate_tensors = {"gate_logits": logits, "routing_weights": routing}
+        super().__init__(images, outputs, parts, gate_tensors, **options)
 
     def grow_from(self, single):
         """Starts every branch as a copy of the only branch of ``single``, and copies its stem and combiner.

@@ -12,12 +12,11 @@ from keras_moe.graph import open_graph, rebuild
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import backbones, segmenters
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
-from keras_moe.models.imagenet import initialize
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel
+from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.segmenter import Segmenter
 from keras_moe.models.split_classifier import in_dtype, without_softmax
-from keras_moe.settings import serialized
 
 GATES = ("image", "class", "pixel")
 ENSEMBLES = {"mean": layers.Average, "max": layers.Maximum}
@@ -41,16 +40,12 @@ class SegmentationMoE(MoEModel):
     Args:
         input_shape: ``(height, width, channels)``, see ``Segmenter``.
         alpha: float, width multiplier.
-        backbone: as for ``Segmenter``; or a functional segmentation network of your own, ``(n, h, w, c)`` to logits
-            ``(n, h, w, classes)`` (a softmax at its end is left off). It is copied for every expert, weights included;
-            then ``input_shape``, ``alpha`` and ``classes`` are the network's and what is given for them is not used.
+        backbone: as for ``Segmenter``. ``from_network`` takes a network of your own.
         num_experts: int >= 2.
         gate_kind: ``"image"`` (the paper's simple gate), ``"class"`` or ``"pixel"``: what a row of weights is for.
         conv: bool: a 3x3 convolution, classes to classes without bias, on the weighted logits. It starts as identity.
         sparse: bool, see above; with ``gate_kind="image"`` only.
         drop_below: float in [0, 1], used with ``sparse``; it may be set after training. 1: one expert for every image.
-        features: name of the layer of your own ``backbone`` that the gate reads; None: the last of those with the
-            smallest map.
         include_top: True. There is no form without the head: experts meet in their logits.
         weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
@@ -67,11 +62,10 @@ class SegmentationMoE(MoEModel):
         of the gate's map, ``(n, h, w, experts)``.
 
     Raises:
-        ValueError: an argument out of range, sizes that do not divide, or a network of your own that is none for
-            segmentation.
+        ValueError: an argument out of range, or sizes that do not divide.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
         input_shape=(120, 160, 3),
@@ -82,7 +76,6 @@ class SegmentationMoE(MoEModel):
         conv=False,
         sparse=False,
         drop_below=0.2,
-        features=None,
         include_top=True,
         weights=None,
         classes=11,
@@ -91,34 +84,79 @@ class SegmentationMoE(MoEModel):
         name="segmentation_moe",
         dtype=None,
     ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        _check("include_top", include_top, include_top, "True: experts meet in their logits")
+        with dtype_scope(dtype):
+            build = functools.partial(segmenters.build, backbone, input_shape, alpha, classes, include_preprocessing)
+            networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
+        gate = {"gate_kind": gate_kind, "sparse": sparse, "drop_below": drop_below}
+        gate["include_preprocessing"] = include_preprocessing
+        self._assemble(networks, gate, conv, classifier_activation, name=name, dtype=dtype)
+
+    @classmethod
+    @remembered
+    def from_network(
+        cls,
+        network,
+        num_experts=2,
+        gate_kind="image",
+        conv=False,
+        sparse=False,
+        drop_below=0.2,
+        features=None,
+        weights=None,
+        classifier_activation="softmax",
+        include_preprocessing=True,
+        name="segmentation_moe",
+        dtype=None,
+    ):
+        """A mixture whose experts are copies of a segmentation network of your own, weights included.
+
+        Args:
+            network: a functional network, ``(n, h, w, c)`` to logits ``(n, h, w, classes)``; a softmax at its end is
+                left off.
+            features: name of the layer that the gate reads; None: the last of those with the smallest map.
+            weights: None or the path of a ``.safetensors`` file, loaded over the network's.
+            include_preprocessing: bool: the ``sparse`` gate gets images in [0, 255] (True) or [-1, 1].
+            num_experts, gate_kind, conv, sparse, drop_below, classifier_activation, name, dtype: as for the
+                constructor.
+
+        Returns:
+            A ``SegmentationMoE``.
+
+        Raises:
+            ValueError: an argument out of range, sizes that do not divide, or a network that is none for segmentation.
+        """
+        with dtype_scope(dtype):
+            own = in_dtype(network, dtype)
+            networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
+        gate = {"gate_kind": gate_kind, "sparse": sparse, "drop_below": drop_below}
+        gate["include_preprocessing"] = include_preprocessing
+        model = cls.__new__(cls)
+        model._assemble(networks, gate, conv, classifier_activation, name=name, dtype=dtype)
+        return model
+
+    def _assemble(self, networks, gate, conv, classifier_activation, **options):
+        """Makes the gate, connects the experts and becomes the model of them.
+
+        ``gate``: dict of ``gate_kind``, ``sparse``, ``drop_below`` and ``include_preprocessing``.
+        """
+        num_experts, gate_kind, sparse = len(networks), gate["gate_kind"], gate["sparse"]
         _check("num_experts", num_experts, num_experts >= 2, "an int >= 2: one needs no gate")
         _check("gate_kind", gate_kind, gate_kind in GATES, f"one of {GATES}")
         per_image = gate_kind == "image"
         _check("sparse", sparse, not sparse or per_image, "False unless gate_kind='image': an expert runs, or not")
-        _check("include_top", include_top, include_top, "True: experts meet in their logits")
 
-        with dtype_scope(dtype):
+        with dtype_scope(options["dtype"]):
             # === Layers ===
-            if isinstance(backbone, str):
-                build = functools.partial(
-                    segmenters.build, backbone, input_shape, alpha, classes, include_preprocessing
-                )
-                networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
-            else:
-                own = in_dtype(backbone, dtype)
-                networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
-                config |= {"backbone": serialized(backbone)}
             input_shape, classes = networks[0].input_shape[1:], networks[0].output_shape[1][-1]
-            config |= {"input_shape": input_shape, "classes": classes}
-            dropped = drop_below if sparse else 0.0
+            dropped = gate["drop_below"] if sparse else 0.0
             top = TopKGate(num_experts, drop_below=dropped, dtype=ROUTING_DTYPE, name="top_k")
             activation = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
 
             # === Functional model ===
             images = keras.Input(input_shape, name="images")
             if sparse:
-                gate_logits = _early_gate(input_shape, num_experts, include_preprocessing)(images)
+                gate_logits = _early_gate(input_shape, num_experts, gate["include_preprocessing"])(images)
                 route = top(gate_logits)
                 mixed = ExpertBank([_only_logits(n) for n in networks], name="experts")(images, route)
             else:
@@ -136,23 +174,13 @@ class SegmentationMoE(MoEModel):
                 mixed = _identity_conv(classes)(mixed)
             outputs = activation(mixed)
 
-        super().__init__(
-            images,
-            outputs,
-            parts={
-                "experts": ["experts"] if sparse else [network.name for network in networks],
-                "gate": ["gate", "top_k"],
-                "ensembler": ["conv_predictions", "probabilities"] if conv else ["probabilities"],
-            },
-            gate={"gate_logits": gate_logits, "routing_weights": route},
-            name=name,
-            dtype=dtype,
-        )
-
-        # === Config ===
-        self._config = config
+        parts = {
+            "experts": ["experts"] if sparse else [network.name for network in networks],
+            "gate": ["gate", "top_k"],
+            "ensembler": ["conv_predictions", "probabilities"] if conv else ["probabilities"],
+        }
+        super().__init__(images, outputs, parts, {"gate_logits": gate_logits, "routing_weights": route}, **options)
         self.knob = ("drop_below", "top_k") if sparse else None
-        initialize(self, weights, backbone, alpha)
 
     @property
     def drop_below(self):
@@ -173,7 +201,7 @@ class SegmentationMoE(MoEModel):
         """Copies trained networks into the experts, in order; the gate stays.
 
         Args:
-            segmenters: list of ``Segmenter``, or of functional networks like the own ``backbone``, one per expert.
+            segmenters: list of ``Segmenter``, or of functional networks as for ``from_network``, one per expert.
 
         Raises:
             ValueError: another number of them, other classes, or other layers; the model is unchanged.
@@ -210,7 +238,7 @@ class SegmentationMoE(MoEModel):
     def _as_network(self, segmenter):
         if isinstance(segmenter, Segmenter):
             return segmenter.get_layer("network")
-        return cut_segmenter(segmenter, self._config["features"], "grown", "grown_")
+        return cut_segmenter(segmenter, self._config.get("features"), "grown", "grown_")
 
 
 def cut_segmenter(network, features, name, prefix):

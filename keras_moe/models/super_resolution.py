@@ -7,10 +7,10 @@ from keras import layers
 
 from keras_moe import cost
 from keras_moe.models import super_resolution_branches
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import MoEModel
+from keras_moe.models.partitioned import dtype_scope
 from keras_moe.super_resolution.upscale import BATCH_SIZE, OVERLAP, PATCH, upscale_routed
-from keras_moe.weights import load_weights
 
 
 class SuperResolution(MoEModel):
@@ -23,11 +23,11 @@ class SuperResolution(MoEModel):
 
     answers = "image"
 
-    def __init__(self, input_shape, connect, parts, name, dtype=None):
+    def __init__(self, input_shape, connect, parts, **kwargs):
         images = keras.Input(input_shape, name="images")
         gate = dict(connect(images))
         prediction = gate.pop("prediction")
-        super().__init__(images, prediction, parts=parts, gate=gate or None, name=name, dtype=dtype)
+        super().__init__(images, prediction, parts, gate or None, **kwargs)
         self._connect = connect
 
     @property
@@ -93,7 +93,7 @@ class SuperResolutionNetwork(SuperResolution):
         ValueError: an argument out of range.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -104,7 +104,6 @@ class SuperResolutionNetwork(SuperResolution):
         name="sr_network",
         dtype=None,
     ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
         with dtype_scope(dtype):
             # === Layers ===
             filters = super_resolution_branches.WIDTHS.get(backbone, (None,))[-1] if filters is None else filters
@@ -115,12 +114,8 @@ class SuperResolutionNetwork(SuperResolution):
             def connect(images):
                 return {"prediction": unscaling(branch(scaling(images)))}
 
-        super().__init__(input_shape, connect, {"branch": ["scaling", "branch", "unscaling"]}, name, dtype)
-
-        # === Config ===
-        self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        parts = {"branch": ["scaling", "branch", "unscaling"]}
+        super().__init__(input_shape, connect, parts, name=name, dtype=dtype)
 
     def macs_of_patch(self, height, width):
         return {"branch": cost.macs(self.get_layer("branch"), (None, height, width, 3))}

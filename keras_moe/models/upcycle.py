@@ -3,7 +3,6 @@
 from keras_moe.checks import integer
 from keras_moe.models.hydranet import HydraNet
 from keras_moe.models.single_gated import SingleGatedMoE
-from keras_moe.models.split_classifier import ClassifierSplit
 
 SYSTEMS = ("single_gated", "hydranet")
 
@@ -23,7 +22,7 @@ def upcycle(classifier, split_at=None, num_experts=4, system="single_gated", **o
             whose tail is nearest to a third of the multiply-accumulates.
         num_experts: int, number of experts.
         system: ``"single_gated"`` or ``"hydranet"``.
-        **options: further arguments of the model's class, such as ``top_k`` or ``threshold``.
+        **options: further arguments of the class's ``from_classifier``, such as ``top_k`` or ``threshold``.
 
     Returns:
         A ``SingleGatedMoE`` or ``HydraNet``. It ends in a softmax if the classifier does, else in logits.
@@ -37,9 +36,6 @@ def upcycle(classifier, split_at=None, num_experts=4, system="single_gated", **o
     if system not in SYSTEMS:
         raise ValueError(f"`system` must be one of {SYSTEMS}. Received: system={system!r}")
     num_experts = integer("upcycle", "num_experts", num_experts, 2)  # one expert needs no gate
-    softmax = ClassifierSplit(classifier, split_at).softmax
-    options = {"classifier_activation": "softmax" if softmax else None, **options}
     if system == "single_gated":
-        return SingleGatedMoE(backbone=classifier, num_experts=num_experts, split_at=split_at, **options)
-    options = {"top_k": min(2, num_experts), "combine": "logits", **options}
-    return HydraNet(backbone=classifier, num_experts=num_experts, split_at=split_at, **options)
+        return SingleGatedMoE.from_classifier(classifier, split_at, num_experts, **options)
+    return HydraNet.from_classifier(classifier, split_at, num_experts, **{"top_k": min(2, num_experts), **options})

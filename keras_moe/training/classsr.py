@@ -147,7 +147,9 @@ def _alone(turn, epochs, train, validation, recipe):
         train=("branch",),
         epochs=epochs,
         optimizer=lambda: _adam(turn.learning_rate, epochs * recipe.steps),
-        data=PatchBatches(*train, ("prediction",), recipe.steps, turn.batch_size, recipe.seed, turn.recolor_rate),
+        data=PatchBatches(
+            *train, steps=recipe.steps, batch_size=turn.batch_size, seed=recipe.seed, recolor_rate=turn.recolor_rate
+        ),
         losses={"prediction": _LOSSES[turn.loss]()},
         validation_data=(low, {"prediction": high}) if len(low) else None,
     )
@@ -173,7 +175,9 @@ def _routed(name, parts, recipe, train, validation, epochs, batch_size):
         train=parts,
         epochs=epochs,
         optimizer=lambda: _adam(recipe.gate_rate, epochs * recipe.steps),
-        data=PatchBatches(*train, ("prediction", "gate_logits"), recipe.steps, batch_size, recipe.seed),
+        data=PatchBatches(
+            *train, outputs=("prediction", "gate_logits"), steps=recipe.steps, batch_size=batch_size, seed=recipe.seed
+        ),
         losses={"prediction": keras.losses.MeanAbsoluteError(), "gate_logits": routing},
         loss_weights={"prediction": recipe.image_weight / 255, "gate_logits": 1.0},  # the model's output is in [0, 255]
         validation_data=(low, {"prediction": high, "gate_logits": high}),
