@@ -148,7 +148,12 @@ def _alone(turn, epochs, train, validation, recipe):
         epochs=epochs,
         optimizer=lambda: _adam(turn.learning_rate, epochs * recipe.steps),
         data=PatchBatches(
-            *train, steps=recipe.steps, batch_size=turn.batch_size, seed=recipe.seed, recolor_rate=turn.recolor_rate
+            train[0],
+            train[1],
+            steps=recipe.steps,
+            batch_size=turn.batch_size,
+            seed=recipe.seed,
+            recolor_rate=turn.recolor_rate,
         ),
         losses={"prediction": _LOSSES[turn.loss]()},
         validation_data=(low, {"prediction": high}) if len(low) else None,
@@ -176,7 +181,12 @@ def _routed(name, parts, recipe, train, validation, epochs, batch_size):
         epochs=epochs,
         optimizer=lambda: _adam(recipe.gate_rate, epochs * recipe.steps),
         data=PatchBatches(
-            *train, outputs=("prediction", "gate_logits"), steps=recipe.steps, batch_size=batch_size, seed=recipe.seed
+            train[0],
+            train[1],
+            outputs=("prediction", "gate_logits"),
+            steps=recipe.steps,
+            batch_size=batch_size,
+            seed=recipe.seed,
         ),
         losses={"prediction": keras.losses.MeanAbsoluteError(), "gate_logits": routing},
         loss_weights={"prediction": recipe.image_weight / 255, "gate_logits": 1.0},  # the model's output is in [0, 255]
