@@ -130,10 +130,10 @@ def test_training_weighs_every_branch_and_use_runs_one():
     x = RNG.random((3, 8, 8, 3)).astype("float32") * 255
     route = model.route(x)
     np.testing.assert_array_equal(np.sort(route), [[0, 1]] * 3)
-    assert model.macs(route) < model.macs_total
-    parts = model.macs()
+    assert model.mean_macs(route=route) < model.macs_total
+    parts = model.macs_by_part()
     executed = parts["class_module"] + np.mean([parts["branches"][k] for k in route.argmax(-1)])
-    assert model.macs(route) == pytest.approx(executed)
+    assert model.mean_macs(route=route) == pytest.approx(executed)
     model.cost_weight = 100.0
     assert model.route(x)[:, 0].all()
     assert ClassSR.from_config(model.get_config()).cost_weight == 100.0
@@ -219,7 +219,7 @@ def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
         "polish_1", "errors_polish", "knob_polish",
     ]  # fmt: skip
     assert len(history["polish_1"]) == 2
-    dearest = max(model.macs()["branches"])
+    dearest = max(model.macs_by_part()["branches"])
     for knob, share in (("knob", 0.99), ("knob_squared", 0.99), ("knob_polish", 0.9)):
         assert history[knob][0]["macs"] <= share * dearest
     assert history["knob_polish"][0]["cost_weight"] == pytest.approx(model.cost_weight)
@@ -231,12 +231,12 @@ def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
     curve = cost_curve(model, *train, batch_size=8)
     macs = [point.macs for point in curve]
     assert macs == sorted(macs, reverse=True)
-    parts = model.macs()
+    parts = model.macs_by_part()
     cheap, dear = parts["branches"]
     assert macs[-1] == pytest.approx(parts["class_module"] + cheap)
     budget = parts["class_module"] + (cheap + dear) / 2
     assert fit_cost_weight(model, *train, budget).macs <= budget
-    assert model.macs(model.route(train[0].astype("float32"))) <= budget
+    assert model.mean_macs(images=train[0].astype("float32")) <= budget
     with pytest.raises(ValueError, match="The least that the curve costs"):
         fit_cost_weight(model, *train, 1)
 

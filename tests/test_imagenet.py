@@ -133,7 +133,7 @@ def test_stages_of_the_five_sizes():
 def test_cost_of_lite0_by_hand():
     """The first convolution reads 224x224 and writes 112x112x32: 3*3*3*32 products each."""
     network = models.Classifier((224, 224, 3), backbone="efficientnet_lite0", classes=1000)
-    assert network.macs() == {"backbone": 383_907_552, "head": 1_280_000}
+    assert network.macs_by_part() == {"backbone": 383_907_552, "head": 1_280_000}
     stem = network.get_layer("backbone").get_layer("stem_conv")
     from keras_moe.cost import macs
 

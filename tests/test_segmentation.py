@@ -107,15 +107,15 @@ def test_named_backbone():
 def test_sparse_runs_one_expert_or_both():
     model = moe(sparse=True, drop_below=1.0)
     model.grow_from([tiny_segmenter(), tiny_segmenter()])
-    parts = model.macs()
+    parts = model.macs_by_part()
     always = parts["gate"]
     route = model.route(X)
     np.testing.assert_array_equal((route != 0).sum(1), 1)
-    assert model.macs(X) == always + parts["experts"][0]
+    assert model.mean_macs(images=X) == always + parts["experts"][0]
     said = run(model.expert_outputs())["experts"]
     np.testing.assert_allclose(run(model), said[np.arange(12), route.argmax(1)], atol=1e-4)
     model.drop_below = 0.0
-    assert model.macs(X) == model.macs_total == always + sum(parts["experts"])
+    assert model.mean_macs(images=X) == model.macs_total == always + sum(parts["experts"])
     assert SegmentationMoE.from_config(model.get_config()).drop_below == 0.0
     with pytest.raises(ValueError, match="drop_below"):
         moe().drop_below = 0.5
@@ -160,7 +160,7 @@ def test_a_backbone_of_keras_applications():
     images = X[:2].repeat(4, 1).repeat(4, 2) / 127.5 - 1
     np.testing.assert_allclose(run(model, images), run(network, images), atol=1e-4)
     assert model.get_layer("features").output.shape == (None, 8, 8, 2 * deep.shape[-1])
-    assert model.macs()["experts"] == 2 * cost.macs(network, (None, 32, 32, 3))
+    assert model.macs_by_part()["experts"] == 2 * cost.macs(network, (None, 32, 32, 3))
 
 
 def _other_scaling():

@@ -229,13 +229,14 @@ def test_the_curve_is_what_the_model_does(rule):
         model.threshold = point.threshold
         predictions, route = model.predict_routed(TEST[0])
         assert point.accuracy == pytest.approx(np.mean(predictions.argmax(-1) == TEST[1]))
-        assert point.macs == pytest.approx(model.macs(route))
+        assert point.macs == pytest.approx(model.mean_macs(route=route))
         assert point.exits == pytest.approx(np.mean(~route.any(-1)))
 
 
 def test_a_budget_or_an_accuracy_sets_the_threshold():
     model = zoo.load("test_single_gated", classifier_activation=None)
-    least, most = model.macs()["base"] + model.macs()["gate"], model.macs(np.eye(3)[:1])
+    parts = model.macs_by_part()
+    least, most = parts["base"] + parts["gate"], model.mean_macs(route=np.eye(3)[:1])
     chosen = fit_threshold(model, *TEST, budget=(least + most) / 2)
     assert model.threshold == pytest.approx(chosen.threshold)
     assert least <= chosen.macs <= (least + most) / 2

@@ -105,7 +105,7 @@ def test_a_copy_does_not_stop_at_the_border_of_frozen_layers():
 def test_the_cut_is_proposed_or_given():
     model = upcycle(Classifier(backbone="resnet14"))
     assert model.get_config()["split_at"] == "stage1_block1_relu"
-    macs = model.macs()
+    macs = model.macs_by_part()
     assert macs["experts"][0] <= macs["base"] / 3
     assert upcycle(long_skip(), "sum", num_experts=2).get_config()["split_at"] == "sum"
 

@@ -5,11 +5,10 @@ import functools
 import numpy as np
 
 from keras_moe import cost
-from keras_moe.checks import check, integer
+from keras_moe.checks import integer
 from keras_moe.layers import ExpertBank
 from keras_moe.models.partitioned import PartitionedModel, dtype_scope
 from keras_moe.models.remainder import Remainder
-from keras_moe.models.route import Route, could_be_route
 from keras_moe.models.routed import RoutedModel
 
 # Of the layers that make gate logits and routes of features, whatever the policy of the rest: float16 ends at 65504,
@@ -57,8 +56,9 @@ class MoEModel(PartitionedModel):
         return self.sharing(self.inputs, self._gate["routing_weights"], f"{self.name}_router")
 
     def route(self, x, batch_size=256):
-        """Routing weights of images, a ``Route``, float array ``(n, experts)``: zero where an expert does not run, NaN
-        for a row whose gate met a NaN or an infinity.
+        """The route of images, their routing weights, float32 ``(n, experts)``.
+
+        Zero where an expert does not run, NaN for a row whose gate met a NaN or an infinity.
 
         Args:
             x: images, float or integer array ``(n, height, width, channels)``, in the range the model takes.
@@ -68,9 +68,9 @@ class MoEModel(PartitionedModel):
             ValueError: the model has no gate.
         """
         if len(x) == 0:
-            return np.zeros((0, *self.router.output_shape[1:]), "float32").view(Route)
+            return np.zeros((0, *self.router.output_shape[1:]), "float32")
         batch_size = integer("route", "batch_size", batch_size, 1)
-        return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32").view(Route)
+        return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32")
 
     def predict_routed(self, x, batch_size=256):
         """Predictions and the route that led to them, in one pass.
@@ -79,13 +79,13 @@ class MoEModel(PartitionedModel):
             x, batch_size: as for ``route``; at least one image.
 
         Returns:
-            ``(predictions, route)``: an array and a ``Route``, None for a dense network.
+            ``(predictions, route)``, two arrays; the route is None for a dense network.
         """
         batch_size = integer("predict_routed", "batch_size", batch_size, 1)
         if self._gate is None:
             return self.predict(x, batch_size=batch_size, verbose=0), None
         both = self.model_with_route.predict(x, batch_size=batch_size, verbose=0)
-        return both["prediction"], np.asarray(both["routing_weights"], "float32").view(Route)
+        return both["prediction"], np.asarray(both["routing_weights"], "float32")
 
     @functools.cached_property
     def model_with_route(self):
@@ -131,57 +131,45 @@ class MoEModel(PartitionedModel):
         """Multiply-accumulates of the whole network per image, every expert included. int."""
         return sum(sum(m) if isinstance(m, list) else m for m in self._macs_of_parts.values())
 
-    def macs(self, x=None, *, route=None):
-        """Multiply-accumulates per image (see ``keras_moe.cost`` for what counts).
+    def macs_by_part(self):
+        """Multiply-accumulates per image: dict, part name -> int, or -> list of int for a part of experts.
 
-        Args:
-            x: None, or images ``(n, height, width, channels)``, or their route ``(n, experts)``.
-            route: the route, by name. Images that are vectors of as many numbers as there are experts have the shape of
-                a route: then ``x`` is taken for them, unless it is a ``Route`` as ``route`` and ``predict_routed`` give
-                it, and refused if it could be either.
-
-        Returns:
-            Without ``x`` and ``route`` a dict, part name -> int, or -> list of int for a part of experts. With one of
-            them a float: the mean executed per image.
+        See ``keras_moe.cost`` for what counts.
 
         Raises:
-            ValueError: an input size that is unknown (``None``), nothing to take a mean of, both ``x`` and ``route``,
-                or an ``x`` that is neither images nor a route of this model, or could be both.
+            ValueError: an input size that is unknown (``None``).
         """
-        parts = self._macs_of_parts
-        if x is None and route is None:
-            return dict(parts)
-        check("macs", "route", route, x is None or route is None, "left out where `x` is given")
-        always = sum(m for m in parts.values() if not isinstance(m, list))
-        experts = next((m for m in parts.values() if isinstance(m, list)), None)
+        return dict(self._macs_of_parts)
+
+    def mean_macs(self, *, images=None, route=None):
+        """Multiply-accumulates executed per image, the mean over images or over their route. float.
+
+        Args:
+            images: ``(n, height, width, channels)``.
+            route: instead of images, their route ``(n, experts)``.
+
+        Raises:
+            ValueError: an input size that is unknown (``None``), nothing to take a mean of, both or neither of
+                ``images`` and ``route``, or one of another shape.
+        """
+        if (images is None) == (route is None):
+            raise ValueError("mean_macs: expected either `images` or `route`. Received: both or neither")
+        always = sum(m for m in self._macs_of_parts.values() if not isinstance(m, list))
+        experts = next((m for m in self._macs_of_parts.values() if isinstance(m, list)), None)
         if experts is None:
             return float(always)
-        if route is None:
-            route = x if self._is_route(x, len(experts)) else self.route(x)
-        route = np.asarray(route)
+        route = np.asarray(self._route_of(images) if route is None else route)
         if route.ndim != 2 or route.shape[1] != len(experts) or len(route) == 0:
             raise ValueError(
-                f"macs: a mean needs at least one row of {len(experts)} weights. Received: shape {route.shape}"
+                f"mean_macs: a mean needs at least one row of {len(experts)} weights. Received: shape {route.shape}"
             )
         return float(always + np.mean((route != 0) @ np.asarray(experts, "float64")))
 
-    def _is_route(self, x, experts):
-        """Whether ``x`` is the route of images, and not the images."""
-        shape, images = np.shape(x)[1:], self.input_shape[1:]
-        fits_images = len(shape) == len(images) and all(a in (None, b) for a, b in zip(images, shape, strict=True))
-        fits_route = shape == (experts,)
-        if isinstance(x, Route) or (fits_route and not fits_images):
-            return True
-        if not fits_images:
-            raise ValueError(
-                f"macs: expected images {(len(x), *images)} or a route {(len(x), experts)}. Received: {np.shape(x)}"
-            )
-        if fits_route and could_be_route(x):
-            raise ValueError(
-                f"macs: `x` of shape {np.shape(x)} could be images or a route. Say which: `macs(route=x)`, or "
-                "`macs(route=model.route(x))` of images."
-            )
-        return False
+    def _route_of(self, images):
+        shape, own = np.shape(images)[1:], self.input_shape[1:]
+        if len(shape) != len(own) or any(a not in (None, b) for a, b in zip(own, shape, strict=True)):
+            raise ValueError(f"mean_macs: expected images {(len(images), *own)}. Received: {np.shape(images)}")
+        return self.route(images)
 
     @functools.cached_property
     def _macs_of_parts(self):

@@ -27,7 +27,7 @@ class ClassSR(SuperResolution):
     whole image, cut into patches and put together again: ``model.upscale(image)``.
 
     Args:
-        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then ``macs`` cannot be told).
+        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then MACs cannot be told).
         backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``, the family of the branches.
         filters: ints, width of each branch, cheapest first; None: the paper's three.
         scale: 2, 3 or 4.

@@ -31,7 +31,7 @@ class HydraNet(MoEModel):
     logits. ``from_classifier`` takes stem and branches from a classifier of your own.
 
     Args:
-        input_shape: ``(height, width, channels)``; sizes may be None (then ``macs`` cannot be told).
+        input_shape: ``(height, width, channels)``; sizes may be None (then MACs cannot be told).
         alpha: float, width multiplier of the backbone, as in ``keras.applications.MobileNetV2``.
         backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
             ``keras_moe.models.backbones``.

@@ -61,7 +61,7 @@ class SuperResolution(MoEModel):
         return upscale_routed(self, image, patch, overlap, batch_size, verbose)
 
     def macs_of_patch(self, height, width):
-        """As ``macs()``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
+        """As ``macs_by_part``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
         raise NotImplementedError
 
     @functools.cached_property
@@ -75,7 +75,7 @@ class SuperResolutionNetwork(SuperResolution):
     """One super-resolution network that every patch runs: the baseline of a ``ClassSR``, and its single branch.
 
     Args:
-        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then ``macs`` cannot be told).
+        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then MACs cannot be told).
         backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``.
         filters: int, its width; None: that of the original network, the hard branch of the paper.
         scale: 2, 3 or 4.

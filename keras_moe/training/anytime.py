@@ -100,6 +100,6 @@ def _point(model, early_exit, seen, labels, threshold):
     return Point(
         threshold=threshold,
         accuracy=float(np.mean(logits.argmax(-1) == labels)),
-        macs=model.macs(route=weights),
+        macs=model.mean_macs(route=weights),
         exits=float(np.mean(~weights.any(-1))),
     )

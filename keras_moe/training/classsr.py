@@ -113,7 +113,7 @@ def _choose(model, suffix, share, recipe, train, validation, folder):
         stage = _errors(model, f"errors{suffix}", recipe, train, validation)
         history |= run_stages(model, [stage], folder / stage.name, verbose=2)
     if share is not None:
-        budget = share * max(model.macs()["branches"])
+        budget = share * max(model.macs_by_part()["branches"])
         history[f"knob{suffix}"] = [vars(fit_cost_weight(model, validation[0], validation[1], budget))]
     return history
 

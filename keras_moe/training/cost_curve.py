@@ -98,4 +98,4 @@ def _point(model, logits, errors, costs, weight):
     route = np.eye(len(costs))[chosen]
     error = errors[np.arange(len(chosen)), chosen].mean()
     psnr = float(10 * np.log10(255**2 / error))
-    return CostPoint(weight, psnr, model.macs(route=route), tuple(route.mean(0).tolist()))
+    return CostPoint(weight, psnr, model.mean_macs(route=route), tuple(route.mean(0).tolist()))

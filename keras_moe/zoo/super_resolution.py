@@ -188,7 +188,7 @@ def measure_upscaling(network, sets):
     if network.bank is None:
         return {**found, "macs_executed": float(network.macs_total)}
     route = np.eye(len(network.bank.experts))[np.concatenate(routes)]
-    return {**found, "macs_executed": network.macs(route=route), "usage": route.mean(0).tolist()}
+    return {**found, "macs_executed": network.mean_macs(route=route), "usage": route.mean(0).tolist()}
 
 
 def _on_photographs(name, card, build, train, epochs, scale):

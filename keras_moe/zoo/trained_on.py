@@ -185,4 +185,4 @@ def on_digit_scenes(name, card, build, train, epochs, seeds=(0,)):
 def measure_segmentation(network, images, masks):
     """``measure_segmenter`` of an ``MoEModel`` that ends in logits or in a softmax, and the mean MACs executed."""
     found = measure_segmenter(network, images, masks, network.output_shape[-1])
-    return {**found, "macs_executed": network.macs(images)}
+    return {**found, "macs_executed": network.mean_macs(images=images)}

@@ -55,7 +55,7 @@ def main():
         head = np.prod(networks[0].output_shape[1:]) * CLASSES
         heads[name] = {"accuracy": [m["accuracy"] for m in maps], "layers": int(macs), "head": int(head)}
         extra[name] = float(macs + 2 * head)
-    parts = model.macs()
+    parts = model.macs_by_part()
     one, more = parts["gate"] + parts["experts"][0], parts["experts"][1]
     saved = {name: heads[name]["layers"] if name in heads else 0 for name in signals}
     curves = {

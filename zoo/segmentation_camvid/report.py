@@ -111,7 +111,7 @@ def _measure(network, test, macs):
     for domain, label in enumerate(CAMVID_DOMAINS):
         own = domains == domain
         found[label] = measure_segmenter(network, images[own], masks[own], len(CAMVID_CLASSES))["miou"]
-    own_macs = {Segmenter: lambda: network.macs_total, SegmentationMoE: lambda: network.macs(images)}
+    own_macs = {Segmenter: lambda: network.macs_total, SegmentationMoE: lambda: network.mean_macs(images=images)}
     return {**found, "macs": own_macs.get(type(network), lambda: 2 * macs)()}
 
 
