@@ -1,5 +1,7 @@
 """Importing the package is cheap, and the package says what it is."""
 
+import ast
+import graphlib
 import importlib.metadata
 import importlib.resources
 import json
@@ -54,3 +56,27 @@ def test_submodules_are_there_when_they_are_asked_for():
 
 def test_is_typed():
     assert importlib.resources.files("keras_moe").joinpath("py.typed").is_file()
+
+
+# Runs in a process of its own, where it imports what started it.
+WORKER = "keras_moe.export.tensorflow_process"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions count as well."""
+    root = pathlib.Path(keras_moe.__file__).parent
+    files = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    graph = {name: _imported(path, modules.keys()) for name, path in modules.items() if name != WORKER}
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def _imported(path, modules):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in modules else node.module for name in inner}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names & modules
