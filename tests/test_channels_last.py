@@ -101,7 +101,7 @@ def test_networks_of_the_other_layout_are_refused():
         lambda: upcycle(nested),
         lambda: HydraNet.from_classifier(classifier),
         lambda: SingleGatedMoE.from_classifier(classifier),
-        lambda: SingleGatedMoE(**{"backbone": "resnet8", "classes": 5}).grow_from(classifier),
+        lambda: SingleGatedMoE(**{"backbone": "resnet8", "classes": 5}).init_from_classifier(classifier),
         lambda: SegmentationMoE.from_network(segmenter),
         lambda: PatchWise(patches, 4, 0)(np.zeros((1, 8, 8, 3), "float32")),
         lambda: cost.macs(classifier, (None, 3, 8, 8)),

@@ -148,7 +148,7 @@ def _blank(kind):
 
 def grown(kind, folder):
     model = _blank(kind)
-    model.grow_from(network(kind))
+    model.init_from_classifier(network(kind))
     return model
 
 
@@ -157,7 +157,7 @@ def grown_from_one_branch(kind, folder):
         return HydraNet.from_classifier(network(kind, known), "stem", branches, top_k=1)
 
     model = hydra(False, 2)
-    model.grow_from(hydra(True, 1))
+    model.init_from_single_branch(hydra(True, 1))
     return keras.Model(model.inputs, model.get_layer("branches").output)  # its logits
 
 
@@ -237,7 +237,7 @@ def test_each_segmenter_keeps_its_own(sparse):
         segmenter(0.0, known=False), features="logits", sparse=sparse, drop_below=1.0,
         classifier_activation=None,
     )  # fmt: skip
-    model.grow_from([segmenter(1.0), segmenter(5.0)])
+    model.init_from_networks([segmenter(1.0), segmenter(5.0)])
     x = np.full((4, 8, 8, 3), 6.0, "float32")
     route = np.float32([[1, 0], [0, 1], [0.5, 0.5], [0, 1]])
     found = model.predict_with_route(x, route)[:, 0, 0]

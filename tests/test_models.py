@@ -123,10 +123,10 @@ def test_cost_by_hand(layer, shape, expected):
 def test_grows_from_one_branch():
     single = HydraNet(**{**HYDRA, "num_experts": 1, "top_k": 1, "gate_filters": 0})
     grown = HydraNet(**HYDRA)
-    grown.grow_from(single)
+    grown.init_from_single_branch(single)
     np.testing.assert_allclose(grown.predict(X, verbose=0), single.predict(X, verbose=0), atol=1e-5)
     with pytest.raises(ValueError, match=r"one branch\. Received: 3"):
-        grown.grow_from(grown)
+        grown.init_from_single_branch(grown)
 
 
 def test_dynamic_k_after_training(hydra):

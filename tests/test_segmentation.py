@@ -81,7 +81,7 @@ def test_frrn_a_is_that_of_the_facts():
 def test_equal_experts_answer_as_one(options):
     """Weights sum to one and the convolution starts as identity: experts that agree are the answer."""
     network, model = tiny_segmenter(), moe(**options)
-    model.grow_from([network, network])
+    model.init_from_networks([network, network])
     np.testing.assert_allclose(run(model), run(network), atol=1e-4)
     shape = {"class": (12, 5, 2), "pixel": (12, 2, 2, 2)}.get(options.get("gate_kind"), (12, 2))
     assert model.route(X).shape == shape
@@ -94,7 +94,7 @@ def test_equal_experts_answer_as_one(options):
 def test_named_backbone():
     dense = Segmenter(**NAMED)
     model = SegmentationMoE(**NAMED)
-    model.grow_from([dense, dense])
+    model.init_from_networks([dense, dense])
     expected = run(dense)
     np.testing.assert_allclose(run(model), expected, atol=1e-5)
     np.testing.assert_allclose(expected.sum(-1), 1, atol=1e-5)
@@ -106,7 +106,7 @@ def test_named_backbone():
 
 def test_sparse_runs_one_expert_or_both():
     model = moe(sparse=True, drop_below=1.0)
-    model.grow_from([tiny_segmenter(), tiny_segmenter()])
+    model.init_from_networks([tiny_segmenter(), tiny_segmenter()])
     parts = model.macs_by_part()
     always = parts["gate"]
     route = model.route(X)
@@ -156,7 +156,7 @@ def test_a_backbone_of_keras_applications():
     x = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(5, 1)(x))
     network = keras.Model(body.input, x)
     model = SegmentationMoE.from_network(network, gate_kind="class", conv=True, classifier_activation=None)
-    model.grow_from([network, network])
+    model.init_from_networks([network, network])
     images = X[:2].repeat(4, 1).repeat(4, 2) / 127.5 - 1
     np.testing.assert_allclose(run(model, images), run(network, images), atol=1e-4)
     assert model.get_layer("features").output.shape == (None, 8, 8, 2 * deep.shape[-1])
@@ -182,7 +182,7 @@ def test_experts_that_do_not_go_together(others, match):
     model = moe()
     before = model.get_weights()
     with pytest.raises(ValueError, match=match):
-        model.grow_from(others())
+        model.init_from_networks(others())
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -196,7 +196,7 @@ class HydraNet(MoEModel):
         gate_tensors = {"gate_logits": logits, "routing_weights": routing}
         super().__init__(images, outputs, parts, gate_tensors, **options)
 
-    def grow_from(self, single):
+    def init_from_single_branch(self, single):
         """Starts every branch as a copy of the only branch of ``single``, and copies its stem and combiner.
 
         Before any further training this network then answers as ``single`` does, whatever the gate says.

@@ -197,18 +197,18 @@ class SegmentationMoE(MoEModel):
         """The experts, models from images to ``[features, logits]``, or to logits if the model is sparse."""
         return self.bank.experts if self.bank else self.parts["experts"]
 
-    def grow_from(self, segmenters):
+    def init_from_networks(self, networks):
         """Copies trained networks into the experts, in order; the gate stays.
 
         Args:
-            segmenters: list of ``Segmenter``, or of functional networks as for ``from_network``, one per expert.
+            networks: list of ``Segmenter``, or of functional networks as for ``from_network``, one per expert.
 
         Raises:
             ValueError: another number of them, other classes, or other layers; the model is unchanged.
         """
-        if len(segmenters) != len(self.experts):
-            raise ValueError(f"Expected {len(self.experts)} networks, one per expert. Received: {len(segmenters)}")
-        networks = [self._as_network(segmenter) for segmenter in segmenters]
+        if len(networks) != len(self.experts):
+            raise ValueError(f"Expected {len(self.experts)} networks, one per expert. Received: {len(networks)}")
+        networks = [self._cut(network) for network in networks]
         for k, (network, expert) in enumerate(zip(networks, self.experts, strict=True)):
             _check_alike(network, expert, k, self.output_shape[-1])
         for network, expert in zip(networks, self.experts, strict=True):
@@ -235,10 +235,11 @@ class SegmentationMoE(MoEModel):
         said = [expert(self.input) for expert in self.experts]
         return said if self.bank else [logits for _, logits in said]
 
-    def _as_network(self, segmenter):
-        if isinstance(segmenter, Segmenter):
-            return segmenter.get_layer("network")
-        return cut_segmenter(segmenter, self._config.get("features"), "grown", "grown_")
+    def _cut(self, network):
+        """``network`` as experts are: from images to ``[features, logits]``."""
+        if isinstance(network, Segmenter):
+            return network.get_layer("network")
+        return cut_segmenter(network, self._config.get("features"), "grown", "grown_")
 
 
 def cut_segmenter(network, features, name, prefix):

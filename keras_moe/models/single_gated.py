@@ -182,16 +182,16 @@ class SingleGatedMoE(MoEModel):
     def threshold(self, value):
         self.get_layer("early_exit").threshold = value
 
-    def grow_from(self, base):
+    def init_from_classifier(self, classifier):
         """Copies a trained classifier into the base and into every expert; gate and threshold stay.
 
         Args:
-            base: a classifier whose layers are those of this model's backbone.
+            classifier: one whose layers are those of this model's backbone.
 
         Raises:
             ValueError: it has other layers, or cannot be cut where this model is.
         """
-        split = ClassifierSplit(base, self._split_at)
+        split = ClassifierSplit(classifier, self._split_at)
         copy_weights(split.trunk("trunk"), self.get_layer("trunk"))
         copy_weights(split.tail_and_embedding("tail"), self.get_layer("tail"))
         tail = split.tail("expert", "expert_")

@@ -100,7 +100,7 @@ def train_segmentation(model, experts, train, folder, recipe, domains=None, igno
 
     Args:
         model: a ``SegmentationMoE`` that ends in logits.
-        experts: list of trained networks, one per expert, see ``grow_from``.
+        experts: list of trained networks, one per expert, see ``init_from_networks``.
         train: ``(images, masks)`` of all domains.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of the gate.
@@ -113,7 +113,7 @@ def train_segmentation(model, experts, train, folder, recipe, domains=None, igno
         ValueError: experts or masks that do not fit the model; before anything is trained.
     """
     stage = segmentation_stage(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
-    model.grow_from(experts)
+    model.init_from_networks(experts)
     return run_stages(model, [stage], folder)
 
 

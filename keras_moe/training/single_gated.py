@@ -23,7 +23,8 @@ def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, 
     4. *ensembler*: only if it is ``learned``, for one epoch.
 
     Args:
-        model: a ``SingleGatedMoE`` that ends in logits and whose base is trained (``grow_from``, or ``upcycle``).
+        model: a ``SingleGatedMoE`` that ends in logits and whose base is trained (``init_from_classifier``,
+            or ``upcycle``).
         train, validation: ``(images, labels)``: uint8 ``(n, h, w, c)`` and int ``(n,)``.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of each expert.

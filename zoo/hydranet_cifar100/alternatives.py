@@ -97,7 +97,7 @@ def _run(trunk, groups, learn, test, name, gate_weight=0.5, config=None, staged=
 
 def _grow(model, trunk):
     if len(model.parts["combiner"][0].weights):
-        model.grow_from(trunk)
+        model.init_from_single_branch(trunk)
         return
     # combine="logits": every branch takes the trunk's branch and its head
     for source, target in zip(trunk.parts["stem"], model.parts["stem"], strict=True):

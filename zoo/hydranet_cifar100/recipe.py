@@ -62,7 +62,7 @@ def train(model, seed, folder, epochs):
     single = HydraNet(**SINGLE, classifier_activation=None, name="trunk")
     trunk = run_stages(single, [classification_stage(single, recipe, learn, test, name="trunk")], folder / "trunk")
     groups = partition_classes(single.predict(learn[0], batch_size=500, verbose=0), learn[1], CONFIG["num_experts"])
-    model.grow_from(single)
+    model.init_from_single_branch(single)
     joint = run_stages(model, [classification_stage(model, recipe, learn, test, groups)], folder / "joint")
     fit_budget(model, learn[0])
     taught = _teach(model, Recipe(TAUGHT_EPOCHS, learning_rate=2e-3, seed=seed + 100), learn, test, groups, folder)

@@ -34,7 +34,7 @@ def load_base(runs, seed):
 
 def train(model, seed, folder, epochs):
     learn, test = cifar100()
-    model.grow_from(load_base(pathlib.Path(folder).parents[1], seed))
+    model.init_from_classifier(load_base(pathlib.Path(folder).parents[1], seed))
     return train_single_gated(model, learn, test, folder, Recipe(epochs, seed=seed))
 
 

@@ -66,7 +66,7 @@ def _variant(name, learn, test, groups=None, **config):
     if (folder / "weights.safetensors").exists():
         load_weights(model, folder / "weights.safetensors")
         return model
-    model.grow_from(RECIPE["load_base"](RUNS, 0))
+    model.init_from_classifier(RECIPE["load_base"](RUNS, 0))
     train_single_gated(model, learn, test, folder, Recipe(RECIPE["MODEL"].epochs, seed=0), groups=groups)
     save_weights(model, folder / "weights.safetensors")
     return model

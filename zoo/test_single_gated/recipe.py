@@ -27,7 +27,7 @@ def train(model, seed, folder, epochs):
     recipe = Recipe(epochs, batch_size=100, augment=False, seed=seed)
     base = Classifier(**BASE, classifier_activation=None)
     history = run_stages(base, [classification_stage(base, recipe, learn, test, name="base")], folder / "base")
-    model.grow_from(base)
+    model.init_from_classifier(base)
     experts = dataclasses.replace(recipe, learning_rate=1e-3)
     return history | train_single_gated(model, learn, test, folder, experts)
 
