@@ -101,7 +101,7 @@ def fsrcnn(scale, epochs, squared):
 
 def classsr_on_two_photographs(epochs=3):
     """The ``Published`` of a tiny ClassSR of two FSRCNNs x2, for tests: what it needs comes with scikit-learn."""
-    config = {"input_shape": (16, 16, 3), "filters": (4, 12), "scale": 2, "class_filters": 8}
+    config: dict = {"input_shape": (16, 16, 3), "filters": (4, 12), "scale": 2, "class_filters": 8}
 
     def halves(lower):
         photos = (photo.resize((320, 214)) for photo in open_photographs().values())
