@@ -26,7 +26,7 @@ def main():
 
 def _hydra(recipe):
     """A trunk, then stem, gate and the chosen branches, twice; everything learns. Teachers see two views once."""
-    parts = HydraNet(**recipe["CONFIG"]).macs()
+    parts = HydraNet(**recipe["CONFIG"]).macs_by_part()
     chosen = sum(m for m in parts.values() if isinstance(m, int)) + recipe["CONFIG"]["top_k"] * parts["branches"][0]
     epochs = recipe["MODEL"].epochs
     learned = epochs * HydraNet(**recipe["SINGLE"]).macs_total + (epochs + recipe["TAUGHT_EPOCHS"]) * chosen
@@ -35,7 +35,7 @@ def _hydra(recipe):
 
 def _single(recipe):
     """The base; an epoch of the gate behind it; the experts behind it, who together see each image once an epoch."""
-    parts, epochs = SingleGatedMoE(**recipe["CONFIG"]).macs(), recipe["MODEL"].epochs
+    parts, epochs = SingleGatedMoE(**recipe["CONFIG"]).macs_by_part(), recipe["MODEL"].epochs
     return 3 * epochs * parts["base"] + parts["base"] + epochs * (parts["base"] + 3 * parts["experts"][0])
 
 

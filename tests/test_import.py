@@ -1,5 +1,7 @@
 """Importing the package is cheap, and the package says what it is."""
 
+import ast
+import graphlib
 import importlib.metadata
 import importlib.resources
 import json
@@ -39,6 +41,8 @@ def test_version():
 
 LATER = """
 import sys
+import pytest
+
 import keras_moe
 assert not {"keras_moe.export", "keras_moe.insights"} & set(sys.modules)
 later = {"cost", "datasets", "export", "images", "insights", "metrics", "super_resolution", "weights"}
@@ -58,3 +62,53 @@ def test_submodules_are_there_when_they_are_asked_for():
 
 def test_is_typed():
     assert importlib.resources.files("keras_moe").joinpath("py.typed").is_file()
+
+
+# Runs in a process of its own, where it imports what started it.
+WORKER = "keras_moe.export.tensorflow_process"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions count as well."""
+    root = pathlib.Path(keras_moe.__file__).parent
+    files = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    graph = {name: _imported(path, modules.keys()) for name, path in modules.items() if name != WORKER}
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def _imported(path, modules):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in modules else node.module for name in inner}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names & modules
+
+
+ANNOTATED = ("models", "layers", "training", "cost.py")
+
+
+@pytest.mark.parametrize("room", ANNOTATED)
+def test_public_functions_are_annotated(room):
+    place = pathlib.Path(keras_moe.__file__).parent / room
+    paths = [place] if place.is_file() else sorted(place.rglob("*.py"))
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    assert [f"{path}:{f.lineno}" for path, tree in trees.items() for f in _public(tree) if not _annotated(f)] == []
+
+
+def _public(tree):
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _public(node)
+        if isinstance(node, ast.FunctionDef) and (node.name == "__init__" or not node.name.startswith("_")):
+            yield node
+
+
+def _annotated(function):
+    every = function.args
+    arguments = [*every.posonlyargs, *every.args, *every.kwonlyargs, every.vararg, every.kwarg]
+    named = [argument for argument in arguments if argument and argument.arg not in ("self", "cls")]
+    return function.returns is not None and all(argument.annotation for argument in named)

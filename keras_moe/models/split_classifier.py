@@ -6,6 +6,7 @@ from keras_moe import cost
 from keras_moe.channels_last import check_network
 from keras_moe.graph import Call, open_graph, rebuild
 from keras_moe.settings import copy_state, serialized
+from keras_moe.types import DType
 
 # Experts that cost about this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
 TAIL_SHARE = 1 / 3
@@ -23,7 +24,6 @@ class ClassifierSplit:
     Attributes:
         split_at: name of the layer after which it was cut.
         softmax: bool, whether the classifier ends in a softmax. ``tail`` never does.
-        config: dict, the arguments with which a model's class makes the same cut anew: plain data, for ``get_config``.
 
     Raises:
         ValueError: not a functional classifier with one input and one output, no dense or convolutional layer that
@@ -31,7 +31,7 @@ class ClassifierSplit:
             lists the layers where one can cut).
     """
 
-    def __init__(self, classifier, split_at=None):
+    def __init__(self, classifier: keras.Model, split_at: str | None = None) -> None:
         _check_classifier(classifier)
         graph = open_graph(classifier)
         check_network(classifier.name, graph.calls)
@@ -57,32 +57,32 @@ class ClassifierSplit:
                     f"outputs, or it is the end. One can cut after {names}."
                 )
         self.split_at = calls[at].name
-        # Plain data: a model that held the classifier itself would count its weights as its own.
-        self.config = {
-            "backbone": serialized(classifier),
-            "input_shape": tuple(self.input.shape[1:]),
-            "classes": classifier.output_shape[-1],
-            "split": self.split_at,
-        }
         self._trunk, self._tail, self._head = calls[: at + 1], calls[at + 1 : head], calls[head:]
         self.features = calls[at].outputs
         self.embedding = calls[head].inputs[0]
         self.logits = calls[-1].outputs
 
-    def trunk(self, name):
+    def trunk(self, name: str) -> keras.Model:
         """Copy of what comes before the cut: images to features."""
         return rebuild(self._trunk, self.input, self.features, name)
 
-    def tail(self, name, prefix):
+    def tail(self, name: str, prefix: str) -> keras.Model:
         """Copy of the rest: features to logits."""
         return rebuild([*self._tail, *self._head], self.features, self.logits, name, prefix)
 
-    def tail_and_embedding(self, name):
+    def tail_and_embedding(self, name: str) -> keras.Model:
         """As ``tail``, and what the last layer reads: features to ``[logits, embedding]``."""
         return rebuild([*self._tail, *self._head], self.features, [self.logits, self.embedding], name)
 
 
-def in_dtype(network, dtype):
+def activation_of(split: ClassifierSplit, asked: str | None) -> str | None:
+    """What the model ends in that was ``asked`` to end in ``"softmax"``, None or the ``"same"`` as the classifier."""
+    if asked == "same":
+        return "softmax" if split.softmax else None
+    return asked
+
+
+def in_dtype(network: keras.Model, dtype: DType) -> keras.Model:
     """``network``; where ``dtype`` is given, a copy of it whose layers have that policy."""
     if dtype is None:
         return network
@@ -121,7 +121,7 @@ def _check_classifier(classifier):
         )
 
 
-def without_softmax(calls, classifier):
+def without_softmax(calls: tuple[Call, ...], classifier: keras.Model) -> tuple[tuple[Call, ...], bool]:
     """The calls up to the logits, and whether a softmax came after them."""
     last = calls[-1]
     if type(last.layer).__name__ == "Softmax" or (_activation(last) == "softmax" and not _has_kernel(last)):

@@ -3,11 +3,12 @@
 import numpy as np
 
 from keras_moe.checks import integer
+from keras_moe.types import Array
 
 AREA, ASPECT, COLOUR = (0.35, 1.0), (3 / 4, 4 / 3), 0.3
 
 
-def random_views(images, size, seed):
+def random_views(images: Array, size: int, seed: int) -> Array:
     """One random view of each image: a crop of random area and aspect ratio, resized, perhaps mirrored, recoloured.
 
     The crop is that of Inception (Szegedy et al., CVPR 2015, section 6) with at least 35 % of the area; brightness,
@@ -29,7 +30,7 @@ def random_views(images, size, seed):
     return views
 
 
-def resized(images, size):
+def resized(images: Array, size: int) -> Array:
     """The whole images, each resized as ``keras_moe.images.read_image`` does it: uint8 ``(n, size, size, 3)``."""
     from PIL import Image
 

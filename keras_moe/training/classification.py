@@ -1,13 +1,16 @@
 """The recipe that published classifiers share: cross-entropy, a warm-up, a cosine, gate supervision."""
 
+import collections.abc
 import dataclasses
 
 import keras
 import numpy as np
 
 from keras_moe.checks import check, plain_numbers
+from keras_moe.models.base import MoEModel
 from keras_moe.training.batches import ImageBatches
 from keras_moe.training.stages import Stage
+from keras_moe.types import Array, LabelledImages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,16 @@ class Recipe:
         plain_numbers(self, epochs=at_least_one, batch_size=at_least_one, final={"least": 0, "most": 1})
 
 
-def classification_stage(model, recipe, train, validation, groups=None, name="joint", parts=None, soft=None):
+def classification_stage(
+    model: MoEModel,
+    recipe: Recipe,
+    train: LabelledImages,
+    validation: LabelledImages,
+    groups: Array | None = None,
+    name: str = "joint",
+    parts: collections.abc.Sequence[str] | None = None,
+    soft: Array | None = None,
+) -> Stage:
     """The ``Stage`` that trains ``parts`` of ``model`` on labelled images.
 
     HydraNets supervise the gate with the group of each image's class; the paper leaves the loss open, here it is
@@ -67,12 +79,12 @@ def classification_stage(model, recipe, train, validation, groups=None, name="jo
         rows = (len(train[0]), model.output_shape[-1])
         check("classification_stage", "soft", soft.shape, soft.shape == rows, f"of shape {rows}, a row per image")
     sparse, dense = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
-    losses = {"class": (sparse if soft is None else dense)(from_logits=True)}
+    losses = {"prediction": (sparse if soft is None else dense)(from_logits=True)}
     if groups is not None and recipe.gate_weight:
-        losses["gate"] = sparse(from_logits=True)
+        losses["gate_logits"] = sparse(from_logits=True)
 
     def targets(labels, classes):
-        every = {"class": classes, "gate": None if groups is None else groups[labels]}
+        every = {"prediction": classes, "gate_logits": None if groups is None else groups[labels]}
         return {output: every[output] for output in losses}
 
     learned, known = (train[1], validation[1]) if soft is None else (soft, np.eye(soft.shape[1])[validation[1]])
@@ -84,13 +96,13 @@ def classification_stage(model, recipe, train, validation, groups=None, name="jo
         optimizer=lambda: adamw(recipe, len(data)),
         data=data,
         losses=losses,
-        loss_weights={"class": 1.0, "gate": recipe.gate_weight} if "gate" in losses else None,
+        loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if len(losses) > 1 else None,
         metrics={output: ["accuracy"] for output in losses},
         validation_data=(validation[0], targets(validation[1], known)),
     )
 
 
-def adamw(recipe, steps):
+def adamw(recipe: Recipe, steps: int) -> keras.optimizers.AdamW:
     """A fresh AdamW of ``recipe`` with warm-up and cosine, for epochs of ``steps`` batches."""
     warmup = int(recipe.warmup * steps)
     rate = keras.optimizers.schedules.CosineDecay(

@@ -78,7 +78,7 @@ def fsrcnn(scale, epochs, squared):
         epochs, squared: ints, epochs with absolute errors and, at the end, with squared ones.
     """
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
-    used = Round("used", 10, squared=False, learning_rate=5e-4)
+    used = Round("used", 10, loss="mae", learning_rate=5e-4)
 
     def recipe(epochs, seed=0):
         return SuperResolutionRecipe(epochs, 0, 0, rounds=(used, Round("squared", squared)), steps=STEPS, seed=seed)
@@ -101,7 +101,7 @@ def fsrcnn(scale, epochs, squared):
 
 def classsr_on_two_photographs(epochs=3):
     """The ``Published`` of a tiny ClassSR of two FSRCNNs x2, for tests: what it needs comes with scikit-learn."""
-    config = {"input_shape": (16, 16, 3), "filters": (4, 12), "scale": 2, "class_filters": 8}
+    config: dict = {"input_shape": (16, 16, 3), "filters": (4, 12), "scale": 2, "class_filters": 8}
 
     def halves(lower):
         photos = (photo.resize((320, 214)) for photo in open_photographs().values())
@@ -188,7 +188,7 @@ def measure_upscaling(network, sets):
     if network.bank is None:
         return {**found, "macs_executed": float(network.macs_total)}
     route = np.eye(len(network.bank.experts))[np.concatenate(routes)]
-    return {**found, "macs_executed": network.macs(route=route), "usage": route.mean(0).tolist()}
+    return {**found, "macs_executed": network.mean_macs(route=route), "usage": route.mean(0).tolist()}
 
 
 def _on_photographs(name, card, build, train, epochs, scale):

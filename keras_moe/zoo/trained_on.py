@@ -41,7 +41,7 @@ def on_cifar100(name, card, build, train, epochs=40, seeds=(0, 1)):
 
 def resnet_on_cifar100(depth, seeds=(0, 1)):
     """The ``Published`` of a dense CIFAR ResNet, by ``Recipe`` with its defaults on all 50,000 training images."""
-    config = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": f"resnet{depth}", "classes": 100}
+    config: dict = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": f"resnet{depth}", "classes": 100}
 
     def train(model, seed, folder, epochs):
         learn, test = cifar100()
@@ -185,4 +185,4 @@ def on_digit_scenes(name, card, build, train, epochs, seeds=(0,)):
 def measure_segmentation(network, images, masks):
     """``measure_segmenter`` of an ``MoEModel`` that ends in logits or in a softmax, and the mean MACs executed."""
     found = measure_segmenter(network, images, masks, network.output_shape[-1])
-    return {**found, "macs_executed": network.macs(images)}
+    return {**found, "macs_executed": network.mean_macs(images=images)}

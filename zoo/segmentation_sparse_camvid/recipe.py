@@ -19,7 +19,7 @@ from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_camvid
 
 EXPERTS = runpy.run_path(str(pathlib.Path(__file__).parents[1] / "segmentation_camvid" / "recipe.py"))
-CONFIG = {**EXPERTS["BASE_CONFIG"], "experts": 2, "gate": "image", "sparse": True, "drop_below": 0.4}
+CONFIG = {**EXPERTS["BASE_CONFIG"], "num_experts": 2, "gate_kind": "image", "sparse": True, "drop_below": 0.4}
 
 
 def build():

@@ -17,7 +17,7 @@ from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_cifar100
 
 BACKBONE, BASE = "resnet14", "resnet14_cifar100"
-CONFIG = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": BACKBONE, "experts": 4, "top_k": 1, "classes": 100}
+CONFIG = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": BACKBONE, "num_experts": 4, "top_k": 1, "classes": 100}
 
 
 def build():
@@ -34,7 +34,7 @@ def load_base(runs, seed):
 
 def train(model, seed, folder, epochs):
     learn, test = cifar100()
-    model.grow_from(load_base(pathlib.Path(folder).parents[1], seed))
+    model.init_from_classifier(load_base(pathlib.Path(folder).parents[1], seed))
     return train_single_gated(model, learn, test, folder, Recipe(epochs, seed=seed))
 
 

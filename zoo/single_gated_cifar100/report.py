@@ -50,12 +50,13 @@ def _load(path):
 
 
 def _one_expert(learn, test):
-    return _variant("one_expert", learn, test, experts=1)
+    return _variant("one_expert", learn, test, num_experts=1)
 
 
 def _class_routed(learn, test):
     base = RECIPE["load_base"](RUNS, 0)
-    groups = partition_classes(base.predict(learn[0], batch_size=500, verbose=0), learn[1], RECIPE["CONFIG"]["experts"])
+    logits = base.predict(learn[0], batch_size=500, verbose=0)
+    groups = partition_classes(logits, learn[1], RECIPE["CONFIG"]["num_experts"])
     return _variant("by_class", learn, test, groups=groups), groups
 
 
@@ -65,7 +66,7 @@ def _variant(name, learn, test, groups=None, **config):
     if (folder / "weights.safetensors").exists():
         load_weights(model, folder / "weights.safetensors")
         return model
-    model.grow_from(RECIPE["load_base"](RUNS, 0))
+    model.init_from_classifier(RECIPE["load_base"](RUNS, 0))
     train_single_gated(model, learn, test, folder, Recipe(RECIPE["MODEL"].epochs, seed=0), groups=groups)
     save_weights(model, folder / "weights.safetensors")
     return model
@@ -97,7 +98,7 @@ def _routing(by_sample, by_class, groups, test):
     columns = {}
     for name, model in (("image by image", by_sample), ("class by class", by_class)):
         seen = model.expert_outputs().predict(images, batch_size=500, verbose=0)
-        columns[name] = _both(seen, seen["gate"].argmax(1), labels)
+        columns[name] = _both(seen, seen["gate_logits"].argmax(1), labels)
         if model is by_class:
             columns["class by class, oracle gate"] = _both(seen, groups[labels], labels)
     rows = ["## Who decides", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]

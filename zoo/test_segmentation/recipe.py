@@ -16,7 +16,7 @@ from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_digit_scenes
 
 EXPERT = {"input_shape": (16, 16, 1), "alpha": 0.25, "backbone": "resnet8", "classes": 4}
-CONFIG = {**EXPERT, "experts": 2, "gate": "image", "sparse": True, "drop_below": 0.2}
+CONFIG = {**EXPERT, "num_experts": 2, "gate_kind": "image", "sparse": True, "drop_below": 0.2}
 
 
 def build():

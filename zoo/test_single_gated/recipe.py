@@ -15,7 +15,7 @@ from keras_moe.zoo.publish import main
 from keras_moe.zoo.trained_on import on_digits
 
 BASE = {"input_shape": (8, 8, 1), "alpha": 0.5, "backbone": "resnet8", "classes": 10}
-CONFIG = {**BASE, "experts": 3, "threshold": 0.8}
+CONFIG = {**BASE, "num_experts": 3, "threshold": 0.8}
 
 
 def build():
@@ -27,7 +27,7 @@ def train(model, seed, folder, epochs):
     recipe = Recipe(epochs, batch_size=100, augment=False, seed=seed)
     base = Classifier(**BASE, classifier_activation=None)
     history = run_stages(base, [classification_stage(base, recipe, learn, test, name="base")], folder / "base")
-    model.grow_from(base)
+    model.init_from_classifier(base)
     experts = dataclasses.replace(recipe, learning_rate=1e-3)
     return history | train_single_gated(model, learn, test, folder, experts)
 
