@@ -1,15 +1,16 @@
 """``keras-moe export`` and ``keras-moe bench``."""
 
+import argparse
 import contextlib
 import pathlib
 import sys
 
-from keras_moe.cli.shared import fail, model_name, positive, print_json
+from keras_moe.cli.shared import Command, fail, model_name, positive, print_json
 
 QUANTIZED = ("float16", "dynamic", "int8")
 
 
-def register(command):
+def register(command: Command) -> None:
     export = command("export", _export, "Write a published model as LiteRT (TFLite) files for phones.")
     export.add_argument("name", type=model_name)
     export.add_argument(
@@ -32,7 +33,7 @@ def register(command):
         printing.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _export(arguments):
+def _export(arguments: argparse.Namespace) -> int:
     from keras_moe import zoo
     from keras_moe.export import litert
 
@@ -61,7 +62,7 @@ def _export(arguments):
     return 0
 
 
-def _bench(arguments):
+def _bench(arguments: argparse.Namespace) -> int:
     import tempfile
 
     from rich.progress import track

@@ -1,15 +1,16 @@
 """``keras-moe insights``."""
 
+import argparse
 import contextlib
 import functools
 import importlib.util
 import pathlib
 import sys
 
-from keras_moe.cli.shared import fail, model_name
+from keras_moe.cli.shared import Command, fail, model_name
 
 
-def register(command):
+def register(command: Command) -> None:
     insights = command("insights", _insights, "Write a page: which expert does what, where they disagree, how sure.")
     insights.add_argument("name", type=model_name)
     insights.add_argument(
@@ -20,7 +21,7 @@ def register(command):
     insights.add_argument("--out", type=pathlib.Path, default="report.html", help="the page (default: report.html)")
 
 
-def _insights(arguments):
+def _insights(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 

@@ -1,13 +1,14 @@
 """``keras-moe predict``."""
 
+import argparse
 import contextlib
 import dataclasses
 import sys
 
-from keras_moe.cli.shared import fail, model_name, positive, print_json
+from keras_moe.cli.shared import Command, fail, model_name, positive, print_json
 
 
-def register(command):
+def register(command: Command) -> None:
     predict = command("predict", _predict, "Classify images; show which experts ran and what that cost.")
     predict.add_argument("name", type=model_name)
     predict.add_argument("images", nargs="+", metavar="IMAGE")
@@ -15,7 +16,7 @@ def register(command):
     predict.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _predict(arguments):
+def _predict(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from keras_moe import zoo

@@ -1,17 +1,18 @@
 """``keras-moe upscale``."""
 
+import argparse
 import contextlib
 import io
 import os
 import pathlib
 import sys
 
-from keras_moe.cli.shared import fail, model_name
+from keras_moe.cli.shared import Command, fail, model_name
 
 _MODES = {(): "L", (3,): "RGB", (4,): "RGBA"}  # of pixels, by the axes behind height and width
 
 
-def register(command):
+def register(command: Command) -> None:
     upscale = command("upscale", _upscale, "Enlarge an image with a super-resolution model.")
     upscale.add_argument("name", type=model_name)
     upscale.add_argument("image", metavar="IN")
@@ -19,7 +20,7 @@ def register(command):
     upscale.add_argument("--map", metavar="PNG", type=pathlib.Path, help="write which branch each patch took")
 
 
-def _upscale(arguments):
+def _upscale(arguments: argparse.Namespace) -> int:
     from PIL import Image
 
     from keras_moe import zoo
@@ -62,7 +63,7 @@ def _pixels(path):
     return np.asarray(converted)
 
 
-def _check_targets(arguments):
+def _check_targets(arguments: argparse.Namespace) -> None:
     """Refuses before anything is computed what could not be written, or would be written over."""
     from PIL import Image
 
