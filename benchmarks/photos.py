@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_moe import zoo
 from keras_moe.datasets import PHOTOS_DOMAINS, photos, photos_classes
-from keras_moe.training.augmentation import resized
+from keras_moe.images import resized
 from keras_moe.weights import write_bytes
 from keras_moe.zoo.photos import dense, first_round, measure, second_round
 from keras_moe.zoo.publish import write_json

@@ -140,7 +140,7 @@ def test_train(run, tmp_path):
 
 def test_names_that_an_ascii_console_cannot_show(digit, tmp_path, monkeypatch):
     card = dataclasses.replace(zoo.card(MODEL), summary="déjà vu", classes=tuple("零一二三四五六七八九"))
-    monkeypatch.setattr(zoo, "card", lambda name: card)
+    monkeypatch.setattr(zoo, "card", lambda name, **options: card)
     image = shutil.copy(digit, str(tmp_path / "café.png"))
 
     def run(*words):

@@ -15,9 +15,9 @@ import numpy as np
 from keras_moe import zoo
 from keras_moe.datasets import camvid, cifar100, kvasir, photos, super_resolution
 from keras_moe.export import LiteRTModel, ParityError, litert
+from keras_moe.images import resized
 from keras_moe.metrics import confusion_matrix, dice, mean_iou
 from keras_moe.super_resolution import luma, psnr
-from keras_moe.training.augmentation import resized
 from keras_moe.training.patches import cut_patches
 from keras_moe.zoo.model_card import Metric, write_card
 from keras_moe.zoo.publish import pinned

@@ -15,11 +15,10 @@ import keras
 import numpy as np
 
 from keras_moe.datasets import photos, photos_classes
-from keras_moe.images import photographs
+from keras_moe.images import photographs, resized
 from keras_moe.models import HydraNet
 from keras_moe.models.backbones import assign_dense, dense_name
 from keras_moe.training import Recipe, Stage, run_stages
-from keras_moe.training.augmentation import resized
 from keras_moe.training.classification import adamw
 from keras_moe.training.features import FeatureBatches, behind, cache_views
 from keras_moe.zoo.model_card import Data, Input

@@ -13,9 +13,9 @@ import pathlib
 
 import numpy as np
 
+from keras_moe.images import resized
 from keras_moe.models import Classifier, HydraNet
 from keras_moe.training import fit_drop_below, partition_classes
-from keras_moe.training.augmentation import resized
 from keras_moe.zoo.photos import CLASSES, cached, first_round, on_photos, second_round, split_labels, split_photos
 from keras_moe.zoo.publish import main
 
