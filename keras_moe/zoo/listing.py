@@ -35,8 +35,13 @@ def card(name: str, check_model: bool = True) -> Card:
         ValueError: an unknown name, or a card that is none.
     """
     names = list_models()
+    check_known(name, names)
+    return read_card(store.published_folder() / name / "card.toml", check_model)
+
+
+def check_known(name: str, names: list[str]) -> None:
+    """Raises ValueError, with those of ``names`` that are spelled alike, where ``name`` is none of them."""
     if name not in names:
         near = difflib.get_close_matches(str(name), names)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"Unknown model {name!r}.{hint} The zoo has: {names}")
-    return read_card(store.published_folder() / name / "card.toml", check_model)

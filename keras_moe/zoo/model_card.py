@@ -87,10 +87,11 @@ class Input:
 class Card:
     """One published model.
 
-    ``model`` names a class of ``keras_moe.models`` and ``config`` holds its keyword arguments; ``classes`` are the
-    labels in the order of the outputs, none for super-resolution. ``macs_total`` counts the whole network, all experts,
-    on one input of ``input.shape``; ``macs_executed`` is the mean per input, measured. ``metrics`` starts with the one
-    that the model is known by. ``baseline`` names the dense model to compare with, or is empty.
+    ``recipe`` names the module that made it, ``model`` a class of ``keras_moe.models``, and ``config`` holds its
+    keyword arguments; ``classes`` are the labels in the order of the outputs, none for super-resolution.
+    ``macs_total`` counts the whole network, all experts, on one input of ``input.shape``; ``macs_executed`` is the mean
+    per input, measured. ``metrics`` starts with the one that the model is known by. ``baseline`` names the dense model
+    to compare with, or is empty.
 
     Raises:
         ValueError: values that contradict each other; it lists them all.
