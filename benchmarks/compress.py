@@ -67,7 +67,7 @@ def _fine_tune(model, variant, train, arguments):
         data = classification_stage(model, recipe, train, train).data
         freeze_all_but(model, ("branches",) if model.bank else tuple(model.parts))
         rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, arguments.epochs * len(data))
-        batches = ((x, targets["class"]) for _ in range(arguments.epochs) for x, targets in _epoch(data))
+        batches = ((x, targets["prediction"]) for _ in range(arguments.epochs) for x, targets in _epoch(data))
         model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", jit_compile=False)
         for x, y in batches:
             model.train_on_batch(x, y)

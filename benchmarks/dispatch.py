@@ -55,7 +55,7 @@ def main():
     columns = [*(f"{of:>8}" for of in WAYS), *(f"{f'routed/{of}':>13}" for of in WAYS[:-1])]
     print(f"{'K':>3} {'n':>4} {'k':>2}", *columns)
     for count in arguments.experts:
-        config = {**zoo.card("hydranet_cifar100").config, "branches": count}
+        config = {**zoo.card("hydranet_cifar100").config, "num_experts": count}
         bank = HydraNet(**config).bank
         shape = bank.input[0].shape[1:]
         for n in arguments.batches:

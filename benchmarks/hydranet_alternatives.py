@@ -40,7 +40,7 @@ def main():
     (x, y), (x_test, y_test) = cifar100()
     learn, test = (x[:IMAGES], y[:IMAGES]), (x_test[:5000], y_test[:5000])
     trunk = _trunk(0)
-    groups = partition_classes(trunk.predict(x, batch_size=500, verbose=0), y, hydranet_cifar100.CONFIG["branches"])
+    groups = partition_classes(trunk.predict(x, batch_size=500, verbose=0), y, hydranet_cifar100.CONFIG["num_experts"])
     rows = [("(the trunk itself, one branch)", measure_classifier(trunk, *test), {})]
     for name, variant in VARIANTS.items():
         rows.append((name, *_run(trunk, groups, learn, test, name, **variant)))
@@ -97,7 +97,7 @@ def _run(trunk, groups, learn, test, name, gate_weight=0.5, config=None, staged=
 
 def _grow(model, trunk):
     if len(model.parts["combiner"][0].weights):
-        model.grow_from(trunk)
+        model.init_from_single_branch(trunk)
         return
     # combine="logits": every branch takes the trunk's branch and its head
     for source, target in zip(trunk.parts["stem"], model.parts["stem"], strict=True):

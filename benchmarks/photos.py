@@ -60,7 +60,7 @@ def _trained(point, seed):
 
 def _macs_of_gate(network):
     """A HydraNet of one branch has a gate with nothing to choose; the dense network that it stands for has none."""
-    return network.macs()["gate"]
+    return network.macs_by_part()["gate"]
 
 
 def _published(name):

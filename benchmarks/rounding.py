@@ -83,7 +83,7 @@ def _run(file, images):
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_content=file).get_signature_runner("serving_default")
-    return np.concatenate([runner(images=image[None].astype("float32"))["predictions"] for image in images])
+    return np.concatenate([runner(images=image[None].astype("float32"))["prediction"] for image in images])
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ def main():
         head = np.prod(networks[0].output_shape[1:]) * CLASSES
         heads[name] = {"accuracy": [m["accuracy"] for m in maps], "layers": int(macs), "head": int(head)}
         extra[name] = float(macs + 2 * head)
-    parts = model.macs()
+    parts = model.macs_by_part()
     one, more = parts["gate"] + parts["experts"][0], parts["experts"][1]
     saved = {name: heads[name]["layers"] if name in heads else 0 for name in signals}
     curves = {
@@ -73,7 +73,7 @@ def _answers(model, test):
     network, found = model.expert_outputs(), []
     for image, mask in zip(*test[:2], strict=True):
         said = network.predict_on_batch(image[None].astype("float32"))
-        experts, weights = np.asarray(said["experts"])[0].astype("float64"), softmax(np.asarray(said["gate"])[0])
+        experts, weights = np.asarray(said["experts"])[0].astype("float64"), softmax(np.asarray(said["gate_logits"])[0])
         alone, both = experts[weights.argmax()], np.tensordot(weights, experts, 1)
         p, counted = softmax(alone, axis=-1), mask != IGNORE
         found.append(

@@ -22,14 +22,14 @@ REPORTS = published_folder() / "segmentation_camvid"
 RUNS = pathlib.Path("runs")
 FOLDER = RUNS / "segmentation_camvid"
 GATES = {
-    "gate per image": {"gate": "image"},
-    "gate per image + conv": {"gate": "image", "conv": True},
-    "gate per class": {"gate": "class"},
-    "gate per class + conv": {"gate": "class", "conv": True},
-    "gate per pixel": {"gate": "pixel"},
-    "gate per pixel + conv": {"gate": "pixel", "conv": True},
+    "gate per image": {"gate_kind": "image"},
+    "gate per image + conv": {"gate_kind": "image", "conv": True},
+    "gate per class": {"gate_kind": "class"},
+    "gate per class + conv": {"gate_kind": "class", "conv": True},
+    "gate per pixel": {"gate_kind": "pixel"},
+    "gate per pixel + conv": {"gate_kind": "pixel", "conv": True},
 }
-SPARSE = {"gate": "image", "sparse": True}
+SPARSE = {"gate_kind": "image", "sparse": True}
 THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0)
 
 
@@ -88,7 +88,7 @@ def _longer(train):
 
 def _moe(label, name, options, experts, train):
     folder = FOLDER / label / name.replace(" ", "_")
-    config = {k: v for k, v in segmentation_camvid.CONFIG.items() if k not in ("gate", "conv")}
+    config = {k: v for k, v in segmentation_camvid.CONFIG.items() if k not in ("gate_kind", "conv")}
     model = SegmentationMoE(**config, **options, classifier_activation=None)
     if (folder / "weights.safetensors").exists():
         load_weights(model, folder / "weights.safetensors")
@@ -111,7 +111,7 @@ def _measure(network, test, macs):
     for domain, label in enumerate(CAMVID_DOMAINS):
         own = domains == domain
         found[label] = measure_segmenter(network, images[own], masks[own], len(CAMVID_CLASSES))["miou"]
-    own_macs = {Segmenter: lambda: network.macs_total, SegmentationMoE: lambda: network.macs(images)}
+    own_macs = {Segmenter: lambda: network.macs_total, SegmentationMoE: lambda: network.mean_macs(images=images)}
     return {**found, "macs": own_macs.get(type(network), lambda: 2 * macs)()}
 
 

@@ -50,13 +50,13 @@ def _load(path):
 
 
 def _one_expert(learn, test):
-    return _variant("one_expert", learn, test, experts=1)
+    return _variant("one_expert", learn, test, num_experts=1)
 
 
 def _class_routed(learn, test):
     base = single_gated_cifar100.load_base(RUNS, 0)
     groups = partition_classes(
-        base.predict(learn[0], batch_size=500, verbose=0), learn[1], single_gated_cifar100.CONFIG["experts"]
+        base.predict(learn[0], batch_size=500, verbose=0), learn[1], single_gated_cifar100.CONFIG["num_experts"]
     )
     return _variant("by_class", learn, test, groups=groups), groups
 
@@ -67,7 +67,7 @@ def _variant(name, learn, test, groups=None, **config):
     if (folder / "weights.safetensors").exists():
         load_weights(model, folder / "weights.safetensors")
         return model
-    model.grow_from(single_gated_cifar100.load_base(RUNS, 0))
+    model.init_from_classifier(single_gated_cifar100.load_base(RUNS, 0))
     train_single_gated(model, learn, test, folder, Recipe(single_gated_cifar100.RECIPE.epochs, seed=0), groups=groups)
     save_weights(model, folder / "weights.safetensors")
     return model
@@ -99,7 +99,7 @@ def _routing(by_sample, by_class, groups, test):
     columns = {}
     for name, model in (("image by image", by_sample), ("class by class", by_class)):
         seen = model.expert_outputs().predict(images, batch_size=500, verbose=0)
-        columns[name] = _both(seen, seen["gate"].argmax(1), labels)
+        columns[name] = _both(seen, seen["gate_logits"].argmax(1), labels)
         if model is by_class:
             columns["class by class, oracle gate"] = _both(seen, groups[labels], labels)
     rows = ["## Who decides", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]

@@ -96,7 +96,7 @@ def _bound(model, hard, arguments):
 
     Each branch runs on the whole image; overlap and class module cost nothing.
     """
-    costs = np.array(model.macs()["branches"]) / model.macs()["branches"][-1]
+    costs = np.array(model.macs_by_part()["branches"]) / model.macs_by_part()["branches"][-1]
     for name in arguments.sets:
         images = [
             _errors_of_patches(model, *shrink(photo, model.scale), arguments.patch) for photo in super_resolution(name)

@@ -20,7 +20,7 @@ def main():
 
 def _hydra():
     """A trunk, then stem, gate and the chosen branches, twice; everything learns. Teachers see two views once."""
-    parts = HydraNet(**hydranet_cifar100.CONFIG).macs()
+    parts = HydraNet(**hydranet_cifar100.CONFIG).macs_by_part()
     chosen = (
         sum(m for m in parts.values() if isinstance(m, int)) + hydranet_cifar100.CONFIG["top_k"] * parts["branches"][0]
     )
@@ -33,7 +33,7 @@ def _hydra():
 
 def _single():
     """The base; an epoch of the gate behind it; the experts behind it, who together see each image once an epoch."""
-    parts, epochs = SingleGatedMoE(**single_gated_cifar100.CONFIG).macs(), single_gated_cifar100.RECIPE.epochs
+    parts, epochs = SingleGatedMoE(**single_gated_cifar100.CONFIG).macs_by_part(), single_gated_cifar100.RECIPE.epochs
     return 3 * epochs * parts["base"] + parts["base"] + epochs * (parts["base"] + 3 * parts["experts"][0])
 
 

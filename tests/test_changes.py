@@ -32,7 +32,7 @@ def affine_model():
     experts = [keras.Sequential([keras.Input((2,)), layer], name=f"expert_{k}") for k, layer in enumerate(layers)]
     outputs = ExpertBank(experts, name="experts")(inputs, route)
     parts = {"gate": ["gate", "top_k"], "experts": ["experts"]}
-    return MoEModel(inputs, outputs, parts, gate={"logits": logits, "weights": route}, name="affine")
+    return MoEModel(inputs, outputs, parts, gate={"gate_logits": logits, "routing_weights": route}, name="affine")
 
 
 def layer_of(model, k):

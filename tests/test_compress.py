@@ -73,8 +73,8 @@ TWINS = {
     "classifier": lambda: Classifier(**TINY),
     "litenet": lambda: Classifier(**{**TINY, "backbone": "litenet"}, classifier_activation=None),
     "branch": lambda: HydraNet(**HYDRA).bank.experts[1],
-    "expert": lambda: upcycle(Classifier(**TINY), experts=2).bank.experts[0],
-    "upcycled": lambda: upcycle(small(), experts=2).get_layer("tail"),
+    "expert": lambda: upcycle(Classifier(**TINY), num_experts=2).bank.experts[0],
+    "upcycled": lambda: upcycle(small(), num_experts=2).get_layer("tail"),
 }
 
 
@@ -132,7 +132,7 @@ def kernels(model):
 @needs_tfmot
 @on_tensorflow
 def test_pruned_experts_are_sparse_and_the_rest_is_as_it_was():
-    model = upcycle(small(), "relu", experts=2, system="hydranet", top_k=2)
+    model = upcycle(small(), "relu", num_experts=2, system="hydranet", top_k=2)
     before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
     images, labels = data()
     found = compress(model, (images, labels), "prune", sparsity=0.6, epochs=2, batch_size=16, verbose=0)

@@ -101,8 +101,8 @@ def test_losses_are_scaled_in_mixed_float16(tmp_path):
     model.compile("sgd", "mse")
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     x, y = images(8), np.arange(8) % 5
-    data = _Once(x, {"class": y})
-    loss = {"class": keras.losses.SparseCategoricalCrossentropy()}
+    data = _Once(x, {"prediction": y})
+    loss = {"prediction": keras.losses.SparseCategoricalCrossentropy()}
     stages = [Stage("gate", ("gate",), 2, lambda: keras.optimizers.SGD(0.1), data, loss)]
     history = run_stages(model, stages, tmp_path, verbose=0)
     assert np.isfinite([logs["loss"] for logs in history["gate"]]).all()
@@ -137,7 +137,7 @@ def test_routes_do_not_overflow():
 @pytest.mark.parametrize("system", ["single_gated", "hydranet"])
 def test_a_classifier_of_one_s_own_takes_the_dtype(system):
     classifier = tiny_classifier(activation="softmax")
-    model = models.upcycle(classifier, experts=2, system=system, dtype="mixed_bfloat16")
+    model = models.upcycle(classifier, num_experts=2, system=system, dtype="mixed_bfloat16")
     expert = model.bank.experts[0]
     assert {layer.compute_dtype for layer in expert.layers if layer.weights} == {"bfloat16"}
     assert {layer.compute_dtype for layer in classifier.layers} == {"float32"}

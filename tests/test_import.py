@@ -1,5 +1,7 @@
 """Importing the package is cheap, and the package says what it is."""
 
+import ast
+import graphlib
 import importlib.metadata
 import importlib.resources
 import json
@@ -84,3 +86,27 @@ print(keras.saving.get_registered_object("keras_moe>HydraNet"))
 def test_importing_the_package_registers_its_models():
     done = subprocess.run([sys.executable, "-c", REGISTERED], capture_output=True, text=True, check=True)
     assert "HydraNet" in done.stdout
+
+
+# Runs in a process of its own, where it imports what started it.
+WORKER = "keras_moe.export.tensorflow_process"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions count as well."""
+    root = pathlib.Path(keras_moe.__file__).parent
+    files = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    graph = {name: _imported(path, modules.keys()) for name, path in modules.items() if name != WORKER}
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def _imported(path, modules):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in modules else node.module for name in inner}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names & modules

@@ -176,7 +176,7 @@ def test_single_gated_under_a_route_of_your_choice(images):
 
 def test_opinions_of_pixels():
     tiny = {"input_shape": (16, 16, 3), "alpha": 0.25, "backbone": "resnet8", "classes": 3}
-    model = models.SegmentationMoE(**tiny, gate="class")
+    model = models.SegmentationMoE(**tiny, gate_kind="class")
     photos = np.random.default_rng(0).random((2, 16, 16, 3)) * 255
     found = insights.collect_expert_predictions(model, photos)
     assert (found.answer.shape, found.route.shape) == ((2, 16, 16, 3), (2, 3, 2))
@@ -190,7 +190,7 @@ def test_opinions_of_what_has_none(images):
     tiny = {"input_shape": (8, 8, 1), "alpha": 0.25, "backbone": "resnet8", "classes": 3}
     with pytest.raises(ValueError, match="dense network"):
         insights.collect_expert_predictions(models.Classifier(**tiny), images)
-    logits = models.SingleGatedMoE(**tiny, experts=2, classifier_activation=None)
+    logits = models.SingleGatedMoE(**tiny, num_experts=2, classifier_activation=None)
     with pytest.raises(ValueError, match="at least one image"):
         insights.collect_expert_predictions(logits, images[:0])
     with pytest.raises(ValueError, match="classifier_activation='softmax'"):

@@ -29,7 +29,7 @@ class Nearest:
 
     def predict_on_batch(self, patches):
         bright = (patches.mean((1, 2, 3)) > 128).astype(int)
-        return {"image": patches.repeat(2, 1).repeat(2, 2), "weights": np.eye(2)[bright]}
+        return {"prediction": patches.repeat(2, 1).repeat(2, 2), "routing_weights": np.eye(2)[bright]}
 
     def macs_of_patch(self, height, width):
         return {"class_module": 1, "branches": [10, 100]}
@@ -118,7 +118,7 @@ def test_cuts_cover_and_their_ramps_sum_to_one(length, patch, overlap):
 def test_no_seam_on_a_gradient(interpolating):
     y, x = np.mgrid[0:44, 0:56].astype("float32")
     image = np.stack([60 + 2 * x, 60 + 2 * y, 40 + x + y], -1)
-    whole = np.asarray(interpolating.at_size(44, 56).predict_on_batch(image[None])["image"])[0]
+    whole = np.asarray(interpolating.at_size(44, 56).predict_on_batch(image[None])["prediction"])[0]
 
     def seam(overlap):
         tiled = interpolating.upscale(image, patch=20, overlap=overlap, batch_size=16, verbose=False)

@@ -33,10 +33,7 @@ GROUPS = np.array([0, 1, 2, 0, 1])
 
 def hydra(branches=3):
     """Of two convolutions, since what is tested here is not the model."""
-    return HydraNet(
-        backbone=tiny_classifier(), branches=branches, split="relu0", gate_filters=8, combine="logits",
-        classifier_activation=None,
-    )  # fmt: skip
+    return HydraNet.from_classifier(tiny_classifier(), "relu0", branches, gate_filters=8)
 
 
 def stage(model, parts=None, name="joint", epochs=1, **kwargs):
@@ -84,7 +81,9 @@ def test_gate_usage_is_logged(tmp_path):
     usage = [logs[f"usage_{k}"] for k in range(3)]
     assert sum(usage) == pytest.approx(2)
     assert logs["usage_min"] == min(usage)
-    assert {"class_accuracy", "gate_accuracy", "val_class_accuracy", "val_gate_loss"} <= set(logs)
+    assert {"prediction_accuracy", "gate_logits_accuracy", "val_prediction_accuracy", "val_gate_logits_loss"} <= set(
+        logs
+    )
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
@@ -155,8 +154,8 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     [
         ({"train": ("trunk",)}, "must name parts of"),
         ({"train": ()}, "must name parts of"),
-        ({"losses": {"depth": "mse"}}, "are for 'class' and 'gate'"),
-        ({"losses": {}}, "are for 'class' and 'gate'"),
+        ({"losses": {"depth": "mse"}}, "are for 'prediction' and 'gate_logits'"),
+        ({"losses": {}}, "are for 'prediction' and 'gate_logits'"),
     ],
 )
 def test_wrong_stages(change, message, tmp_path):
@@ -211,7 +210,7 @@ def test_soft_labels_teach(tmp_path):
     history = run_stages(
         model, [classification_stage(model, recipe, DATA, DATA, GROUPS, soft=soft)], tmp_path, verbose=0
     )
-    assert history["joint"][-1]["gate_loss"] < history["joint"][0]["gate_loss"]
+    assert history["joint"][-1]["gate_logits_loss"] < history["joint"][0]["gate_logits_loss"]
     assert (model.predict(DATA[0], verbose=0).argmax(-1) == 3).all()
 
 

@@ -42,7 +42,7 @@ channels = "RGB"
 [config]
 alpha = 0.5
 backbone = "resnet8"
-branches = 3
+num_experts = 3
 gate_filters = 0
 input_shape = [8, 8, 3]
 top_k = 1

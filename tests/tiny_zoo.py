@@ -12,7 +12,7 @@ CONFIG = {
     "input_shape": (8, 8, 3),
     "backbone": "resnet8",
     "alpha": 0.5,
-    "branches": 3,
+    "num_experts": 3,
     "top_k": 1,
     "gate_filters": 0,
 }

@@ -64,14 +64,17 @@ def collect_expert_predictions(model, images, batch_size=256, track=iter):
     for k in track(range(-1, model.router.output_shape[-1])):
         if k < 0:
             seen = model.model_with_route.predict(images, batch_size=batch_size, verbose=0)
-            _check(seen["answer"])
+            _check(seen["prediction"])
         else:
-            alone = np.zeros_like(seen["route"])
+            alone = np.zeros_like(seen["routing_weights"])
             alone[..., k] = 1
             experts.append(model.predict_with_route(images, alone, batch_size))
-    gate = ops.convert_to_numpy(ops.softmax(ops.cast(seen["gate"], "float32")))
+    gate = ops.convert_to_numpy(ops.softmax(ops.cast(seen["gate_logits"], "float32")))
     return ExpertPredictions(
-        np.asarray(seen["answer"], "float32"), np.stack(experts), np.asarray(seen["route"], "float32"), gate
+        np.asarray(seen["prediction"], "float32"),
+        np.stack(experts),
+        np.asarray(seen["routing_weights"], "float32"),
+        gate,
     )
 
 

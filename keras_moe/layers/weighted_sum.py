@@ -11,7 +11,7 @@ class WeightedSum(keras.layers.Layer):
     """``sum over k of weights_k * logits_k`` on maps of logits, before any softmax (SAIAD 2020, section 3).
 
     Args:
-        experts: int, K.
+        num_experts: int, K.
 
     Call arguments:
         logits: float tensor ``(n, h, w, K * c)``: the experts' maps one after another along the channels.
@@ -25,24 +25,24 @@ class WeightedSum(keras.layers.Layer):
         ValueError: weights or logits of another shape.
     """
 
-    def __init__(self, experts, **kwargs):
+    def __init__(self, num_experts, **kwargs):
         super().__init__(**kwargs)
-        self.experts = integer("WeightedSum", "experts", experts, 1)
+        self.num_experts = integer("WeightedSum", "num_experts", num_experts, 1)
 
     def build(self, logits_shape, weights_shape):
         _, *size, channels = logits_shape
-        classes = channels // self.experts
-        fits = [(), (classes,), tuple(size)]
-        if channels % self.experts or weights_shape[-1] != self.experts or tuple(weights_shape[1:-1]) not in fits:
+        classes = channels // self.num_experts
+        fits = [(self.num_experts,), (classes, self.num_experts), (*size, self.num_experts)]
+        if channels % self.num_experts or tuple(weights_shape[1:]) not in fits:
             raise ValueError(
-                f"WeightedSum: expected weights (n, {self.experts}), (n, {classes}, {self.experts}) or "
-                f"(n, {', '.join(map(str, size))}, {self.experts}) for logits {tuple(logits_shape)}. "
+                f"WeightedSum: expected weights (n, {self.num_experts}), (n, {classes}, {self.num_experts}) or "
+                f"(n, {', '.join(map(str, size))}, {self.num_experts}) for logits {tuple(logits_shape)}. "
                 f"Received: {tuple(weights_shape)}"
             )
 
     def call(self, logits, weights):
-        classes = logits.shape[-1] // self.experts
-        maps = [logits[..., k * classes : (k + 1) * classes] for k in range(self.experts)]
+        classes = logits.shape[-1] // self.num_experts
+        maps = [logits[..., k * classes : (k + 1) * classes] for k in range(self.num_experts)]
         return sum(y * self._of_expert(weights, k) for k, y in enumerate(maps))
 
     def _of_expert(self, weights, k):
@@ -53,7 +53,7 @@ class WeightedSum(keras.layers.Layer):
         return ops.reshape(weight, (-1, 1, 1, 1 if len(weights.shape) == 2 else weights.shape[1]))
 
     def compute_output_shape(self, logits_shape, weights_shape):
-        return (*logits_shape[:-1], logits_shape[-1] // self.experts)
+        return (*logits_shape[:-1], logits_shape[-1] // self.num_experts)
 
     def get_config(self):
-        return {**super().get_config(), "experts": self.experts}
+        return {**super().get_config(), "num_experts": self.num_experts}

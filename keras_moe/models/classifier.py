@@ -3,9 +3,9 @@
 import keras
 
 from keras_moe.models import backbones
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.models.imagenet import initialize
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import MoEModel
+from keras_moe.models.partitioned import dtype_scope
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -18,7 +18,7 @@ class Classifier(MoEModel):
         float32 ``(n, classes)`` with the head.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -34,7 +34,6 @@ class Classifier(MoEModel):
         name="classifier",
         dtype=None,
     ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
         spec = backbones.get(backbone, alpha)
 
         with dtype_scope(dtype):
@@ -51,10 +50,6 @@ class Classifier(MoEModel):
         super().__init__(
             images, outputs, parts={"backbone": ["scaling", "backbone"], "head": ["head"]}, name=name, dtype=dtype
         )
-
-        # === Config ===
-        self._config = config
-        initialize(self, weights, backbone, alpha)
 
 
 def _trunk(spec, input_shape):

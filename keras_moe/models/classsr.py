@@ -10,10 +10,10 @@ from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import CostBias, ExpertBank, TopKGate
 from keras_moe.models import super_resolution_branches
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import ROUTING_DTYPE, dtype_scope
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import ROUTING_DTYPE
+from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.super_resolution import SuperResolution, unscaled
-from keras_moe.weights import load_weights
 
 _check = functools.partial(check, "ClassSR")
 
@@ -27,7 +27,7 @@ class ClassSR(SuperResolution):
     whole image, cut into patches and put together again: ``model.upscale(image)``.
 
     Args:
-        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then ``macs`` cannot be told).
+        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then MACs cannot be told).
         backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``, the family of the branches.
         filters: ints, width of each branch, cheapest first; None: the paper's three.
         scale: 2, 3 or 4.
@@ -53,7 +53,7 @@ class ClassSR(SuperResolution):
 
     knob = ("cost_weight", "cost_bias")
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -67,10 +67,8 @@ class ClassSR(SuperResolution):
         name="classsr",
         dtype=None,
     ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
         filters = super_resolution_branches.WIDTHS.get(backbone, (None,)) if filters is None else tuple(filters)
         _check("filters", filters, len(filters) >= 1, "at least one width")
-        config["filters"] = list(filters)
 
         with dtype_scope(dtype):
             # === Layers ===
@@ -89,18 +87,15 @@ class ClassSR(SuperResolution):
                 patches = scaling(images)
                 logits = class_module(patches)
                 weights = top(bias(logits))
-                return {"image": unscaling(bank(patches, weights)), "logits": logits, "weights": weights}
+                prediction = unscaling(bank(patches, weights))
+                return {"prediction": prediction, "gate_logits": logits, "routing_weights": weights}
 
         parts = {
             "class_module": ["scaling", "class_module", "cost_bias", "top_k"],
             "branches": ["branches", "unscaling"],
         }
-        super().__init__(input_shape, connect, parts, name, dtype)
-
-        # === Config ===
-        self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        resolved = {"filters": list(filters)}
+        super().__init__(input_shape, connect, parts, name=name, dtype=dtype, resolved=resolved)
 
     @property
     def cost_weight(self):

@@ -61,13 +61,13 @@ def load_imagenet(model, backbone):
 
 
 def initialize(model, weights, backbone, alpha):
-    """What the argument ``weights`` of every model with a named backbone asks for.
+    """What the argument ``weights`` of every model asks for.
 
     Args:
         model: the model, just made.
         weights: None, which leaves its random values; ``"imagenet"``, see ``load_imagenet``; or the path of a
             ``.safetensors`` file.
-        backbone, alpha: the model's.
+        backbone, alpha: the model's; None where it has no such argument.
 
     Raises:
         ValueError: ``"imagenet"`` for a backbone that has no such weights, or a file that does not fit.
@@ -75,10 +75,9 @@ def initialize(model, weights, backbone, alpha):
     if weights != "imagenet":
         return None if weights is None else load_weights(model, weights)
     if backbone not in _FILES or alpha != 1:
-        name = backbone if isinstance(backbone, str) else f"a network of your own, {backbone.name!r}"
         raise ValueError(
             f"weights='imagenet' is there for the backbones {list(_FILES)} with alpha=1. Received: "
-            f"backbone={name}, alpha={alpha!r}"
+            f"backbone={backbone!r}, alpha={alpha!r}"
         )
     return load_imagenet(model, backbone)
 

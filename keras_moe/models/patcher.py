@@ -9,9 +9,9 @@ from keras_moe.channels_last import Conv2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.layers import WeightedSum
 from keras_moe.models import backbones, patcher_blocks
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
-from keras_moe.weights import load_weights
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel
+from keras_moe.models.partitioned import dtype_scope
 
 _check = functools.partial(check, "Patcher")
 
@@ -50,7 +50,7 @@ class Patcher(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
         input_shape=(256, 256, 3),
@@ -66,7 +66,6 @@ class Patcher(MoEModel):
         name="patcher",
         dtype=None,
     ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
         plan = patcher_blocks.resolve(size)
         _check("decoder", decoder, decoder in ("moe", "sum"), "'moe' or 'sum'")
         _check("drop_path_rate", drop_path_rate, 0 <= drop_path_rate < 1, "a float in [0, 1)")
@@ -107,15 +106,10 @@ class Patcher(MoEModel):
                 **({"gate": ["gate", "gate_weights"]} if moe else {}),
                 "head": ["mixture", "head", "probabilities"],
             },
-            gate={"logits": logits, "weights": weights_per_pixel} if moe else None,
+            gate={"gate_logits": logits, "routing_weights": weights_per_pixel} if moe else None,
             name=name,
             dtype=dtype,
         )
-
-        # === Config ===
-        self._config = config
-        if weights is not None:
-            load_weights(self, weights)
 
 
 def _expert(shape, finest, filters, name):

@@ -23,7 +23,6 @@ class ClassifierSplit:
     Attributes:
         split_at: name of the layer after which it was cut.
         softmax: bool, whether the classifier ends in a softmax. ``tail`` never does.
-        config: dict, the arguments with which a model's class makes the same cut anew: plain data, for ``get_config``.
 
     Raises:
         ValueError: not a functional classifier with one input and one output, no dense or convolutional layer that
@@ -57,13 +56,6 @@ class ClassifierSplit:
                     f"outputs, or it is the end. One can cut after {names}."
                 )
         self.split_at = calls[at].name
-        # Plain data: a model that held the classifier itself would count its weights as its own.
-        self.config = {
-            "backbone": serialized(classifier),
-            "input_shape": tuple(self.input.shape[1:]),
-            "classes": classifier.output_shape[-1],
-            "split": self.split_at,
-        }
         self._trunk, self._tail, self._head = calls[: at + 1], calls[at + 1 : head], calls[head:]
         self.features = calls[at].outputs
         self.embedding = calls[head].inputs[0]
@@ -80,6 +72,13 @@ class ClassifierSplit:
     def tail_and_embedding(self, name):
         """As ``tail``, and what the last layer reads: features to ``[logits, embedding]``."""
         return rebuild([*self._tail, *self._head], self.features, [self.logits, self.embedding], name)
+
+
+def activation_of(split, asked):
+    """What the model ends in that was ``asked`` to end in ``"softmax"``, None or the ``"same"`` as the classifier."""
+    if asked == "same":
+        return "softmax" if split.softmax else None
+    return asked
 
 
 def in_dtype(network, dtype):

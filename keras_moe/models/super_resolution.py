@@ -7,26 +7,27 @@ from keras import layers
 
 from keras_moe import cost
 from keras_moe.models import super_resolution_branches
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import MoEModel
+from keras_moe.models.partitioned import dtype_scope
 from keras_moe.super_resolution.upscale import BATCH_SIZE, OVERLAP, PATCH, upscale_routed
-from keras_moe.weights import load_weights
 
 
 class SuperResolution(MoEModel):
     """A model from RGB patches in [0, 255] to larger ones, and its use on whole images.
 
-    Subclasses give ``connect``: ``images -> dict`` of symbolic outputs: ``"image"`` and, for a mixture, ``"logits"``
-    and ``"weights"``. It holds for patches of any size, whatever the size of the model's own input.
+    Subclasses give ``connect``: ``images -> dict`` of symbolic outputs: ``"prediction"`` and, for a mixture,
+    ``"gate_logits"`` and ``"routing_weights"``. It holds for patches of any size, whatever the size of the model's
+    own input.
     """
 
     answers = "image"
 
-    def __init__(self, input_shape, connect, parts, name, dtype=None):
+    def __init__(self, input_shape, connect, parts, **kwargs):
         images = keras.Input(input_shape, name="images")
-        outputs = connect(images)
-        gate = {k: outputs[k] for k in ("logits", "weights")} if "logits" in outputs else None
-        super().__init__(images, outputs["image"], parts=parts, gate=gate, name=name, dtype=dtype)
+        gate = dict(connect(images))
+        prediction = gate.pop("prediction")
+        super().__init__(images, prediction, parts, gate or None, **kwargs)
         self._connect = connect
 
     @property
@@ -36,7 +37,7 @@ class SuperResolution(MoEModel):
 
     @functools.cached_property
     def at_size(self):
-        """``(height, width) -> model`` from patches of that size to ``{"image", "logits", "weights"}``, same weights.
+        """``(height, width) -> model`` from patches of that size to what ``connect`` gives, with the same weights.
 
         The size is fixed because a branch that no patch of a batch takes still has to tell the size of its output.
         """
@@ -60,7 +61,7 @@ class SuperResolution(MoEModel):
         return upscale_routed(self, image, patch, overlap, batch_size, verbose)
 
     def macs_of_patch(self, height, width):
-        """As ``macs()``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
+        """As ``macs_by_part``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
         raise NotImplementedError
 
     @functools.cached_property
@@ -74,7 +75,7 @@ class SuperResolutionNetwork(SuperResolution):
     """One super-resolution network that every patch runs: the baseline of a ``ClassSR``, and its single branch.
 
     Args:
-        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then ``macs`` cannot be told).
+        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then MACs cannot be told).
         backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``.
         filters: int, its width; None: that of the original network, the hard branch of the paper.
         scale: 2, 3 or 4.
@@ -92,7 +93,7 @@ class SuperResolutionNetwork(SuperResolution):
         ValueError: an argument out of range.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
         input_shape=(32, 32, 3),
@@ -103,7 +104,6 @@ class SuperResolutionNetwork(SuperResolution):
         name="sr_network",
         dtype=None,
     ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
         with dtype_scope(dtype):
             # === Layers ===
             filters = super_resolution_branches.WIDTHS.get(backbone, (None,))[-1] if filters is None else filters
@@ -112,14 +112,10 @@ class SuperResolutionNetwork(SuperResolution):
 
             # === Functional model ===
             def connect(images):
-                return {"image": unscaling(branch(scaling(images)))}
+                return {"prediction": unscaling(branch(scaling(images)))}
 
-        super().__init__(input_shape, connect, {"branch": ["scaling", "branch", "unscaling"]}, name, dtype)
-
-        # === Config ===
-        self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        parts = {"branch": ["scaling", "branch", "unscaling"]}
+        super().__init__(input_shape, connect, parts, name=name, dtype=dtype)
 
     def macs_of_patch(self, height, width):
         return {"branch": cost.macs(self.get_layer("branch"), (None, height, width, 3))}

@@ -16,8 +16,8 @@ RECIPE = classsr_fsrcnn(
     scale=2,
     rounds=(
         Round("squared", 36, batch_size=32),
-        Round("polish", (30, 0, 6), thirds=False, batch_size=32),
-        Round("again", (40, 0, 0), thirds=False, share=0.67),
+        Round("polish", (30, 0, 6), own_third=False, batch_size=32),
+        Round("again", (40, 0, 0), own_third=False, share=0.67),
     ),
     share=0.55,
     recipe_note="each branch for 36 epochs on what it gets in use and its third, JAX on one GPU until then; the "

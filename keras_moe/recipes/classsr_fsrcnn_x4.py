@@ -16,7 +16,7 @@ RECIPE = classsr_fsrcnn(
     scale=4,
     rounds=(
         Round("squared", 25, batch_size=32),
-        Round("polish", (30, 0, 6), thirds=False, batch_size=32, share=0.61),
+        Round("polish", (30, 0, 6), own_third=False, batch_size=32, share=0.61),
     ),
     share=0.55,
     recipe_note="each branch for 25 epochs on what it gets in use and its third, JAX on one GPU until then; the "

@@ -43,13 +43,13 @@ CONFIG = {
     "input_shape": (32, 32, 3),
     "alpha": 1.0,
     "backbone": "resnet8",
-    "branches": 8,
+    "num_experts": 8,
     "top_k": 2,
     "branch_alpha": 1.5,
     "gate_filters": 32,
     "classes": 100,
 }
-SINGLE = {**CONFIG, "branches": 1, "top_k": 1, "gate_filters": 0}
+SINGLE = {**CONFIG, "num_experts": 1, "top_k": 1, "gate_filters": 0}
 SHARE = 0.49
 TEACHERS = ("resnet20_cifar100", "resnet26_cifar100", "single_gated_cifar100")
 TAUGHT_EPOCHS, KEPT = 14, 0.3
@@ -62,8 +62,8 @@ def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict
     recipe = Recipe(epochs, seed=seed)
     single = HydraNet(**SINGLE, classifier_activation=None, name="trunk")
     trunk = run_stages(single, [classification_stage(single, recipe, learn, test, name="trunk")], folder / "trunk")
-    groups = partition_classes(single.predict(learn[0], batch_size=500, verbose=0), learn[1], CONFIG["branches"])
-    model.grow_from(single)
+    groups = partition_classes(single.predict(learn[0], batch_size=500, verbose=0), learn[1], CONFIG["num_experts"])
+    model.init_from_single_branch(single)
     joint = run_stages(model, [classification_stage(model, recipe, learn, test, groups)], folder / "joint")
     fit_budget(model, learn[0])
     taught = _teach(model, Recipe(TAUGHT_EPOCHS, learning_rate=2e-3, seed=seed + 100), learn, test, groups, folder)

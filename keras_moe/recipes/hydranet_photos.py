@@ -35,8 +35,8 @@ SIZE, SHARE = 128, 0.6
 CONFIG = {
     "input_shape": (SIZE, SIZE, 3),
     "backbone": "efficientnet_lite0",
-    "split": 4,
-    "branches": 4,
+    "split_at": 4,
+    "num_experts": 4,
     "branch_blocks": 1,
     "top_k": 2,
     "classes": CLASSES,
@@ -47,7 +47,7 @@ def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict
     teacher, history = first_round(seed, epochs)
     features, rest = cached(teacher)
     logits = rest.predict(np.asarray(features["learn"][0]), batch_size=256, verbose=0)
-    groups = partition_classes(logits, split_labels()["learn"], CONFIG["branches"])
+    groups = partition_classes(logits, split_labels()["learn"], CONFIG["num_experts"])
     history |= second_round(model, teacher, folder, seed, epochs, groups)
     fit_budget(model)
     return {**history, "groups": groups.tolist()}

@@ -22,7 +22,7 @@ from keras_moe.training import Recipe, train_domain_experts, train_segmentation
 
 BASE = "deeplab_camvid"
 BASE_CONFIG = {"input_shape": (120, 160, 3), "alpha": 1.0, "backbone": "resnet14", "classes": 11}
-CONFIG = {**BASE_CONFIG, "experts": 2, "gate": "class", "conv": True}
+CONFIG = {**BASE_CONFIG, "num_experts": 2, "gate_kind": "class", "conv": True}
 GATE_EPOCHS = 8
 
 

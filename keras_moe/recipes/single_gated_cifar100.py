@@ -19,7 +19,7 @@ from keras_moe.recipes.publishing.recipe import ModelRecipe
 from keras_moe.training import Recipe, train_single_gated
 
 BACKBONE, BASE = "resnet14", "resnet14_cifar100"
-CONFIG = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": BACKBONE, "experts": 4, "top_k": 1, "classes": 100}
+CONFIG = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": BACKBONE, "num_experts": 4, "top_k": 1, "classes": 100}
 
 
 def load_base(runs: str | os.PathLike, seed: int) -> Classifier:
@@ -32,7 +32,7 @@ def load_base(runs: str | os.PathLike, seed: int) -> Classifier:
 
 def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
     learn, test = cifar100()
-    model.grow_from(load_base(pathlib.Path(folder).parents[1], seed))
+    model.init_from_classifier(load_base(pathlib.Path(folder).parents[1], seed))
     return train_single_gated(model, learn, test, folder, Recipe(epochs, seed=seed))
 
 

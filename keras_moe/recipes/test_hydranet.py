@@ -18,7 +18,7 @@ CONFIG = {
     "input_shape": (8, 8, 1),
     "alpha": 0.5,
     "backbone": "resnet8",
-    "branches": 4,
+    "num_experts": 4,
     "top_k": 1,
     "gate_filters": 0,
     "classes": 10,
@@ -27,7 +27,7 @@ CONFIG = {
 
 def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
     learn, test = digits()
-    groups = partition_classes(learn[0].reshape(len(learn[0]), -1), learn[1], CONFIG["branches"])
+    groups = partition_classes(learn[0].reshape(len(learn[0]), -1), learn[1], CONFIG["num_experts"])
     recipe = Recipe(epochs, batch_size=100, augment=False, seed=seed)
     return run_stages(model, [classification_stage(model, recipe, learn, test, groups)], folder)
 

@@ -17,7 +17,7 @@ from keras_moe.recipes.publishing.recipe import ModelRecipe
 from keras_moe.training import Recipe, train_domain_experts, train_segmentation
 
 EXPERT = {"input_shape": (16, 16, 1), "alpha": 0.25, "backbone": "resnet8", "classes": 4}
-CONFIG = {**EXPERT, "experts": 2, "gate": "image", "sparse": True, "drop_below": 0.2}
+CONFIG = {**EXPERT, "num_experts": 2, "gate_kind": "image", "sparse": True, "drop_below": 0.2}
 
 
 def train(model: SegmentationMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

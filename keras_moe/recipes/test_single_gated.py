@@ -16,7 +16,7 @@ from keras_moe.recipes.publishing.recipe import ModelRecipe
 from keras_moe.training import Recipe, classification_stage, run_stages, train_single_gated
 
 BASE = {"input_shape": (8, 8, 1), "alpha": 0.5, "backbone": "resnet8", "classes": 10}
-CONFIG = {**BASE, "experts": 3, "threshold": 0.8}
+CONFIG = {**BASE, "num_experts": 3, "threshold": 0.8}
 
 
 def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
@@ -24,7 +24,7 @@ def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -
     recipe = Recipe(epochs, batch_size=100, augment=False, seed=seed)
     base = Classifier(**BASE, classifier_activation=None)
     history = run_stages(base, [classification_stage(base, recipe, learn, test, name="base")], folder / "base")
-    model.grow_from(base)
+    model.init_from_classifier(base)
     experts = dataclasses.replace(recipe, learning_rate=1e-3)
     return history | train_single_gated(model, learn, test, folder, experts)
 

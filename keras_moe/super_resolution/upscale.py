@@ -112,8 +112,8 @@ def _predicted(model, image, rows, columns, batch_size):
     for first in range(0, len(places), batch_size):
         batch = [image[y : y + rows.size, x : x + columns.size] for y, x in places[first : first + batch_size]]
         found = network.predict_on_batch(np.stack(batch).astype("float32"))
-        route = np.asarray(found["weights"]).argmax(-1) if "weights" in found else [0] * len(batch)
-        yield from zip(np.asarray(found["image"]), map(int, route), strict=True)
+        route = np.asarray(found["routing_weights"]).argmax(-1) if "routing_weights" in found else [0] * len(batch)
+        yield from zip(np.asarray(found["prediction"]), map(int, route), strict=True)
 
 
 def _macs(model, rows, columns, route):

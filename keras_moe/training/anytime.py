@@ -35,7 +35,7 @@ def anytime_curve(model, images, labels, thresholds=None):
         thresholds = _quantiles(seen, model.get_layer("early_exit").rule)
     thresholds = [number("anytime_curve", "thresholds", t, 0, 1) for t in thresholds]
     early_exit = EarlyExit(model.get_layer("early_exit").rule, dtype="float32")  # the model's own stays as it is
-    seen["route"] = model.get_layer("top_k")(seen["gate"])
+    seen["route"] = model.get_layer("top_k")(seen["gate_logits"])
     return [_point(model, early_exit, seen, np.asarray(labels), t) for t in sorted(thresholds)]
 
 
@@ -88,18 +88,18 @@ def _see(model, images):
 
 def _quantiles(seen, rule):
     unsure = 1 - np.asarray(ops.softmax(seen["base"])).max(-1)
-    score = 1 - unsure if rule == "confidence" else np.asarray(ops.softmax(seen["gate"])).max(-1) * unsure
+    score = 1 - unsure if rule == "confidence" else np.asarray(ops.softmax(seen["gate_logits"])).max(-1) * unsure
     return np.unique([0.0, *np.quantile(score, np.linspace(0, 1, 199)), 1.0])
 
 
 def _point(model, early_exit, seen, labels, threshold):
     early_exit.threshold = threshold
-    weights = ops.convert_to_numpy(early_exit(seen["route"], seen["gate"], seen["base"]))
+    weights = ops.convert_to_numpy(early_exit(seen["route"], seen["gate_logits"], seen["base"]))
     experts = np.einsum("nk,nkc->nc", weights, seen["experts"])
     logits = ops.convert_to_numpy(model.get_layer("ensembler")(seen["base"], experts, weights))
     return Point(
         threshold=threshold,
         accuracy=float(np.mean(logits.argmax(-1) == labels)),
-        macs=model.macs(route=weights),
+        macs=model.mean_macs(route=weights),
         exits=float(np.mean(~weights.any(-1))),
     )

@@ -27,7 +27,7 @@ def fit_drop_below(model, images, budget):
     route = model.route(images)
     kept = route == route.max(axis=1, keepdims=True)
     for threshold in np.linspace(0, 1, 1001):
-        cost = model.macs(route=(route >= threshold) & (route > 0) | kept)
+        cost = model.mean_macs(route=(route >= threshold) & (route > 0) | kept)
         if cost <= budget:
             model.drop_below = float(threshold)
             return float(threshold)

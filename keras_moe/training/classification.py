@@ -66,12 +66,12 @@ def classification_stage(model, recipe, train, validation, groups=None, name="jo
         rows = (len(train[0]), model.output_shape[-1])
         check("classification_stage", "soft", soft.shape, soft.shape == rows, f"of shape {rows}, a row per image")
     sparse, dense = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
-    losses = {"class": (sparse if soft is None else dense)(from_logits=True)}
+    losses = {"prediction": (sparse if soft is None else dense)(from_logits=True)}
     if groups is not None and recipe.gate_weight:
-        losses["gate"] = sparse(from_logits=True)
+        losses["gate_logits"] = sparse(from_logits=True)
 
     def targets(labels, classes):
-        every = {"class": classes, "gate": None if groups is None else groups[labels]}
+        every = {"prediction": classes, "gate_logits": None if groups is None else groups[labels]}
         return {output: every[output] for output in losses}
 
     learned, known = (train[1], validation[1]) if soft is None else (soft, np.eye(soft.shape[1])[validation[1]])
@@ -83,7 +83,7 @@ def classification_stage(model, recipe, train, validation, groups=None, name="jo
         optimizer=lambda: adamw(recipe, len(data)),
         data=data,
         losses=losses,
-        loss_weights={"class": 1.0, "gate": recipe.gate_weight} if "gate" in losses else None,
+        loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if len(losses) > 1 else None,
         metrics={output: ["accuracy"] for output in losses},
         validation_data=(validation[0], targets(validation[1], known)),
     )

@@ -16,6 +16,7 @@ from keras_moe.training.stages import Stage, run_stages
 
 # Of patches; a branch that gets fewer has dropped out of the competition.
 COLLAPSED = 0.01
+_LOSSES = {"mse": keras.losses.MeanSquaredError, "mae": keras.losses.MeanAbsoluteError}
 
 
 def train_branch(network, train, validation, folder, recipe):
@@ -87,7 +88,7 @@ def train_classsr(model, train, validation, folder, recipe, largest=None):
     history |= _choose(model, "", recipe.share, *arguments, folder)
     for turn in recipe.rounds:
         got = [_parts(model.route(low).argmax(axis=1), len(experts)) for low, _ in (train, validation)]
-        groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)] if turn.thirds else got
+        groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)] if turn.own_third else got
         history |= _train_apart(model, turn, groups, *arguments, folder)
         history |= _choose(model, f"_{turn.name}", turn.share or recipe.share, *arguments, folder)
     check_collapse(model.route(validation[0].astype("float32")))
@@ -112,7 +113,7 @@ def _choose(model, suffix, share, recipe, train, validation, folder):
         stage = _errors(model, f"errors{suffix}", recipe, train, validation)
         history |= run_stages(model, [stage], folder / stage.name, verbose=2)
     if share is not None:
-        budget = share * max(model.macs()["branches"])
+        budget = share * max(model.macs_by_part()["branches"])
         history[f"knob{suffix}"] = [vars(fit_cost_weight(model, validation[0], validation[1], budget))]
     return history
 
@@ -146,9 +147,16 @@ def _alone(turn, epochs, train, validation, recipe):
         train=("branch",),
         epochs=epochs,
         optimizer=lambda: _adam(turn.learning_rate, epochs * recipe.steps),
-        data=PatchBatches(train[0], train[1], ("class",), recipe.steps, turn.batch_size, recipe.seed, turn.recoloured),
-        losses={"class": keras.losses.MeanSquaredError() if turn.squared else keras.losses.MeanAbsoluteError()},
-        validation_data=(low, {"class": high}) if len(low) else None,
+        data=PatchBatches(
+            train[0],
+            train[1],
+            steps=recipe.steps,
+            batch_size=turn.batch_size,
+            seed=recipe.seed,
+            recolor_rate=turn.recolor_rate,
+        ),
+        losses={"prediction": _LOSSES[turn.loss]()},
+        validation_data=(low, {"prediction": high}) if len(low) else None,
     )
 
 
@@ -158,23 +166,31 @@ def check_collapse(route):
     if usage.min() < COLLAPSED:
         shares = ", ".join(f"{u:.1%}" for u in usage)
         warnings.warn(
-            f"The class module has collapsed: the branches get {shares} of the patches. Raise `balanced`, lower "
-            "`gate_rate`, or train the branches for longer before it.",
+            f"The class module has collapsed: the branches get {shares} of the patches. Raise "
+            "`average_loss_weight`, lower `gate_rate`, or train the branches for longer before it.",
             stacklevel=2,
         )
 
 
 def _routed(name, parts, recipe, train, validation, epochs, batch_size):
     low, high = (x.astype("float32") for x in validation)
+    routing = RoutingLoss(recipe.class_loss_weight, recipe.average_loss_weight)
     return Stage(
         name=name,
         train=parts,
         epochs=epochs,
         optimizer=lambda: _adam(recipe.gate_rate, epochs * recipe.steps),
-        data=PatchBatches(train[0], train[1], ("class", "gate"), recipe.steps, batch_size, recipe.seed),
-        losses={"class": keras.losses.MeanAbsoluteError(), "gate": RoutingLoss(recipe.decided, recipe.balanced)},
-        loss_weights={"class": recipe.image_weight / 255, "gate": 1.0},  # the model's output is in [0, 255]
-        validation_data=(low, {"class": high, "gate": high}),
+        data=PatchBatches(
+            train[0],
+            train[1],
+            outputs=("prediction", "gate_logits"),
+            steps=recipe.steps,
+            batch_size=batch_size,
+            seed=recipe.seed,
+        ),
+        losses={"prediction": keras.losses.MeanAbsoluteError(), "gate_logits": routing},
+        loss_weights={"prediction": recipe.image_weight / 255, "gate_logits": 1.0},  # the model's output is in [0, 255]
+        validation_data=(low, {"prediction": high, "gate_logits": high}),
     )
 
 
@@ -184,7 +200,7 @@ def _errors(model, name, recipe, train, validation):
 
     def data():
         wanted = _gains(model, *train) / unit
-        return PatchBatches(train[0], wanted, ("gate",), recipe.steps, recipe.class_batch_size, recipe.seed)
+        return PatchBatches(train[0], wanted, ("gate_logits",), recipe.steps, recipe.class_batch_size, recipe.seed)
 
     return Stage(
         name=name,
@@ -192,8 +208,8 @@ def _errors(model, name, recipe, train, validation):
         epochs=recipe.error_epochs,
         optimizer=lambda: _adam(recipe.learning_rate, recipe.error_epochs * recipe.steps),
         data=data,
-        losses={"gate": keras.losses.MeanSquaredError()},
-        validation_data=(validation[0].astype("float32"), {"gate": held / unit}),
+        losses={"gate_logits": keras.losses.MeanSquaredError()},
+        validation_data=(validation[0].astype("float32"), {"gate_logits": held / unit}),
     )
 
 

@@ -75,7 +75,7 @@ def logits_and_errors(model, low, high, batch_size=64):
     for first in range(0, len(low), batch_size):
         patches = low[first : first + batch_size].astype("float32")
         target = high[first : first + batch_size].astype("float32")
-        logits.append(np.asarray(network.predict_on_batch(patches)["logits"]))
+        logits.append(np.asarray(network.predict_on_batch(patches)["gate_logits"]))
         outputs = [np.clip(branch.predict_on_batch(patches / 255) * 255, 0, 255) for branch in model.bank.experts]
         errors.append(np.stack([np.mean((y - target) ** 2, axis=(1, 2, 3)) for y in outputs], axis=1))
     return np.concatenate(logits), np.concatenate(errors)
@@ -98,4 +98,4 @@ def _point(model, logits, errors, costs, weight):
     route = np.eye(len(costs))[chosen]
     error = errors[np.arange(len(chosen)), chosen].mean()
     psnr = float(10 * np.log10(255**2 / error))
-    return CostPoint(weight, psnr, model.macs(route=route), tuple(route.mean(0).tolist()))
+    return CostPoint(weight, psnr, model.mean_macs(route=route), tuple(route.mean(0).tolist()))

@@ -99,7 +99,7 @@ def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=
 
 def _jobs(model, train, recipe, noise, verbose):
     images, labels = train
-    gate = keras.Model(model.inputs, keras.layers.Softmax(dtype="float32")(model.gate["logits"]))
+    gate = keras.Model(model.inputs, keras.layers.Softmax(dtype="float32")(model.gate["gate_logits"]))
     probabilities = np.asarray(gate.predict(images, batch_size=256, verbose=0), "float32") + noise
     experts = len(model.bank.experts)
     plain, weights = keras.saving.serialize_keras_object(model), model.get_weights()

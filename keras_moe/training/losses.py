@@ -20,21 +20,23 @@ class RoutingLoss(keras.losses.Loss):
     The constants are those of the paper's code. The targets given to the loss are not looked at.
 
     Args:
-        decided: float, weight of the class loss.
-        balanced: float, weight of the average loss.
+        class_loss_weight: float, weight of the class loss.
+        average_loss_weight: float, weight of the average loss.
     """
 
-    def __init__(self, decided=0.5, balanced=3.0, name="routing_loss", **kwargs):
+    def __init__(self, class_loss_weight=0.5, average_loss_weight=3.0, name="routing_loss", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.decided = number("RoutingLoss", "decided", decided)
-        self.balanced = number("RoutingLoss", "balanced", balanced)
+        self.class_loss_weight = number("RoutingLoss", "class_loss_weight", class_loss_weight)
+        self.average_loss_weight = number("RoutingLoss", "average_loss_weight", average_loss_weight)
 
     def call(self, y_true, logits):
         probabilities = ops.softmax(ops.cast(logits, "float32"))
-        return self.decided * class_loss(probabilities) + self.balanced * average_loss(probabilities)
+        decided, balanced = class_loss(probabilities), average_loss(probabilities)
+        return self.class_loss_weight * decided + self.average_loss_weight * balanced
 
     def get_config(self):
-        return {**super().get_config(), "decided": self.decided, "balanced": self.balanced}
+        weights = {"class_loss_weight": self.class_loss_weight, "average_loss_weight": self.average_loss_weight}
+        return {**super().get_config(), **weights}
 
 
 def class_loss(probabilities):

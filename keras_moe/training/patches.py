@@ -80,7 +80,7 @@ def split_by_psnr(low, high, groups=3):
 
 
 class PatchBatches(keras.utils.PyDataset):
-    """Batches drawn at random, flipped, turned and recoloured; they depend on seed, epoch and position alone.
+    """Batches drawn at random, flipped, turned and recolored; they depend on seed, epoch and position alone.
 
     Args:
         low, high: as ``cut_patches`` returns them.
@@ -89,21 +89,21 @@ class PatchBatches(keras.utils.PyDataset):
         steps: int, batches an epoch.
         batch_size: int.
         seed: int.
-        recoloured: float in [0, 1], the share of patches that are multiplied by random numbers below 1: one, or one per
-            channel. Good photographs hold little black and few saturated colours, and a network that never saw them
+        recolor_rate: float in [0, 1], the share of patches that are multiplied by random numbers below 1: one, or one
+            per channel. Good photographs hold little black and few saturated colours, and a network that never saw them
             tints them.
 
     Attributes:
         epoch: int, from 0; advanced by Keras at the end of each epoch.
     """
 
-    def __init__(self, low, high, outputs=("class",), steps=500, batch_size=16, seed=0, recoloured=0.0):
+    def __init__(self, low, high, outputs=("prediction",), steps=500, batch_size=16, seed=0, recolor_rate=0.0):
         super().__init__()
         self.low, self.high, self.outputs, self.epoch = low, high, outputs, 0
         self.steps = integer("PatchBatches", "steps", steps, 1)
         self.batch_size = integer("PatchBatches", "batch_size", batch_size, 1)
         self.seed = integer("PatchBatches", "seed", seed, 0)
-        self.recoloured = number("PatchBatches", "recoloured", recoloured, 0, 1)
+        self.recolor_rate = number("PatchBatches", "recolor_rate", recolor_rate, 0, 1)
 
     def __len__(self):
         return self.steps
@@ -113,8 +113,8 @@ class PatchBatches(keras.utils.PyDataset):
         rows = rng.integers(len(self.low), size=self.batch_size)
         turns, flip = rng.integers(4), rng.random() < 0.5
         low, high = (_turned(patches[rows], turns, flip) for patches in (self.low, self.high))
-        if self.recoloured:
-            gain = _gains(rng, self.batch_size, self.recoloured)
+        if self.recolor_rate:
+            gain = _gains(rng, self.batch_size, self.recolor_rate)
             low, high = (patches * gain for patches in (low, high))
         return low, dict.fromkeys(self.outputs, high)
 

@@ -34,13 +34,13 @@ def segmentation_stage(model, recipe, train, domains=None, ignore=IGNORE, name="
     check_masks(train[0], train[1], model.output_shape[-1], ignore)
     _check_sizes(model, *train)
     loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)
-    losses = {"class": loss}
-    targets = {"class": train[1]}
+    losses = {"prediction": loss}
+    targets = {"prediction": train[1]}
     if domains is not None:
-        if len(model.gate["logits"].shape) != 2:
+        if len(model.gate["gate_logits"].shape) != 2:
             raise ValueError("`domains` supervise a gate per image. This model's gate is per class or per pixel.")
-        losses["gate"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        targets["gate"] = _check_domains(train[0], domains, model.gate["logits"].shape[-1])
+        losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        targets["gate_logits"] = _check_domains(train[0], domains, model.gate["gate_logits"].shape[-1])
     data = MaskBatches(train[0], targets, recipe.batch_size, recipe.augment, seed=recipe.seed)
     return Stage(
         name=name,
@@ -49,11 +49,11 @@ def segmentation_stage(model, recipe, train, domains=None, ignore=IGNORE, name="
         optimizer=lambda: adamw(recipe, len(data)),
         data=data,
         losses=losses,
-        loss_weights={"class": 1.0, "gate": recipe.gate_weight} if domains is not None else None,
+        loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if domains is not None else None,
     )
 
 
-def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignore=IGNORE):
+def train_domain_experts(build, train, domains, folder, recipe, num_experts=2, ignore=IGNORE):
     """One network per domain, each trained on its domain alone, and resumed where it was cut off.
 
     Each takes as many steps as one network would for ``recipe.epochs`` passes over all images: a small domain is seen
@@ -62,10 +62,10 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
     Args:
         build: ``() -> model``, fresh, that ends in logits: a ``Segmenter``.
         train: ``(images, masks)`` of all domains.
-        domains: int array ``(n,)`` in 0…experts-1.
+        domains: int array ``(n,)`` in 0…num_experts-1.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of each expert.
-        experts: int.
+        num_experts: int.
         ignore: int, the label that no loss counts.
 
     Returns:
@@ -75,13 +75,13 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
     Raises:
         ValueError: a domain without a batch of images, or masks that do not fit; before anything is trained.
     """
-    experts = integer("train_domain_experts", "experts", experts, 1)
-    domains = _check_domains(train[0], domains, experts)
+    num_experts = integer("train_domain_experts", "num_experts", num_experts, 1)
+    domains = _check_domains(train[0], domains, num_experts)
     stages = []
-    for k in range(experts):
+    for k in range(num_experts):
         network, own = build(), domains == k
         epochs = round(recipe.epochs * len(domains) / max(own.sum(), 1))
-        settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * experts + k)
+        settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * num_experts + k)
         data = (train[0][own], train[1][own])
         try:
             stages.append((network, segmentation_stage(network, settings, data, ignore=ignore, name=f"expert_{k}")))
@@ -100,7 +100,7 @@ def train_segmentation(model, experts, train, folder, recipe, domains=None, igno
 
     Args:
         model: a ``SegmentationMoE`` that ends in logits.
-        experts: list of trained networks, one per expert, see ``grow_from``.
+        experts: list of trained networks, one per expert, see ``init_from_networks``.
         train: ``(images, masks)`` of all domains.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of the gate.
@@ -113,7 +113,7 @@ def train_segmentation(model, experts, train, folder, recipe, domains=None, igno
         ValueError: experts or masks that do not fit the model; before anything is trained.
     """
     stage = segmentation_stage(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
-    model.grow_from(experts)
+    model.init_from_networks(experts)
     return run_stages(model, [stage], folder)
 
 

@@ -23,7 +23,8 @@ def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, 
     4. *ensembler*: only if it is ``learned``, for one epoch.
 
     Args:
-        model: a ``SingleGatedMoE`` that ends in logits and whose base is trained (``grow_from``, or ``upcycle``).
+        model: a ``SingleGatedMoE`` that ends in logits and whose base is trained (``init_from_classifier``,
+            or ``upcycle``).
         train, validation: ``(images, labels)``: uint8 ``(n, h, w, c)`` and int ``(n,)``.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of each expert.
@@ -67,7 +68,7 @@ def _targets(embeddings, labels, groups, experts, seed):
 
 
 def _gate_stage(model, recipe, train, target, validation, centroids, groups):
-    data = ImageBatches(train[0], {"gate": target}, recipe.batch_size, recipe.augment, seed=recipe.seed)
+    data = ImageBatches(train[0], {"gate_logits": target}, recipe.batch_size, recipe.augment, seed=recipe.seed)
     nearest = _nearest(model.embed(validation[0]), centroids) if groups is None else np.asarray(groups)[validation[1]]
     return Stage(
         name="gate",
@@ -75,9 +76,9 @@ def _gate_stage(model, recipe, train, target, validation, centroids, groups):
         epochs=recipe.epochs,
         optimizer=lambda: adamw(recipe, len(data)),
         data=data,
-        losses={"gate": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
-        metrics={"gate": ["accuracy"]},
-        validation_data=(validation[0], {"gate": nearest}),
+        losses={"gate_logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        metrics={"gate_logits": ["accuracy"]},
+        validation_data=(validation[0], {"gate_logits": nearest}),
     )
 
 

@@ -21,8 +21,8 @@ class Stage:
         optimizer: ``() -> keras.optimizers.Optimizer``. A function, because each stage starts with a fresh one.
         data: a ``keras.utils.PyDataset`` with an ``epoch`` attribute, as ``ImageBatches``, or a function that makes it,
             called only if there is an epoch to run. Its targets are a dict with the keys of ``losses``.
-        losses: dict, output name -> Keras loss. Outputs: ``"class"`` (the model's output) and ``"gate"`` (the gate's
-            logits).
+        losses: dict, output name -> Keras loss. Outputs: ``"prediction"`` (the model's output) and
+            ``"gate_logits"``.
         loss_weights: dict, output name -> float.
         metrics: dict, output name -> list of Keras metrics or their names.
         validation_data: ``(x, targets)`` or None.
@@ -135,7 +135,7 @@ def _divisible(data):
 
 
 def _network(model, stage):
-    outputs = {"class": model.output, "gate": model.gate and model.gate["logits"]}
+    outputs = {"prediction": model.output, **(model.gate or {})}
     return model.sharing(model.inputs, {name: outputs[name] for name in stage.losses}, stage.name)
 
 
@@ -165,6 +165,8 @@ def _check(model, stages):
             raise ValueError(
                 f"Stage {stage.name!r}: `train` must name parts of {sorted(model.parts)}. Received: {stage.train}"
             )
-        wrong = sorted(set(stage.losses) - ({"class", "gate"} if model.gate else {"class"}))
+        wrong = sorted(set(stage.losses) - ({"prediction", "gate_logits"} if model.gate else {"prediction"}))
         if wrong or not stage.losses:
-            raise ValueError(f"Stage {stage.name!r}: `losses` are for 'class' and 'gate'. Received: {stage.losses}")
+            raise ValueError(
+                f"Stage {stage.name!r}: `losses` are for 'prediction' and 'gate_logits'. Received: {stage.losses}"
+            )

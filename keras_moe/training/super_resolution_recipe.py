@@ -2,7 +2,9 @@
 
 import dataclasses
 
-from keras_moe.checks import integer, plain_numbers
+from keras_moe.checks import check, integer, plain_numbers
+
+LOSSES = ("mse", "mae")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,24 +14,25 @@ class Round:
     Args:
         name: str, unique in a recipe; the stage of branch k is ``<name>_k``.
         epochs: int, of every branch, or ints, one for each; 0: it stays as it is.
-        thirds: bool, whether a branch learns from its own third of the patches besides those that it gets in use.
-        squared: bool, whether from squared errors, the ones that PSNR tells, or from absolute ones.
-        recoloured: float, see ``PatchBatches``.
+        own_third: bool, whether a branch learns from its own third of the patches besides those that it gets in use.
+        loss: ``"mse"``, squared errors, the ones that PSNR tells, or ``"mae"``, absolute ones.
+        recolor_rate: float, see ``PatchBatches``.
         batch_size: int; learning_rate: float, which falls by a cosine to 1e-7.
         share: float in (0, 1], see ``SuperResolutionRecipe``; None: the recipe's.
     """
 
     name: str
     epochs: int | tuple[int, ...]
-    thirds: bool = True
-    squared: bool = True
-    recoloured: float = 0.5
+    own_third: bool = True
+    loss: str = "mse"
+    recolor_rate: float = 0.5
     batch_size: int = 16
     learning_rate: float = 1e-3
     share: float | None = None
 
     def __post_init__(self):
         plain_numbers(self)
+        check("Round", "loss", self.loss, self.loss in LOSSES, f"one of {LOSSES}")
         several = self.epochs if isinstance(self.epochs, (tuple, list)) else (self.epochs,)
         plain = tuple(integer("Round", "epochs", each, 0) for each in several)
         object.__setattr__(self, "epochs", plain if several is self.epochs else plain[0])
@@ -59,7 +62,8 @@ class SuperResolutionRecipe:
         batch_size: int, of branches and of the joint stage; class_batch_size: of the class module alone.
         learning_rate: float, of the branches alone and of the errors stages; gate_rate: of the other stages. Each falls
             by a cosine to 1e-7.
-        image_weight: float, of the L1 loss on [0, 1]; decided, balanced: of ``RoutingLoss``.
+        image_weight: float, of the L1 loss on [0, 1]; class_loss_weight,
+            average_loss_weight: floats, see ``RoutingLoss``.
         seed: int.
     """
 
@@ -75,8 +79,8 @@ class SuperResolutionRecipe:
     learning_rate: float = 1e-3
     gate_rate: float = 2e-4
     image_weight: float = 1000.0
-    decided: float = 0.5
-    balanced: float = 3.0
+    class_loss_weight: float = 0.5
+    average_loss_weight: float = 3.0
     seed: int = 0
 
     def __post_init__(self):
@@ -85,4 +89,4 @@ class SuperResolutionRecipe:
     @property
     def first(self):
         """The ``Round`` that comes before all else, on patches as they are."""
-        return Round("branch", self.branch_epochs, True, False, 0.0, self.batch_size, self.learning_rate)
+        return Round("branch", self.branch_epochs, True, "mae", 0.0, self.batch_size, self.learning_rate)

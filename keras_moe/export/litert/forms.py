@@ -157,7 +157,7 @@ def _samples(pieces, representative_dataset):
     run = tf.function(lambda images: _route(pieces, {"images": images}))
     combine = tf.function(lambda features, route: pieces.bank(features, route))
     found = [{n: t.numpy() for n, t in run(tf.constant(image[None])).items()} for image in representative_dataset]
-    route, logits = (np.concatenate([f[name] for f in found]) for name in ("route", "logits"))
+    route, logits = (np.concatenate([f[name] for f in found]) for name in ("route", "gate_logits"))
     chosen = _balanced(route != 0)
     served = [[i for i in chosen if route[i, k]] for k in range(route.shape[1])]
     samples = {"trunk": [{"images": representative_dataset[i][None]} for i in chosen]}

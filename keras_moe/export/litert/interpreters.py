@@ -97,12 +97,14 @@ class Graph:
 
 
 def run(graphs, image):
-    """``(predictions, route)`` of one image, ``(1, height, width, channels)``; the route None for a dense network."""
+    """``(prediction, route)`` of one image, ``(1, height, width, channels)``; the route None for a dense network."""
     if "trunk" in graphs:
         return _run_parts(graphs, image)
     (whole,) = graphs.values()
     found = whole({"images": image})
-    return found["predictions"], found.get("route")
+    route = found.pop("route", None)
+    (prediction,) = found.values()  # whatever a published file calls it
+    return prediction, route
 
 
 def _run_parts(graphs, image):
@@ -112,7 +114,8 @@ def _run_parts(graphs, image):
     weights, head = found["route"][0], graphs["head"]
     outputs = [weights[k] * graphs[f"expert_{k}"](found)["output"] for k in np.flatnonzero(weights)]
     found["combined"] = sum(outputs) if outputs else np.zeros(head.shape("combined"), "float32")
-    return head(found)["predictions"], found["route"]
+    (prediction,) = head(found).values()
+    return prediction, found["route"]
 
 
 def _quantize(tensor, detail):

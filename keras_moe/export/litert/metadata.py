@@ -78,7 +78,7 @@ def _image_tensor(builder, shape):
 
 
 def _output_tensor(builder, output, files):
-    labels = {"predictions": LABELS, "route": EXPERTS}.get(output)
+    labels = {"prediction": LABELS, "route": EXPERTS}.get(output)
     attached = [_file(builder, labels, _TENSOR_AXIS_LABELS)] if labels in files else []
     fields = {0: builder.CreateString(output)} | ({6: _vector(builder, attached)} if attached else {})
     return _table(builder, 7, fields)

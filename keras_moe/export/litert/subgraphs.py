@@ -38,7 +38,7 @@ class Pieces:
 
     The router begins where the last feature maps end, with the pooling and the small layers on vectors in front of the
     gate: they cost next to nothing, and what decides must be exact, so they stay apart from what an accelerator
-    computes. Trunk and router together give ``"features"``, the gate's ``"logits"``, the ``"route"`` and whatever else
+    computes. Trunk and router together give ``"features"``, the ``"gate_logits"``, the ``"route"`` and whatever else
     the head needs. The head's first input is ``"combined"``, what the bank returned.
     """
 
@@ -53,7 +53,7 @@ class Pieces:
 
 
 def whole(model):
-    """The ``Piece`` that is all of ``model``: ``images`` in, ``predictions`` out.
+    """The ``Piece`` that is all of ``model``: ``images`` in, ``prediction`` out.
 
     Nested models are opened, so that each layer is seen, unless layers of two of them share a name.
     """
@@ -61,7 +61,7 @@ def whole(model):
     inputs, output = list(graph.inputs), graph.output
     if not graph.distinct:
         output = model(inputs[0])
-    return Piece("whole", ("images",), ("predictions",), keras.Model(inputs, [output]))
+    return Piece("whole", ("images",), ("prediction",), keras.Model(inputs, [output]))
 
 
 def cut(model):
@@ -85,7 +85,7 @@ def cut(model):
     features, route = bank.inputs
     deciding, concluding = _deciding(graph.calls, route), _downstream(graph.calls[banks[0] + 1 :], bank.outputs)
     for_router, for_head = _taken(deciding), _taken(concluding)
-    names = {id(features): "features", id(gates[0].inputs[0]): "logits"}
+    names = {id(features): "features", id(gates[0].inputs[0]): "gate_logits"}
     names |= {id(route): "route", id(bank.outputs): "combined"}
     for tensor in (*for_router, *for_head):
         names.setdefault(id(tensor), f"side_{len(names) - 4}")
@@ -97,7 +97,7 @@ def cut(model):
     trunk = Piece("trunk", ("images",), tuple(found), keras.Model(list(graph.inputs), list(found.values())))
     rest = {name: t for name, t in shared.items() if id(t) in decided}
     router = _piece("router", deciding, for_router, rest, names)
-    head = _piece("head", concluding, for_head, {"predictions": graph.output}, names)
+    head = _piece("head", concluding, for_head, {"prediction": graph.output}, names)
     experts = tuple(_expert(k, expert, features.shape) for k, expert in enumerate(bank.layer.experts))
     return Pieces(trunk, router, experts, head, bank.layer)
 

@@ -64,7 +64,7 @@ def create_report(model, card, samples, opinions):
 
 
 def _head(model, card, samples, opinions, f):
-    executed, total = model.macs(route=opinions.route), model.macs_total
+    executed, total = model.mean_macs(route=opinions.route), model.macs_total
     shown = {
         "images": f"{len(samples.images):,}",
         "right": "unknown" if f.right is None else f"{f.right.mean():.1%}",

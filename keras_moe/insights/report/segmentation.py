@@ -76,7 +76,7 @@ def _chosen(scenes):
 
 
 def _head(model, card, samples, scenes):
-    executed, total, f = model.macs(route=scenes.route), model.macs_total, scenes.pixels
+    executed, total, f = model.mean_macs(route=scenes.route), model.macs_total, scenes.pixels
     experts = len(f.usage.ran)
     shown = {"images": f"{len(samples.images):,}"}
     if scenes.right is not None:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from keras_moe.layers.dispatch import output_shape, weighted
+from keras_moe.layers.dispatch.common import output_shape, weighted
 
 # Seats per round, and how many of them may stay empty: large tiles run near full speed, small ones waste little. The
 # larger two are no powers of two, on which some convolutions are slower on a CPU.
@@ -49,16 +49,6 @@ def _tiles(expert, x, weight, seats, end, size, start, y):
         return at + size, y.at[rows].add(value.astype(y.dtype), mode="drop")
 
     return jax.lax.while_loop(more, tile, (jnp.asarray(start), y))
-
-
-def traced_shape(expert, x):
-    """Shape of what ``expert`` makes of ``x``, without the batch axis.
-
-    By tracing it with the variables of here and now: Keras' own inference, for layers that do not tell their shape,
-    asks variables for values that they do not have while a model is traced.
-    """
-    rows = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-    return jax.eval_shape(lambda rows: expert(rows, training=False), rows).shape[1:]
 
 
 class Jitted:

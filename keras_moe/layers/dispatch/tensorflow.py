@@ -18,7 +18,7 @@ from keras import tree
 from keras_moe.graph import is_functional, open_graph
 from keras_moe.layer_state import derives, inner_layers
 from keras_moe.layers.changes import telling
-from keras_moe.layers.dispatch import output_shape, weighted
+from keras_moe.layers.dispatch.common import output_shape, weighted
 from keras_moe.layers.inference import is_inference_only
 
 

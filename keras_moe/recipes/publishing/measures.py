@@ -73,13 +73,13 @@ def measure_classifier(
     }
     if route is None:
         return {**measured, "macs_executed": float(network.macs_total)}
-    return {**measured, "macs_executed": network.macs(route=route), "usage": (route != 0).mean(0).tolist()}
+    return {**measured, "macs_executed": network.mean_macs(route=route), "usage": (route != 0).mean(0).tolist()}
 
 
 def measure_segmentation(network: MoEModel, images: np.ndarray, masks: np.ndarray) -> dict[str, typing.Any]:
     """``measure_segmenter`` of an ``MoEModel`` that ends in logits or in a softmax, and the mean MACs executed."""
     measured = measure_segmenter(network, images, masks, network.output_shape[-1])
-    return {**measured, "macs_executed": network.macs(images)}
+    return {**measured, "macs_executed": network.mean_macs(images=images)}
 
 
 def measure_upscaling(
@@ -115,4 +115,4 @@ def measure_upscaling(
     if network.bank is None:
         return {**measured, "macs_executed": float(network.macs_total)}
     route = np.eye(len(network.bank.experts))[np.concatenate(routes)]
-    return {**measured, "macs_executed": network.macs(route=route), "usage": route.mean(0).tolist()}
+    return {**measured, "macs_executed": network.mean_macs(route=route), "usage": route.mean(0).tolist()}

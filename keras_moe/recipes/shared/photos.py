@@ -34,10 +34,10 @@ History = dict[str, typing.Any]
 SHARE = 0.7  # of the teacher's opinion in what is learned; the rest is the label's
 
 
-def dense(size: int, backbone: str = "efficientnet_lite0", split: int = 4, **options: typing.Any) -> HydraNet:
+def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 4, **options: typing.Any) -> HydraNet:
     """The dense network as a HydraNet of one branch, so that mixtures and it learn by the same code."""
     return HydraNet(
-        (size, size, 3), backbone=backbone, split=split, branches=1, top_k=1, gate_filters=0, classes=CLASSES,
+        (size, size, 3), backbone=backbone, split_at=split_at, num_experts=1, top_k=1, gate_filters=0, classes=CLASSES,
         classifier_activation=None, **options,
     )  # fmt: skip
 
@@ -84,8 +84,8 @@ def learn_behind_stem(
             optimizer=lambda: adamw(recipe, len(labels["learn"]) // recipe.batch_size),
             data=lambda: FeatureBatches(features["learn"], data, recipe.batch_size, recipe.seed),
             losses=_losses(groups),
-            loss_weights=None if groups is None else {"class": 1.0, "gate": recipe.gate_weight},
-            metrics={"class": ["accuracy"]},
+            loss_weights=None if groups is None else {"prediction": 1.0, "gate_logits": recipe.gate_weight},
+            metrics={"prediction": ["accuracy"]},
             validation_data=(np.asarray(features["held_out"][0], "float32"), held_out),
         )
 
@@ -98,7 +98,7 @@ def cached(model: HydraNet) -> tuple[dict[str, list[np.ndarray]], keras.Model]:
     """``({"learn": views, "held_out": [whole]}, rest)`` of a model whose stem holds the ImageNet weights."""
     trunk, rest = behind(model, "stem")
     config = model.get_config()
-    folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split']}"
+    folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
     images = functools.cache(split_photos)
     return {
         "learn": _cache(trunk, images, folder, "learn", VIEWS),
@@ -177,9 +177,9 @@ def measure_on_photos(network: MoEModel, part: str = "test") -> dict[str, typing
 
 
 def _losses(groups: np.ndarray | None) -> dict[str, keras.Loss]:
-    losses = {"class": keras.losses.CategoricalCrossentropy(from_logits=True)}
+    losses = {"prediction": keras.losses.CategoricalCrossentropy(from_logits=True)}
     if groups is not None:
-        losses["gate"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     return losses
 
 
@@ -191,4 +191,4 @@ def _targets(
         classes = (1 - smoothing) * own + smoothing / CLASSES
     else:
         classes = [SHARE * opinion.astype("float32") + (1 - SHARE) * own for opinion in soft]
-    return {"class": classes} if groups is None else {"class": classes, "gate": groups[labels]}
+    return {"prediction": classes} | ({} if groups is None else {"gate_logits": groups[labels]})

@@ -69,7 +69,7 @@ def fsrcnn(scale: int, epochs: int, squared: int) -> ModelRecipe:
         epochs, squared: ints, epochs with absolute errors and, at the end, with squared ones.
     """
     config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
-    used = Round("used", 10, squared=False, learning_rate=5e-4)
+    used = Round("used", 10, loss="mae", learning_rate=5e-4)
 
     def recipe(epochs: int, seed: int = 0) -> SuperResolutionRecipe:
         return SuperResolutionRecipe(epochs, 0, 0, rounds=(used, Round("squared", squared)), steps=STEPS, seed=seed)
