@@ -13,12 +13,13 @@ import keras
 import numpy as np
 
 from keras_moe.datasets import cifar100
+from keras_moe.files import write_bytes
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.models import HydraNet
 from keras_moe.recipes import hydranet_cifar100
 from keras_moe.recipes.publishing.measures import measure_classifier
 from keras_moe.training import Checkpoint, Recipe, classification_stage, partition_classes, run_stages
-from keras_moe.weights import load_weights, write_bytes
+from keras_moe.weights import load_weights
 from keras_moe.zoo.store import published_folder
 
 FOLDER = published_folder() / "hydranet_cifar100"

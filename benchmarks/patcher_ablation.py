@@ -9,8 +9,9 @@ import pathlib
 import keras
 
 from keras_moe import zoo
+from keras_moe.files import write_bytes
 from keras_moe.recipes import patcher_kvasir
-from keras_moe.weights import save_weights, write_bytes
+from keras_moe.weights import save_weights
 from keras_moe.zoo.store import published_folder
 
 FOLDER = published_folder() / "patcher_kvasir"

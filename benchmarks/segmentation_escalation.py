@@ -22,9 +22,9 @@ from scipy.special import softmax
 
 from keras_moe import cost, zoo
 from keras_moe.datasets import CAMVID_CLASSES, camvid
+from keras_moe.files import write_bytes
 from keras_moe.metrics import IGNORE, confusion_matrix, mean_iou
 from keras_moe.recipes.publishing.publish import write_json
-from keras_moe.weights import write_bytes
 from keras_moe.zoo.store import published_folder
 
 FOLDER = published_folder() / "segmentation_camvid"

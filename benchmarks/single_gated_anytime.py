@@ -10,8 +10,8 @@ import json
 
 import numpy as np
 
+from keras_moe.files import write_bytes
 from keras_moe.training.anytime import Point
-from keras_moe.weights import write_bytes
 from keras_moe.zoo import card
 from keras_moe.zoo.store import published_folder
 

@@ -3,8 +3,12 @@
 import argparse
 import dataclasses
 import sys
+import typing
 
 from keras_moe.cli.shared import Command, fail, model_name, print_json
+
+if typing.TYPE_CHECKING:
+    from rich.console import Console
 
 
 def register(command: Command) -> None:
@@ -67,12 +71,12 @@ def _info(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _console():
+def _console() -> "Console":
     # A pipe has no width: nothing is wrapped or cut there.
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
 
 
-def _text(value):
+def _text(value: object) -> str:
     return f"{value / 1e6:.2f} M" if isinstance(value, (int, float)) else str(value)

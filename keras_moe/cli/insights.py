@@ -31,8 +31,8 @@ def _insights(arguments: argparse.Namespace) -> int:
     from rich.progress import track
 
     from keras_moe import zoo
+    from keras_moe.files import write_bytes
     from keras_moe.insights import collect_expert_predictions, create_report, create_scene_report, read_samples
-    from keras_moe.weights import write_bytes
 
     card, out = zoo.card(arguments.name), arguments.out
     if card.task not in ("classification", "segmentation"):

@@ -4,8 +4,12 @@ import argparse
 import contextlib
 import dataclasses
 import sys
+import typing
 
 from keras_moe.cli.shared import Command, fail, model_name, positive, print_json
+
+if typing.TYPE_CHECKING:
+    from keras_moe.classify import Classification
 
 
 def register(command: Command) -> None:
@@ -46,7 +50,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     return failures
 
 
-def _print_result(path, result):
+def _print_result(path: str, result: "Classification") -> None:
     print(path)
     for label, probability in result.top:
         print(f"  {probability:7.2%}  {label}")

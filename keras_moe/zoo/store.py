@@ -11,6 +11,7 @@ import http.client
 import os
 import pathlib
 import time
+import typing
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -156,7 +157,15 @@ def _explained(cached: pathlib.Path) -> Iterator[None]:
 class _SameHost(urllib.request.HTTPRedirectHandler):
     """The user chose the mirror and nobody else: no redirect to another host, none from https to http."""
 
-    def redirect_request(self, request, response, code, message, headers, url):
+    def redirect_request(
+        self,
+        request: urllib.request.Request,
+        response: typing.IO[bytes],
+        code: int,
+        message: str,
+        headers: http.client.HTTPMessage,
+        url: str,
+    ) -> urllib.request.Request | None:
         before, after = urllib.parse.urlsplit(request.full_url), urllib.parse.urlsplit(url)
         if after.hostname != before.hostname or after.scheme not in (before.scheme, "https"):
             raise urllib.error.URLError(f"redirect to {url} refused")
