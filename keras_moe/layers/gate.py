@@ -1,11 +1,13 @@
 """The gate: logits in, routing weights out."""
 
 import functools
+import typing
 
 import keras
 from keras import ops
 
 from keras_moe.checks import check, integer, number
+from keras_moe.types import Shape, Tensor
 
 _check = functools.partial(check, "TopKGate")
 
@@ -46,7 +48,16 @@ class TopKGate(keras.layers.Layer):
         ValueError: on an argument out of range, or ``k`` larger than the number of experts.
     """
 
-    def __init__(self, k=1, train_k=None, temperature=1.0, noise_std=0.0, drop_below=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        k: int = 1,
+        train_k: int | None = None,
+        temperature: float = 1.0,
+        noise_std: float = 0.0,
+        drop_below: float = 0.0,
+        seed: int | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.k = integer("TopKGate", "k", k, 1)
         self.train_k = integer("TopKGate", "train_k", train_k, 1, or_none=True)
@@ -57,7 +68,7 @@ class TopKGate(keras.layers.Layer):
         self.random = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         experts = input_shape[-1]
         for name, k in (("k", self.k), ("train_k", self.train_k)):
             _check(name, k, k is None or k <= experts, f"at most the number of experts, {experts}")
@@ -67,19 +78,19 @@ class TopKGate(keras.layers.Layer):
         )  # fmt: skip
 
     @property
-    def drop_below(self):
+    def drop_below(self) -> float:
         """The dynamic-k threshold, a float in [0, 1]."""
         return float(ops.convert_to_numpy(self._drop_below)) if self.built else self._initial_drop_below
 
     @drop_below.setter
-    def drop_below(self, value):
+    def drop_below(self, value: float) -> None:
         value = number("TopKGate", "drop_below", value, 0, 1)
         if self.built:
             self._drop_below.assign(value)
         else:
             self._initial_drop_below = value
 
-    def call(self, logits, training=False):
+    def call(self, logits: Tensor, training: bool = False) -> Tensor:
         logits = ops.cast(logits, "float32") / self.temperature
         if training and self.noise_std:
             logits += self.noise_std * keras.random.normal(ops.shape(logits), seed=self.random)
@@ -94,10 +105,10 @@ class TopKGate(keras.layers.Layer):
         weights = ops.where(keep, weights, 0.0)
         return weights / ops.sum(weights, axis=-1, keepdims=True)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "k": self.k,

@@ -1,9 +1,12 @@
 """The weighted sum of what every expert said, per image, per class or per pixel."""
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_moe.checks import integer
+from keras_moe.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -25,11 +28,11 @@ class WeightedSum(keras.layers.Layer):
         ValueError: weights or logits of another shape.
     """
 
-    def __init__(self, num_experts, **kwargs):
+    def __init__(self, num_experts: int, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.num_experts = integer("WeightedSum", "num_experts", num_experts, 1)
 
-    def build(self, logits_shape, weights_shape):
+    def build(self, logits_shape: Shape, weights_shape: Shape) -> None:
         _, *size, channels = logits_shape
         classes = channels // self.num_experts
         fits = [(self.num_experts,), (classes, self.num_experts), (*size, self.num_experts)]
@@ -40,7 +43,7 @@ class WeightedSum(keras.layers.Layer):
                 f"Received: {tuple(weights_shape)}"
             )
 
-    def call(self, logits, weights):
+    def call(self, logits: Tensor, weights: Tensor) -> Tensor:
         classes = logits.shape[-1] // self.num_experts
         maps = [logits[..., k * classes : (k + 1) * classes] for k in range(self.num_experts)]
         return sum(y * self._of_expert(weights, k) for k, y in enumerate(maps))
@@ -52,8 +55,8 @@ class WeightedSum(keras.layers.Layer):
             return weight
         return ops.reshape(weight, (-1, 1, 1, 1 if len(weights.shape) == 2 else weights.shape[1]))
 
-    def compute_output_shape(self, logits_shape, weights_shape):
+    def compute_output_shape(self, logits_shape: Shape, weights_shape: Shape) -> Shape:
         return (*logits_shape[:-1], logits_shape[-1] // self.num_experts)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "num_experts": self.num_experts}

@@ -3,10 +3,13 @@
 import collections.abc
 import functools
 import inspect
+import typing
 
 import numpy as np
 
 from keras_moe.checks import flag, integer, number, sizes
+
+F = typing.TypeVar("F", bound=collections.abc.Callable)
 
 _count = functools.partial(integer, least=1)
 _positive = functools.partial(number, above=0)
@@ -60,7 +63,7 @@ RULES: dict[str, collections.abc.Callable] = {
 }
 
 
-def remembered(make):
+def remembered(make: F) -> F:
     """Decorates ``__init__`` or a class method that makes a model: arguments are checked, and the model keeps them.
 
     Numbers are checked by ``RULES`` and become Python's, so that a configuration is plain data, as JSON wants it, and a
@@ -81,4 +84,4 @@ def remembered(make):
 
     # Keras asks for it without looking behind the decorator.
     checked.__signature__ = signature  # type: ignore[attr-defined]
-    return checked
+    return typing.cast(F, checked)

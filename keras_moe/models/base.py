@@ -1,6 +1,7 @@
 """What every model of the package answers: its prediction, its route, its cost."""
 
 import functools
+import typing
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from keras_moe.layers import ExpertBank
 from keras_moe.models.partitioned import PartitionedModel, dtype_scope
 from keras_moe.models.remainder import Remainder
 from keras_moe.models.routed import RoutedModel
+from keras_moe.types import Array, Macs, Tensor
 
 # Of the layers that make gate logits and routes of features, whatever the policy of the rest: float16 ends at 65504,
 # and bfloat16 has 3 digits, in which many images would be ties between experts.
@@ -27,17 +29,24 @@ class MoEModel(PartitionedModel):
 
     answers = "classes"  # what the output holds: scores of "classes" along its last axis, or an "image"
 
-    def __init__(self, inputs, outputs, parts, gate=None, **kwargs):
+    def __init__(
+        self,
+        inputs: Tensor,
+        outputs: Tensor,
+        parts: dict[str, list[str]],
+        gate: dict[str, Tensor] | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(inputs, outputs, parts, **kwargs)
-        self._gate = gate
+        self._gate: typing.Any = gate
 
     @property
-    def bank(self):
+    def bank(self) -> ExpertBank | typing.Any:
         """The model's ``ExpertBank``, or None."""
         return next((layer for layer in self.layers if isinstance(layer, ExpertBank)), None)
 
     @property
-    def gate(self):
+    def gate(self) -> dict[str, Tensor] | typing.Any:
         """Dict with the symbolic ``"gate_logits"`` and ``"routing_weights"``, both ``(n, experts)``; None without one.
 
         ``routing_weights`` is the tensor in the graph; a route is the array of its values.
@@ -49,13 +58,13 @@ class MoEModel(PartitionedModel):
         return Remainder(lambda: self)  # private, so that Keras saves and loads it after all layers
 
     @functools.cached_property
-    def router(self):
+    def router(self) -> RoutedModel:
         """The model from images to routing weights; it shares all its layers with this one."""
         if self._gate is None:
             raise ValueError(f"{self.name!r} is a dense network: it has no gate and no route.")
         return self.sharing(self.inputs, self._gate["routing_weights"], f"{self.name}_router")
 
-    def route(self, x, batch_size=256):
+    def route(self, x: Array, batch_size: int = 256) -> Array:
         """The route of images, their routing weights, float32 ``(n, experts)``.
 
         Zero where an expert does not run, NaN for a row whose gate met a NaN or an infinity.
@@ -72,7 +81,7 @@ class MoEModel(PartitionedModel):
         batch_size = integer("route", "batch_size", batch_size, 1)
         return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32")
 
-    def predict_routed(self, x, batch_size=256):
+    def predict_routed(self, x: Array, batch_size: int = 256) -> tuple[Array, Array | None]:
         """Predictions and the route that led to them, in one pass.
 
         Args:
@@ -88,11 +97,11 @@ class MoEModel(PartitionedModel):
         return both["prediction"], np.asarray(both["routing_weights"], "float32")
 
     @functools.cached_property
-    def model_with_route(self):
+    def model_with_route(self) -> RoutedModel:
         """The model from images to ``"prediction"``, its output, ``"routing_weights"`` and ``"gate_logits"``."""
         return self.sharing(self.inputs, {"prediction": self.output, **self._gate}, f"{self.name}_with_route")
 
-    def predict_with_route(self, x, route, batch_size=256):
+    def predict_with_route(self, x: Array, route: Array, batch_size: int = 256) -> Array:
         """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".
 
         Args:
@@ -121,17 +130,17 @@ class MoEModel(PartitionedModel):
     def _under_route(self):
         return self.sharing([self.input, self._gate["routing_weights"]], self.output, f"{self.name}_under_route")
 
-    def sharing(self, inputs, outputs, name):
+    def sharing(self, inputs: Tensor, outputs: Tensor, name: str) -> RoutedModel:
         """A model between symbolic tensors of this one, with its layers and its dtype policy."""
         with dtype_scope(self.dtype_policy):
             return RoutedModel(inputs, outputs, name=name, turns=self._turns)
 
     @property
-    def macs_total(self):
+    def macs_total(self) -> int:
         """Multiply-accumulates of the whole network per image, every expert included. int."""
         return sum(sum(m) if isinstance(m, list) else m for m in self._macs_of_parts.values())
 
-    def macs_by_part(self):
+    def macs_by_part(self) -> Macs:
         """Multiply-accumulates per image: dict, part name -> int, or -> list of int for a part of experts.
 
         See ``keras_moe.cost`` for what counts.
@@ -141,7 +150,7 @@ class MoEModel(PartitionedModel):
         """
         return dict(self._macs_of_parts)
 
-    def mean_macs(self, *, images=None, route=None):
+    def mean_macs(self, *, images: Array | None = None, route: Array | None = None) -> float:
         """Multiply-accumulates executed per image, the mean over images or over their route. float.
 
         Args:

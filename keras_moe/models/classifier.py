@@ -6,6 +6,7 @@ from keras_moe.models import backbones
 from keras_moe.models.arguments import remembered
 from keras_moe.models.base import MoEModel
 from keras_moe.models.partitioned import dtype_scope
+from keras_moe.types import DType, Path, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -21,19 +22,19 @@ class Classifier(MoEModel):
     @remembered
     def __init__(
         self,
-        input_shape=(32, 32, 3),
-        alpha=1.0,
-        backbone="resnet20",
-        include_top=True,
-        weights=None,
-        classes=100,
-        pooling=None,
-        dropout_rate=0.0,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="classifier",
-        dtype=None,
-    ):
+        input_shape: Shape = (32, 32, 3),
+        alpha: float = 1.0,
+        backbone: str = "resnet20",
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 100,
+        pooling: str | None = None,
+        dropout_rate: float = 0.0,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "classifier",
+        dtype: DType = None,
+    ) -> None:
         spec = backbones.get(backbone, alpha)
 
         with dtype_scope(dtype):

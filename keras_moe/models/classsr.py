@@ -1,5 +1,6 @@
 """ClassSR (Kong, Zhao, Qiao, Dong; CVPR 2021)."""
 
+import collections.abc
 import functools
 
 import keras
@@ -14,6 +15,7 @@ from keras_moe.models.arguments import remembered
 from keras_moe.models.base import ROUTING_DTYPE
 from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.super_resolution import SuperResolution, unscaled
+from keras_moe.types import DType, Macs, Path, Shape
 
 _check = functools.partial(check, "ClassSR")
 
@@ -56,18 +58,18 @@ class ClassSR(SuperResolution):
     @remembered
     def __init__(
         self,
-        input_shape=(32, 32, 3),
-        backbone="fsrcnn",
-        filters=None,
-        scale=4,
-        class_filters=128,
-        class_stride=4,
-        cost_weight=0.0,
-        weights=None,
-        name="classsr",
-        dtype=None,
-    ):
-        filters = super_resolution_branches.WIDTHS.get(backbone, (None,)) if filters is None else tuple(filters)
+        input_shape: Shape = (32, 32, 3),
+        backbone: str = "fsrcnn",
+        filters: collections.abc.Sequence[int] | None = None,
+        scale: int = 4,
+        class_filters: int = 128,
+        class_stride: int = 4,
+        cost_weight: float = 0.0,
+        weights: Path | None = None,
+        name: str = "classsr",
+        dtype: DType = None,
+    ) -> None:
+        filters = super_resolution_branches.widths(backbone) if filters is None else tuple(filters)
         _check("filters", filters, len(filters) >= 1, "at least one width")
 
         with dtype_scope(dtype):
@@ -98,15 +100,15 @@ class ClassSR(SuperResolution):
         super().__init__(input_shape, connect, parts, name=name, dtype=dtype, resolved=resolved)
 
     @property
-    def cost_weight(self):
+    def cost_weight(self) -> float:
         """The knob between quality (0 and less) and cost, a float; it may be set at any time."""
         return self.get_layer("cost_bias").cost_weight
 
     @cost_weight.setter
-    def cost_weight(self, value):
+    def cost_weight(self, value: float) -> None:
         self.get_layer("cost_bias").cost_weight = value
 
-    def macs_of_patch(self, height, width):
+    def macs_of_patch(self, height: int, width: int) -> Macs:
         shape = (None, height, width, 3)
         return {
             "class_module": cost.macs(self.get_layer("class_module"), shape),

@@ -15,6 +15,7 @@ from keras_moe.models.arguments import remembered
 from keras_moe.models.base import ROUTING_DTYPE, MoEModel
 from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.split_classifier import ClassifierSplit, activation_of, in_dtype
+from keras_moe.types import DType, Path, Shape
 
 _check = functools.partial(check, "HydraNet")
 
@@ -72,28 +73,28 @@ class HydraNet(MoEModel):
     @remembered
     def __init__(
         self,
-        input_shape=(32, 32, 3),
-        alpha=1.0,
-        backbone="resnet20",
-        num_experts=8,
-        top_k=2,
-        split_at=None,
-        branch_alpha=1.0,
-        branch_blocks=None,
-        gate_filters=32,
-        noise_std=0.0,
-        drop_below=0.0,
-        combine="features",
-        include_top=True,
-        weights=None,
-        classes=100,
-        pooling=None,
-        dropout_rate=0.0,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="hydranet",
-        dtype=None,
-    ):
+        input_shape: Shape = (32, 32, 3),
+        alpha: float = 1.0,
+        backbone: str = "resnet20",
+        num_experts: int = 8,
+        top_k: int = 2,
+        split_at: int | None = None,
+        branch_alpha: float = 1.0,
+        branch_blocks: int | None = None,
+        gate_filters: int = 32,
+        noise_std: float = 0.0,
+        drop_below: float = 0.0,
+        combine: str = "features",
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 100,
+        pooling: str | None = None,
+        dropout_rate: float = 0.0,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "hydranet",
+        dtype: DType = None,
+    ) -> None:
         spec = backbones.get(backbone, alpha)
         split_at = len(spec.stages) - 1 if split_at is None else split_at
         in_range = not isinstance(split_at, str) and 0 <= split_at < len(spec.stages)
@@ -123,18 +124,18 @@ class HydraNet(MoEModel):
     @remembered
     def from_classifier(
         cls,
-        classifier,
-        split_at=None,
-        num_experts=8,
-        top_k=2,
-        gate_filters=32,
-        noise_std=0.0,
-        drop_below=0.0,
-        weights=None,
-        classifier_activation="same",
-        name="hydranet",
-        dtype=None,
-    ):
+        classifier: keras.Model,
+        split_at: str | None = None,
+        num_experts: int = 8,
+        top_k: int = 2,
+        gate_filters: int = 32,
+        noise_std: float = 0.0,
+        drop_below: float = 0.0,
+        weights: Path | None = None,
+        classifier_activation: str | None = "same",
+        name: str = "hydranet",
+        dtype: DType = None,
+    ) -> "HydraNet":
         """A HydraNet whose stem is the start of a classifier of your own, and whose branches are copies of its tail.
 
         The classifier is copied, weights included. Branches sum their logits, so that the mixture answers as the
@@ -196,7 +197,7 @@ class HydraNet(MoEModel):
         gate_tensors = {"gate_logits": logits, "routing_weights": routing}
         super().__init__(images, outputs, parts, gate_tensors, **options)
 
-    def init_from_single_branch(self, single):
+    def init_from_single_branch(self, single: "HydraNet") -> None:
         """Starts every branch as a copy of the only branch of ``single``, and copies its stem and combiner.
 
         Before any further training this network then answers as ``single`` does, whatever the gate says.
@@ -217,12 +218,12 @@ class HydraNet(MoEModel):
             copy_weights(source, target)
 
     @property
-    def drop_below(self):
+    def drop_below(self) -> float:
         """The dynamic-k threshold, a float in [0, 1]; it may be set after training."""
         return self.get_layer("top_k").drop_below
 
     @drop_below.setter
-    def drop_below(self, value):
+    def drop_below(self, value: float) -> None:
         self.get_layer("top_k").drop_below = value
 
 

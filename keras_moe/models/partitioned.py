@@ -1,7 +1,9 @@
 """A functional model of named parts that remembers how it was made."""
 
+import collections.abc
 import contextlib
 import copy
+import typing
 
 import keras
 
@@ -9,6 +11,7 @@ from keras_moe import settings
 from keras_moe.layer_state import set_weights
 from keras_moe.models.imagenet import initialize
 from keras_moe.models.routed import RoutedModel
+from keras_moe.types import Array, DType, Tensor
 
 # Arguments that are networks of the user's own, each of the class method that takes it: ``from_<name>``.
 _NETWORKS = ("classifier", "network")
@@ -30,7 +33,15 @@ class PartitionedModel(RoutedModel):
 
     knob: tuple[str, str] | None = None  # an argument that may be set later, and the top-level layer that has it
 
-    def __init__(self, inputs, outputs, parts, dtype=None, resolved=None, **kwargs):
+    def __init__(
+        self,
+        inputs: Tensor,
+        outputs: Tensor,
+        parts: dict[str, list[str]],
+        dtype: DType = None,
+        resolved: dict | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         with dtype_scope(dtype):
             super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self._part_names = {part: tuple(names) for part, names in parts.items()}
@@ -38,7 +49,7 @@ class PartitionedModel(RoutedModel):
         self._policy = self.dtype_policy
         self._settings = settings.Settings(self)
 
-    def remember(self, arguments):
+    def remember(self, arguments: dict) -> None:
         """Keeps the ``arguments`` that made this model, a dict, for ``get_config``, and loads the ``"weights"`` among
         them.
         """
@@ -48,7 +59,7 @@ class PartitionedModel(RoutedModel):
         self._config = {**arguments, **networks, **self._resolved}
         initialize(self, weights, arguments.get("backbone"), arguments.get("alpha"))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """The constructor's arguments and, as ``"settings"``, what was set on layers after it; see ``settings``.
 
         Raises:
@@ -65,7 +76,7 @@ class PartitionedModel(RoutedModel):
         return {**config, "settings": changes} if changes or self._settings.frozen else config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PartitionedModel":
         config = dict(config)
         changes = config.pop("settings", None)
         make = cls
@@ -80,7 +91,7 @@ class PartitionedModel(RoutedModel):
             settings.apply(model, changes)
         return model
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict:
         config, optimizer = super().get_compile_config(), getattr(self, "optimizer", None)
         if not config or optimizer is None:
             return config
@@ -88,7 +99,7 @@ class PartitionedModel(RoutedModel):
         built = optimizer.built and [index[id(v)] for v in optimizer._trainable_variables]
         return {**config, "optimized": built or None}
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict) -> None:
         """As in Keras; and the optimizer is built for the variables it had, which need not be the trainable ones."""
         config = keras.saving.deserialize_keras_object(dict(config))
         optimized = config.pop("optimized", None)
@@ -96,18 +107,18 @@ class PartitionedModel(RoutedModel):
         if optimized:
             self.optimizer.build([self.variables[i] for i in optimized])
 
-    def set_weights(self, weights):
+    def set_weights(self, weights: list[Array]) -> None:
         """As in Keras; and what layers derive from their weights follows."""
         set_weights(self, weights)
 
     @property
-    def parts(self):
+    def parts(self) -> dict[str, list[keras.Layer]]:
         """Dict, part name -> list of layers."""
         return {part: [self.get_layer(n) for n in names] for part, names in self._part_names.items()}
 
 
 @contextlib.contextmanager
-def dtype_scope(dtype):
+def dtype_scope(dtype: DType) -> collections.abc.Iterator[None]:
     """Layers made inside take ``dtype`` (a name or ``keras.DTypePolicy``) as their policy; None changes nothing.
 
     Raises:

@@ -12,6 +12,7 @@ from keras_moe.models import backbones, patcher_blocks
 from keras_moe.models.arguments import remembered
 from keras_moe.models.base import ROUTING_DTYPE, MoEModel
 from keras_moe.models.partitioned import dtype_scope
+from keras_moe.types import DType, Path, Shape
 
 _check = functools.partial(check, "Patcher")
 
@@ -53,19 +54,19 @@ class Patcher(MoEModel):
     @remembered
     def __init__(
         self,
-        input_shape=(256, 256, 3),
-        size="tiny",
-        decoder="moe",
-        drop_path_rate=0.1,
-        include_top=True,
-        weights=None,
-        classes=2,
-        dropout_rate=0.1,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="patcher",
-        dtype=None,
-    ):
+        input_shape: Shape = (256, 256, 3),
+        size: str | dict = "tiny",
+        decoder: str = "moe",
+        drop_path_rate: float = 0.1,
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 2,
+        dropout_rate: float = 0.1,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "patcher",
+        dtype: DType = None,
+    ) -> None:
         plan = patcher_blocks.resolve(size)
         _check("decoder", decoder, decoder in ("moe", "sum"), "'moe' or 'sum'")
         _check("drop_path_rate", drop_path_rate, 0 <= drop_path_rate < 1, "a float in [0, 1)")

@@ -1,5 +1,6 @@
 """Mixture of domain experts for segmentation (Pavlitskaya et al., SAIAD at CVPR 2020, pp. 342-343)."""
 
+import collections.abc
 import functools
 
 import keras
@@ -17,6 +18,7 @@ from keras_moe.models.base import ROUTING_DTYPE, MoEModel
 from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.segmenter import Segmenter
 from keras_moe.models.split_classifier import in_dtype, without_softmax
+from keras_moe.types import DType, Path, Shape
 
 GATES = ("image", "class", "pixel")
 ENSEMBLES = {"mean": layers.Average, "max": layers.Maximum}
@@ -68,22 +70,22 @@ class SegmentationMoE(MoEModel):
     @remembered
     def __init__(
         self,
-        input_shape=(120, 160, 3),
-        alpha=1.0,
-        backbone="resnet14",
-        num_experts=2,
-        gate_kind="image",
-        conv=False,
-        sparse=False,
-        drop_below=0.2,
-        include_top=True,
-        weights=None,
-        classes=11,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="segmentation_moe",
-        dtype=None,
-    ):
+        input_shape: Shape = (120, 160, 3),
+        alpha: float = 1.0,
+        backbone: str = "resnet14",
+        num_experts: int = 2,
+        gate_kind: str = "image",
+        conv: bool = False,
+        sparse: bool = False,
+        drop_below: float = 0.2,
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 11,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "segmentation_moe",
+        dtype: DType = None,
+    ) -> None:
         _check("include_top", include_top, include_top, "True: experts meet in their logits")
         with dtype_scope(dtype):
             build = functools.partial(segmenters.build, backbone, input_shape, alpha, classes, include_preprocessing)
@@ -96,19 +98,19 @@ class SegmentationMoE(MoEModel):
     @remembered
     def from_network(
         cls,
-        network,
-        num_experts=2,
-        gate_kind="image",
-        conv=False,
-        sparse=False,
-        drop_below=0.2,
-        features=None,
-        weights=None,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="segmentation_moe",
-        dtype=None,
-    ):
+        network: keras.Model,
+        num_experts: int = 2,
+        gate_kind: str = "image",
+        conv: bool = False,
+        sparse: bool = False,
+        drop_below: float = 0.2,
+        features: str | None = None,
+        weights: Path | None = None,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "segmentation_moe",
+        dtype: DType = None,
+    ) -> "SegmentationMoE":
         """A mixture whose experts are copies of a segmentation network of your own, weights included.
 
         Args:
@@ -183,21 +185,21 @@ class SegmentationMoE(MoEModel):
         self.knob = ("drop_below", "top_k") if sparse else None
 
     @property
-    def drop_below(self):
+    def drop_below(self) -> float:
         """The weight from which a further expert runs, a float in [0, 1]; it may be set after training."""
         return self.get_layer("top_k").drop_below
 
     @drop_below.setter
-    def drop_below(self, value):
+    def drop_below(self, value: float) -> None:
         _check("drop_below", value, self._config["sparse"], "left alone: without `sparse` every expert runs")
         self.get_layer("top_k").drop_below = value
 
     @property
-    def experts(self):
+    def experts(self) -> list[keras.Model]:
         """The experts, models from images to ``[features, logits]``, or to logits if the model is sparse."""
         return self.bank.experts if self.bank else self.parts["experts"]
 
-    def init_from_networks(self, networks):
+    def init_from_networks(self, networks: collections.abc.Sequence[keras.Model]) -> None:
         """Copies trained networks into the experts, in order; the gate stays.
 
         Args:
@@ -214,13 +216,13 @@ class SegmentationMoE(MoEModel):
         for network, expert in zip(networks, self.experts, strict=True):
             copy_weights(network, expert)
 
-    def ensemble(self, how="mean"):
+    def ensemble(self, how: str = "mean") -> keras.Model:
         """The experts' mean or largest logits without any gate, as a model from images to logits; it shares layers."""
         _check("how", how, how in ENSEMBLES, f"one of {tuple(ENSEMBLES)}")
         logits = ENSEMBLES[how](dtype="float32", name="ensemble")(self._logits())
         return self.sharing(self.input, logits, f"{self.name}_{how}")
 
-    def expert_outputs(self):
+    def expert_outputs(self) -> keras.Model:
         """A model from images to what gate and every expert say.
 
         Returns:
@@ -242,7 +244,7 @@ class SegmentationMoE(MoEModel):
         return cut_segmenter(network, self._config.get("features"), "grown", "grown_")
 
 
-def cut_segmenter(network, features, name, prefix):
+def cut_segmenter(network: keras.Model, features: str | None, name: str, prefix: str) -> keras.Model:
     """Copy of a functional segmentation network, from images to ``[features, logits]``.
 
     Raises:

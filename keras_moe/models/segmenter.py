@@ -8,6 +8,7 @@ from keras_moe.models import segmenters
 from keras_moe.models.arguments import remembered
 from keras_moe.models.base import MoEModel
 from keras_moe.models.partitioned import dtype_scope
+from keras_moe.types import DType, Path, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -41,17 +42,17 @@ class Segmenter(MoEModel):
     @remembered
     def __init__(
         self,
-        input_shape=(120, 160, 3),
-        alpha=1.0,
-        backbone="resnet14",
-        include_top=True,
-        weights=None,
-        classes=11,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="segmenter",
-        dtype=None,
-    ):
+        input_shape: Shape = (120, 160, 3),
+        alpha: float = 1.0,
+        backbone: str = "resnet14",
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 11,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "segmenter",
+        dtype: DType = None,
+    ) -> None:
         check("Segmenter", "include_top", include_top, include_top, "True: a segmenter has no form without its head")
 
         with dtype_scope(dtype):

@@ -16,6 +16,7 @@ from keras_moe.models.base import ROUTING_DTYPE, MoEModel
 from keras_moe.models.classifier import Classifier
 from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.split_classifier import ClassifierSplit, activation_of, in_dtype
+from keras_moe.types import Array, DType, Path, Shape
 
 _check = functools.partial(check, "SingleGatedMoE")
 
@@ -66,33 +67,33 @@ class SingleGatedMoE(MoEModel):
     @remembered
     def __init__(
         self,
-        input_shape=(32, 32, 3),
-        alpha=1.0,
-        backbone="resnet14",
-        num_experts=4,
-        top_k=1,
-        split_at=None,
-        rule="confidence",
-        threshold=None,
-        learned=False,
-        gate_units=0,
-        include_top=True,
-        weights=None,
-        classes=100,
-        dropout_rate=0.0,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="single_gated",
-        dtype=None,
-    ):
+        input_shape: Shape = (32, 32, 3),
+        alpha: float = 1.0,
+        backbone: str = "resnet14",
+        num_experts: int = 4,
+        top_k: int = 1,
+        split_at: int | str | None = None,
+        rule: str = "confidence",
+        threshold: float | None = None,
+        learned: bool = False,
+        gate_units: int = 0,
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 100,
+        dropout_rate: float = 0.0,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "single_gated",
+        dtype: DType = None,
+    ) -> None:
         _check("include_top", include_top, include_top, "True: base and experts meet in their logits")
-        split_at = _end_of_stage(backbone, alpha, split_at)
+        cut = _end_of_stage(backbone, alpha, split_at)
         with dtype_scope(dtype):
             base = Classifier(
                 input_shape, alpha, backbone, classes=classes, dropout_rate=dropout_rate,
                 classifier_activation=None, include_preprocessing=include_preprocessing,
             )  # fmt: skip
-            split = ClassifierSplit(base, split_at)
+            split = ClassifierSplit(base, cut)
         early_exit = {"rule": rule, "threshold": threshold}
         self._assemble(
             split, num_experts, top_k, early_exit, learned, gate_units, classifier_activation, name=name, dtype=dtype
@@ -102,19 +103,19 @@ class SingleGatedMoE(MoEModel):
     @remembered
     def from_classifier(
         cls,
-        classifier,
-        split_at=None,
-        num_experts=4,
-        top_k=1,
-        rule="confidence",
-        threshold=None,
-        learned=False,
-        gate_units=0,
-        weights=None,
-        classifier_activation="same",
-        name="single_gated",
-        dtype=None,
-    ):
+        classifier: keras.Model,
+        split_at: str | None = None,
+        num_experts: int = 4,
+        top_k: int = 1,
+        rule: str = "confidence",
+        threshold: float | None = None,
+        learned: bool = False,
+        gate_units: int = 0,
+        weights: Path | None = None,
+        classifier_activation: str | None = "same",
+        name: str = "single_gated",
+        dtype: DType = None,
+    ) -> "SingleGatedMoE":
         """A mixture whose base is a classifier of your own, copied, weights included.
 
         Args:
@@ -174,15 +175,15 @@ class SingleGatedMoE(MoEModel):
         self._tensors = {"features": features, "base": base_logits, "embedding": embedding}
 
     @property
-    def threshold(self):
+    def threshold(self) -> float:
         """The early-exit threshold, a float in [0, 1]; it may be set at any time, to None: nobody leaves early."""
         return self.get_layer("early_exit").threshold
 
     @threshold.setter
-    def threshold(self, value):
+    def threshold(self, value: float | None) -> None:
         self.get_layer("early_exit").threshold = value
 
-    def init_from_classifier(self, classifier):
+    def init_from_classifier(self, classifier: keras.Model) -> None:
         """Copies a trained classifier into the base and into every expert; gate and threshold stay.
 
         Args:
@@ -199,11 +200,11 @@ class SingleGatedMoE(MoEModel):
             copy_weights(tail, expert)
 
     @property
-    def gate_is_hidden(self):
+    def gate_is_hidden(self) -> bool:
         """Whether the gate has a hidden layer, so that it cannot be pointed at centroids."""
         return self._config["gate_units"] > 0
 
-    def point_gate_at(self, centroids):
+    def point_gate_at(self, centroids: Array) -> None:
         """Sets the gate so that it prefers the nearest centroid: ``-|x - c|^2`` is linear in x, up to a constant.
 
         Args:
@@ -222,11 +223,11 @@ class SingleGatedMoE(MoEModel):
         spread = max(np.var(centroids, axis=0).sum(), 1e-6)  # logits of the order of one between neighbours
         set_weights(dense, [2 * centroids.T / spread, -(centroids**2).sum(1) / spread])
 
-    def embed(self, images, batch_size=256):
+    def embed(self, images: Array, batch_size: int = 256) -> Array:
         """What the gate reads: float32 ``(n, d)``, the base's embedding, averaged over positions if it has any."""
         return np.asarray(self._embedder.predict(images, batch_size=batch_size, verbose=0), "float32")
 
-    def with_expert(self, k):
+    def with_expert(self, k: int) -> keras.Model:
         """Base and expert k on every image, as a model from images to the logits of both, averaged.
 
         It shares its layers with this one: expert k trains in it alone (poster, training step 4).
@@ -234,7 +235,7 @@ class SingleGatedMoE(MoEModel):
         both = [self._tensors["base"], self.bank.experts[k](self._tensors["features"])]
         return self.sharing(self.inputs, layers.Average(name="prediction")(both), f"{self.name}_with_expert_{k}")
 
-    def expert_outputs(self):
+    def expert_outputs(self) -> keras.Model:
         """A model from images to what base, gate and every expert say, early exit and route left aside.
 
         Returns:

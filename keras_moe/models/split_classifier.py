@@ -6,6 +6,7 @@ from keras_moe import cost
 from keras_moe.channels_last import check_network
 from keras_moe.graph import Call, open_graph, rebuild
 from keras_moe.settings import copy_state, serialized
+from keras_moe.types import DType
 
 # Experts that cost about this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
 TAIL_SHARE = 1 / 3
@@ -30,7 +31,7 @@ class ClassifierSplit:
             lists the layers where one can cut).
     """
 
-    def __init__(self, classifier, split_at=None):
+    def __init__(self, classifier: keras.Model, split_at: str | None = None) -> None:
         _check_classifier(classifier)
         graph = open_graph(classifier)
         check_network(classifier.name, graph.calls)
@@ -61,27 +62,27 @@ class ClassifierSplit:
         self.embedding = calls[head].inputs[0]
         self.logits = calls[-1].outputs
 
-    def trunk(self, name):
+    def trunk(self, name: str) -> keras.Model:
         """Copy of what comes before the cut: images to features."""
         return rebuild(self._trunk, self.input, self.features, name)
 
-    def tail(self, name, prefix):
+    def tail(self, name: str, prefix: str) -> keras.Model:
         """Copy of the rest: features to logits."""
         return rebuild([*self._tail, *self._head], self.features, self.logits, name, prefix)
 
-    def tail_and_embedding(self, name):
+    def tail_and_embedding(self, name: str) -> keras.Model:
         """As ``tail``, and what the last layer reads: features to ``[logits, embedding]``."""
         return rebuild([*self._tail, *self._head], self.features, [self.logits, self.embedding], name)
 
 
-def activation_of(split, asked):
+def activation_of(split: ClassifierSplit, asked: str | None) -> str | None:
     """What the model ends in that was ``asked`` to end in ``"softmax"``, None or the ``"same"`` as the classifier."""
     if asked == "same":
         return "softmax" if split.softmax else None
     return asked
 
 
-def in_dtype(network, dtype):
+def in_dtype(network: keras.Model, dtype: DType) -> keras.Model:
     """``network``; where ``dtype`` is given, a copy of it whose layers have that policy."""
     if dtype is None:
         return network
@@ -120,7 +121,7 @@ def _check_classifier(classifier):
         )
 
 
-def without_softmax(calls, classifier):
+def without_softmax(calls: tuple[Call, ...], classifier: keras.Model) -> tuple[tuple[Call, ...], bool]:
     """The calls up to the logits, and whether a softmax came after them."""
     last = calls[-1]
     if type(last.layer).__name__ == "Softmax" or (_activation(last) == "softmax" and not _has_kernel(last)):

@@ -1,6 +1,8 @@
 """What super-resolution models share, and the dense one of them."""
 
+import collections.abc
 import functools
+import typing
 
 import keras
 from keras import layers
@@ -10,7 +12,8 @@ from keras_moe.models import super_resolution_branches
 from keras_moe.models.arguments import remembered
 from keras_moe.models.base import MoEModel
 from keras_moe.models.partitioned import dtype_scope
-from keras_moe.super_resolution.upscale import BATCH_SIZE, OVERLAP, PATCH, upscale_routed
+from keras_moe.super_resolution.upscale import BATCH_SIZE, OVERLAP, PATCH, Upscaled, upscale_routed
+from keras_moe.types import Array, DType, Macs, Path, Shape, Tensor
 
 
 class SuperResolution(MoEModel):
@@ -23,7 +26,13 @@ class SuperResolution(MoEModel):
 
     answers = "image"
 
-    def __init__(self, input_shape, connect, parts, **kwargs):
+    def __init__(
+        self,
+        input_shape: Shape,
+        connect: collections.abc.Callable[[Tensor], dict[str, Tensor]],
+        parts: dict[str, list[str]],
+        **kwargs: typing.Any,
+    ) -> None:
         images = keras.Input(input_shape, name="images")
         gate = dict(connect(images))
         prediction = gate.pop("prediction")
@@ -31,12 +40,12 @@ class SuperResolution(MoEModel):
         self._connect = connect
 
     @property
-    def scale(self):
+    def scale(self) -> int:
         """How many times larger the output is, int."""
         return self._config["scale"]
 
     @functools.cached_property
-    def at_size(self):
+    def at_size(self) -> collections.abc.Callable[[int, int], keras.Model]:
         """``(height, width) -> model`` from patches of that size to what ``connect`` gives, with the same weights.
 
         The size is fixed because a branch that no patch of a batch takes still has to tell the size of its output.
@@ -49,18 +58,32 @@ class SuperResolution(MoEModel):
 
         return build
 
-    def upscale(self, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
+    def upscale(
+        self,
+        image: Array,
+        patch: int = PATCH,
+        overlap: int = OVERLAP,
+        batch_size: int = BATCH_SIZE,
+        verbose: str | int = "auto",
+    ) -> Array:
         """A whole image, enlarged. Arguments and errors are those of ``upscale_routed``, of which it is the image."""
         return self.upscale_routed(image, patch, overlap, batch_size, verbose).image
 
-    def upscale_routed(self, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
+    def upscale_routed(
+        self,
+        image: Array,
+        patch: int = PATCH,
+        overlap: int = OVERLAP,
+        batch_size: int = BATCH_SIZE,
+        verbose: str | int = "auto",
+    ) -> Upscaled:
         """A whole image enlarged, which branch each of its patches took and what that cost.
 
         See ``keras_moe.super_resolution.upscale_routed`` for arguments, errors and the ``Upscaled`` that it returns.
         """
         return upscale_routed(self, image, patch, overlap, batch_size, verbose)
 
-    def macs_of_patch(self, height, width):
+    def macs_of_patch(self, height: int, width: int) -> Macs:
         """As ``macs_by_part``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
         raise NotImplementedError
 
@@ -96,17 +119,17 @@ class SuperResolutionNetwork(SuperResolution):
     @remembered
     def __init__(
         self,
-        input_shape=(32, 32, 3),
-        backbone="fsrcnn",
-        filters=None,
-        scale=4,
-        weights=None,
-        name="sr_network",
-        dtype=None,
-    ):
+        input_shape: Shape = (32, 32, 3),
+        backbone: str = "fsrcnn",
+        filters: int | None = None,
+        scale: int = 4,
+        weights: Path | None = None,
+        name: str = "sr_network",
+        dtype: DType = None,
+    ) -> None:
         with dtype_scope(dtype):
             # === Layers ===
-            filters = super_resolution_branches.WIDTHS.get(backbone, (None,))[-1] if filters is None else filters
+            filters = super_resolution_branches.widths(backbone)[-1] if filters is None else filters
             scaling, unscaling = layers.Rescaling(1 / 255, name="scaling"), unscaled()
             branch = super_resolution_branches.branch(backbone, filters, scale, "branch")
 
@@ -117,10 +140,10 @@ class SuperResolutionNetwork(SuperResolution):
         parts = {"branch": ["scaling", "branch", "unscaling"]}
         super().__init__(input_shape, connect, parts, name=name, dtype=dtype)
 
-    def macs_of_patch(self, height, width):
+    def macs_of_patch(self, height: int, width: int) -> Macs:
         return {"branch": cost.macs(self.get_layer("branch"), (None, height, width, 3))}
 
 
-def unscaled():
+def unscaled() -> keras.Layer:
     """The last layer: [0, 1] to [0, 255], in float32 whatever the policy."""
     return layers.Rescaling(255.0, dtype="float32", name="unscaling")

@@ -20,7 +20,13 @@ SCALES = (2, 3, 4)
 _DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 
 
-def branch(backbone, width, scale, name):
+def widths(backbone: str) -> tuple[int, ...]:
+    """The paper's widths of a family's branches, cheapest first. Raises ValueError for an unknown ``backbone``."""
+    check("branch", "backbone", backbone, backbone in WIDTHS, f"one of {list(WIDTHS)}")
+    return WIDTHS[backbone]
+
+
+def branch(backbone: str, width: int, scale: int, name: str) -> keras.Model:
     """The functional model of one branch.
 
     Args:
@@ -33,7 +39,7 @@ def branch(backbone, width, scale, name):
         ValueError: an argument out of range.
     """
     least = {"fsrcnn": 3, "carn": 4, "srresnet": 1, "rcan": 16}
-    check("branch", "backbone", backbone, backbone in WIDTHS, f"one of {list(WIDTHS)}")
+    widths(backbone)
     check("branch", "scale", scale, scale in SCALES, f"one of {SCALES}")
     fits = isinstance(width, int) and width >= least[backbone] and (backbone != "carn" or width % 4 == 0)
     check("branch", "width", width, fits, f"an int >= {least[backbone]}, for CARN a multiple of 4")
@@ -42,7 +48,7 @@ def branch(backbone, width, scale, name):
     return keras.Model(images, family(images, width, scale, f"{name}_"), name=name)
 
 
-def start_as_interpolation(fsrcnn):
+def start_as_interpolation(fsrcnn: keras.Model) -> None:
     """Sets an FSRCNN's weights so that it interpolates linearly: training starts from there, not from noise.
 
     Three channels carry the three colours through (PReLU leaves what is positive alone) into a linear kernel; the other

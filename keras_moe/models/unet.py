@@ -1,5 +1,6 @@
 """The U-Net (Ronneberger, Fischer, Brox; MICCAI 2015): the dense baseline of segmentation."""
 
+import collections.abc
 import functools
 
 import keras
@@ -11,6 +12,7 @@ from keras_moe.models import backbones
 from keras_moe.models.arguments import remembered
 from keras_moe.models.base import MoEModel
 from keras_moe.models.partitioned import dtype_scope
+from keras_moe.types import DType, Path, Shape
 
 _check = functools.partial(check, "UNet")
 
@@ -37,17 +39,17 @@ class UNet(MoEModel):
     @remembered
     def __init__(
         self,
-        input_shape=(256, 256, 3),
-        filters=(8, 16, 32, 64, 128),
-        include_top=True,
-        weights=None,
-        classes=2,
-        dropout_rate=0.1,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="unet",
-        dtype=None,
-    ):
+        input_shape: Shape = (256, 256, 3),
+        filters: collections.abc.Sequence[int] = (8, 16, 32, 64, 128),
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 2,
+        dropout_rate: float = 0.1,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "unet",
+        dtype: DType = None,
+    ) -> None:
         _check("filters", filters, len(filters) >= 2 and min(filters) >= 1, "at least two ints >= 1")
         _check("include_top", include_top, include_top, "True: the decoder ends in its head")
         multiple = 2 ** (len(filters) - 1)

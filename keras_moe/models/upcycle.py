@@ -1,5 +1,9 @@
 """Any Keras classifier turned into a mixture of experts."""
 
+import typing
+
+import keras
+
 from keras_moe.checks import integer
 from keras_moe.models.hydranet import HydraNet
 from keras_moe.models.single_gated import SingleGatedMoE
@@ -7,7 +11,13 @@ from keras_moe.models.single_gated import SingleGatedMoE
 SYSTEMS = ("single_gated", "hydranet")
 
 
-def upcycle(classifier, split_at=None, num_experts=4, system="single_gated", **options):
+def upcycle(
+    classifier: keras.Model,
+    split_at: str | None = None,
+    num_experts: int = 4,
+    system: str = "single_gated",
+    **options: typing.Any,
+) -> SingleGatedMoE | HydraNet:
     """A mixture of experts that answers as ``classifier`` does, until it is trained further.
 
     The classifier is cut at a layer; experts start as copies of what comes after it. ``"single_gated"`` keeps the whole

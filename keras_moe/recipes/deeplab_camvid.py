@@ -13,10 +13,10 @@ import typing
 from keras_moe.datasets import CAMVID, camvid
 from keras_moe.models import Segmenter
 from keras_moe.recipes.publishing.measures import measure_on_camvid
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Recipe, run_stages, segmentation_stage
 
-CONFIG = {"input_shape": (120, 160, 3), "alpha": 1.0, "backbone": "resnet14", "classes": 11}
+CONFIG: Config = {"input_shape": (120, 160, 3), "alpha": 1.0, "backbone": "resnet14", "classes": 11}
 
 
 def recipe(epochs: int, seed: int) -> Recipe:

@@ -11,10 +11,10 @@ import typing
 
 from keras_moe.datasets import PHOTOS
 from keras_moe.models import Classifier
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.recipes.shared.photos import CLASSES, TAIL, first_round, grow_from_dense, measure_on_photos
 
-CONFIG = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
+CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

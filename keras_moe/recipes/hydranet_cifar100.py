@@ -29,7 +29,7 @@ from keras_moe import zoo
 from keras_moe.datasets import CIFAR100, cifar100
 from keras_moe.models import Classifier, HydraNet
 from keras_moe.recipes.publishing.measures import measure_on_cifar100
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import (
     Recipe,
     classification_stage,
@@ -39,7 +39,7 @@ from keras_moe.training import (
     run_stages,
 )
 
-CONFIG = {
+CONFIG: Config = {
     "input_shape": (32, 32, 3),
     "alpha": 1.0,
     "backbone": "resnet8",
@@ -49,7 +49,7 @@ CONFIG = {
     "gate_filters": 32,
     "classes": 100,
 }
-SINGLE = {**CONFIG, "num_experts": 1, "top_k": 1, "gate_filters": 0}
+SINGLE: Config = {**CONFIG, "num_experts": 1, "top_k": 1, "gate_filters": 0}
 SHARE = 0.49
 TEACHERS = ("resnet20_cifar100", "resnet26_cifar100", "single_gated_cifar100")
 TAUGHT_EPOCHS, KEPT = 14, 0.3

@@ -18,7 +18,7 @@ import numpy as np
 from keras_moe.datasets import PHOTOS
 from keras_moe.images import resized
 from keras_moe.models import Classifier, HydraNet
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.recipes.shared.photos import (
     CLASSES,
     TAIL,
@@ -32,7 +32,7 @@ from keras_moe.recipes.shared.photos import (
 from keras_moe.training import fit_drop_below, partition_classes
 
 SIZE, SHARE = 128, 0.6
-CONFIG = {
+CONFIG: Config = {
     "input_shape": (SIZE, SIZE, 3),
     "backbone": "efficientnet_lite0",
     "split_at": 4,

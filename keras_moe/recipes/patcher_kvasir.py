@@ -14,10 +14,10 @@ import typing
 from keras_moe.datasets import KVASIR, kvasir
 from keras_moe.models import MoEModel, Patcher
 from keras_moe.recipes.publishing.measures import measure_on_kvasir
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Recipe, StructureLoss, run_stages, segmentation_stage
 
-CONFIG = {"input_shape": (256, 256, 3), "size": "tiny", "classes": 2}
+CONFIG: Config = {"input_shape": (256, 256, 3), "size": "tiny", "classes": 2}
 
 
 def train(model: MoEModel, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

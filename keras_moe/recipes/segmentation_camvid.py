@@ -17,12 +17,12 @@ import typing
 from keras_moe.datasets import CAMVID, camvid
 from keras_moe.models import SegmentationMoE, Segmenter
 from keras_moe.recipes.publishing.measures import measure_on_camvid
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Recipe, train_domain_experts, train_segmentation
 
 BASE = "deeplab_camvid"
-BASE_CONFIG = {"input_shape": (120, 160, 3), "alpha": 1.0, "backbone": "resnet14", "classes": 11}
-CONFIG = {**BASE_CONFIG, "num_experts": 2, "gate_kind": "class", "conv": True}
+BASE_CONFIG: Config = {"input_shape": (120, 160, 3), "alpha": 1.0, "backbone": "resnet14", "classes": 11}
+CONFIG: Config = {**BASE_CONFIG, "num_experts": 2, "gate_kind": "class", "conv": True}
 GATE_EPOCHS = 8
 
 

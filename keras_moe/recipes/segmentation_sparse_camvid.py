@@ -16,9 +16,16 @@ import typing
 from keras_moe.datasets import camvid
 from keras_moe.models import SegmentationMoE
 from keras_moe.recipes import segmentation_camvid
+from keras_moe.recipes.publishing.recipe import Config
 from keras_moe.training import train_domain_experts, train_segmentation
 
-CONFIG = {**segmentation_camvid.BASE_CONFIG, "num_experts": 2, "gate_kind": "image", "sparse": True, "drop_below": 0.4}
+CONFIG: Config = {
+    **segmentation_camvid.BASE_CONFIG,
+    "num_experts": 2,
+    "gate_kind": "image",
+    "sparse": True,
+    "drop_below": 0.4,
+}
 
 
 def train(model: SegmentationMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

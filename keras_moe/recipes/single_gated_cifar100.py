@@ -15,11 +15,18 @@ import typing
 from keras_moe.datasets import CIFAR100, cifar100
 from keras_moe.models import Classifier, SingleGatedMoE
 from keras_moe.recipes.publishing.measures import measure_on_cifar100
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Recipe, train_single_gated
 
 BACKBONE, BASE = "resnet14", "resnet14_cifar100"
-CONFIG = {"input_shape": (32, 32, 3), "alpha": 1.0, "backbone": BACKBONE, "num_experts": 4, "top_k": 1, "classes": 100}
+CONFIG: Config = {
+    "input_shape": (32, 32, 3),
+    "alpha": 1.0,
+    "backbone": BACKBONE,
+    "num_experts": 4,
+    "top_k": 1,
+    "classes": 100,
+}
 
 
 def load_base(runs: str | os.PathLike, seed: int) -> Classifier:

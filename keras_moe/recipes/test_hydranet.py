@@ -11,10 +11,10 @@ import typing
 from keras_moe.datasets import DIGITS, digits
 from keras_moe.models import HydraNet
 from keras_moe.recipes.publishing.measures import measure_on_digits
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Recipe, classification_stage, partition_classes, run_stages
 
-CONFIG = {
+CONFIG: Config = {
     "input_shape": (8, 8, 1),
     "alpha": 0.5,
     "backbone": "resnet8",

@@ -11,14 +11,14 @@ import typing
 from keras_moe.datasets import DIGIT_SCENES, digit_scenes
 from keras_moe.models import Patcher
 from keras_moe.recipes.publishing.measures import measure_on_digit_scenes
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Recipe, run_stages, segmentation_stage
 
-SIZE = {
+SIZE: Config = {
     "filters": (12, 24), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1), "patches": (8, 8), "contexts": (2, 2),
     "strides": (2, 2), "mlp_ratio": 2, "decoder_filters": 12,
 }  # fmt: skip
-CONFIG = {"input_shape": (16, 16, 1), "size": SIZE, "classes": 4}
+CONFIG: Config = {"input_shape": (16, 16, 1), "size": SIZE, "classes": 4}
 
 
 def train(model: Patcher, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

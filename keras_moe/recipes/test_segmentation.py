@@ -13,11 +13,11 @@ import typing
 from keras_moe.datasets import DIGIT_SCENES, digit_scenes
 from keras_moe.models import SegmentationMoE, Segmenter
 from keras_moe.recipes.publishing.measures import measure_on_digit_scenes
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Recipe, train_domain_experts, train_segmentation
 
-EXPERT = {"input_shape": (16, 16, 1), "alpha": 0.25, "backbone": "resnet8", "classes": 4}
-CONFIG = {**EXPERT, "num_experts": 2, "gate_kind": "image", "sparse": True, "drop_below": 0.2}
+EXPERT: Config = {"input_shape": (16, 16, 1), "alpha": 0.25, "backbone": "resnet8", "classes": 4}
+CONFIG: Config = {**EXPERT, "num_experts": 2, "gate_kind": "image", "sparse": True, "drop_below": 0.2}
 
 
 def train(model: SegmentationMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

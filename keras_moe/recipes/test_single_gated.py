@@ -12,11 +12,11 @@ import typing
 from keras_moe.datasets import DIGITS, digits
 from keras_moe.models import Classifier, SingleGatedMoE
 from keras_moe.recipes.publishing.measures import measure_on_digits
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Recipe, classification_stage, run_stages, train_single_gated
 
-BASE = {"input_shape": (8, 8, 1), "alpha": 0.5, "backbone": "resnet8", "classes": 10}
-CONFIG = {**BASE, "num_experts": 3, "threshold": 0.8}
+BASE: Config = {"input_shape": (8, 8, 1), "alpha": 0.5, "backbone": "resnet8", "classes": 10}
+CONFIG: Config = {**BASE, "num_experts": 3, "threshold": 0.8}
 
 
 def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

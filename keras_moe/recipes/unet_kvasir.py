@@ -9,9 +9,9 @@ from keras_moe.datasets import KVASIR
 from keras_moe.models import UNet
 from keras_moe.recipes import patcher_kvasir
 from keras_moe.recipes.publishing.measures import measure_on_kvasir
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 
-CONFIG = {"input_shape": (256, 256, 3), "filters": (5, 10, 21, 42, 84), "classes": 2}
+CONFIG: Config = {"input_shape": (256, 256, 3), "filters": (5, 10, 21, 42, 84), "classes": 2}
 
 RECIPE = ModelRecipe(
     name="unet_kvasir",

@@ -1,5 +1,6 @@
 """The any-time curve of a single-gated MoE, and the threshold for a budget or an accuracy."""
 
+import collections.abc
 import dataclasses
 
 import numpy as np
@@ -7,6 +8,8 @@ from keras import ops
 
 from keras_moe.checks import number
 from keras_moe.layers import EarlyExit
+from keras_moe.models.single_gated import SingleGatedMoE
+from keras_moe.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +22,9 @@ class Point:
     exits: float
 
 
-def anytime_curve(model, images, labels, thresholds=None):
+def anytime_curve(
+    model: SingleGatedMoE, images: Array, labels: Array, thresholds: collections.abc.Sequence[float] | None = None
+) -> list[Point]:
     """Accuracy against compute over thresholds, with every image computed once.
 
     Args:
@@ -39,7 +44,9 @@ def anytime_curve(model, images, labels, thresholds=None):
     return [_point(model, early_exit, seen, np.asarray(labels), t) for t in sorted(thresholds)]
 
 
-def fit_threshold(model, images, labels, budget=None, accuracy=None):
+def fit_threshold(
+    model: SingleGatedMoE, images: Array, labels: Array, budget: float | None = None, accuracy: float | None = None
+) -> Point:
     """Sets ``model.threshold`` by what held-out images show, not by what the base believes of itself.
 
     Args:

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from keras_moe.types import Array
+
 AREA, ASPECT, COLOUR = (0.35, 1.0), (3 / 4, 4 / 3), 0.3
 
 
-def random_views(images, size, seed):
+def random_views(images: Array, size: int, seed: int) -> Array:
     """One random view of each image: a crop of random area and aspect ratio, resized, perhaps mirrored, recoloured.
 
     The crop is that of Inception (Szegedy et al., CVPR 2015, section 6) with at least 35 % of the area; brightness,

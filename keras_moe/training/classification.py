@@ -1,13 +1,16 @@
 """The recipe that published classifiers share: cross-entropy, a warm-up, a cosine, gate supervision."""
 
+import collections.abc
 import dataclasses
 
 import keras
 import numpy as np
 
 from keras_moe.checks import check, plain_numbers
+from keras_moe.models.base import MoEModel
 from keras_moe.training.batches import ImageBatches
 from keras_moe.training.stages import Stage
+from keras_moe.types import Array, LabelledImages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +45,16 @@ class Recipe:
         plain_numbers(self)
 
 
-def classification_stage(model, recipe, train, validation, groups=None, name="joint", parts=None, soft=None):
+def classification_stage(
+    model: MoEModel,
+    recipe: Recipe,
+    train: LabelledImages,
+    validation: LabelledImages,
+    groups: Array | None = None,
+    name: str = "joint",
+    parts: collections.abc.Sequence[str] | None = None,
+    soft: Array | None = None,
+) -> Stage:
     """The ``Stage`` that trains ``parts`` of ``model`` on labelled images.
 
     HydraNets supervise the gate with the group of each image's class; the paper leaves the loss open, here it is
@@ -89,7 +101,7 @@ def classification_stage(model, recipe, train, validation, groups=None, name="jo
     )
 
 
-def adamw(recipe, steps):
+def adamw(recipe: Recipe, steps: int) -> keras.optimizers.AdamW:
     """A fresh AdamW of ``recipe`` with warm-up and cosine, for epochs of ``steps`` batches."""
     warmup = int(recipe.warmup * steps)
     rate = keras.optimizers.schedules.CosineDecay(

@@ -8,18 +8,27 @@ import numpy as np
 
 from keras_moe.layer_state import copy_weights
 from keras_moe.models import SuperResolutionNetwork
+from keras_moe.models.classsr import ClassSR
 from keras_moe.models.super_resolution_branches import start_as_interpolation
 from keras_moe.training.cost_curve import fit_cost_weight, logits_and_errors
 from keras_moe.training.losses import RoutingLoss
 from keras_moe.training.patches import PatchBatches, split_by_psnr
 from keras_moe.training.stages import Stage, run_stages
+from keras_moe.training.super_resolution_recipe import SuperResolutionRecipe
+from keras_moe.types import Array, LabelledImages, Path
 
 # Of patches; a branch that gets fewer has dropped out of the competition.
 COLLAPSED = 0.01
 _LOSSES = {"mse": keras.losses.MeanSquaredError, "mae": keras.losses.MeanAbsoluteError}
 
 
-def train_branch(network, train, validation, folder, recipe):
+def train_branch(
+    network: SuperResolutionNetwork,
+    train: LabelledImages,
+    validation: LabelledImages,
+    folder: Path,
+    recipe: SuperResolutionRecipe,
+) -> dict[str, list]:
     """Trains one super-resolution network with Adam, and resumes where it was cut off.
 
     The stage *branch*, then one of the name of each of the recipe's ``rounds``.
@@ -39,7 +48,14 @@ def train_branch(network, train, validation, folder, recipe):
     return run_stages(network, stages, folder, verbose=2)
 
 
-def train_classsr(model, train, validation, folder, recipe, largest=None):
+def train_classsr(
+    model: ClassSR,
+    train: LabelledImages,
+    validation: LabelledImages,
+    folder: Path,
+    recipe: SuperResolutionRecipe,
+    largest: SuperResolutionNetwork | None = None,
+) -> dict[str, list]:
     """Trains a ``ClassSR`` in the paper's stages (section 3.4), and resumes where it was cut off.
 
     1. *branch_k*: each branch alone on its own third of the patches, by bicubic PSNR, the cheapest on the easiest.
@@ -160,7 +176,7 @@ def _alone(turn, epochs, train, validation, recipe):
     )
 
 
-def check_collapse(route):
+def check_collapse(route: Array) -> None:
     """Warns where a branch gets less than 1 % of the patches. ``route``: ``(n, branches)`` weights."""
     usage = np.mean(route != 0, axis=0)
     if usage.min() < COLLAPSED:

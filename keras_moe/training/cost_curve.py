@@ -1,10 +1,13 @@
 """ClassSR's knob after training: the curve of cost against quality, and the setting for a budget."""
 
+import collections.abc
 import dataclasses
 
 import numpy as np
 
 from keras_moe.checks import integer, number
+from keras_moe.models.classsr import ClassSR
+from keras_moe.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +21,13 @@ class CostPoint:
     usage: tuple[float, ...]
 
 
-def cost_curve(model, low, high, weights=None, batch_size=64):
+def cost_curve(
+    model: ClassSR,
+    low: Array,
+    high: Array,
+    weights: collections.abc.Sequence[float] | None = None,
+    batch_size: int = 64,
+) -> list[CostPoint]:
     """PSNR against cost over ``cost_weight``, with every patch computed once by each branch.
 
     Args:
@@ -35,12 +44,12 @@ def cost_curve(model, low, high, weights=None, batch_size=64):
     costs = np.asarray(model.get_layer("cost_bias").costs)
     if weights is None:
         between = _between(_switches(logits, costs))
-        weights = np.unique([0.0, *np.quantile(between, np.linspace(0, 1, 40), method="nearest")])
-    weights = sorted(number("cost_curve", "weights", w) for w in weights)
-    return [_point(model, logits, errors, costs, w) for w in weights]
+        weights = np.unique([0.0, *np.quantile(between, np.linspace(0, 1, 40), method="nearest")]).tolist()
+    checked = sorted(number("cost_curve", "weights", w) for w in weights)
+    return [_point(model, logits, errors, costs, w) for w in checked]
 
 
-def fit_cost_weight(model, low, high, budget):
+def fit_cost_weight(model: ClassSR, low: Array, high: Array, budget: float) -> CostPoint:
     """Sets ``model.cost_weight`` to the least of the curve whose mean cost on held-out patches is within ``budget``.
 
     Args:
@@ -65,7 +74,7 @@ def fit_cost_weight(model, low, high, budget):
     return fit[0]
 
 
-def logits_and_errors(model, low, high, batch_size=64):
+def logits_and_errors(model: ClassSR, low: Array, high: Array, batch_size: int = 64) -> tuple[Array, Array]:
     """The logits of every patch, ``(n, branches)``, and the mean squared error of every branch on it, the same shape.
 
     Arguments as for ``cost_curve``.

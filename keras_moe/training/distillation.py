@@ -1,11 +1,21 @@
 """What trained classifiers say of images, as labels to learn from (Hinton, Vinyals, Dean, 2015; at temperature 1)."""
 
+import collections.abc
+
+import keras
 import numpy as np
 
 from keras_moe.checks import check, integer, number
+from keras_moe.types import Array
 
 
-def distillation_targets(teachers, images, labels, share=0.8, batch_size=500):
+def distillation_targets(
+    teachers: collections.abc.Sequence[keras.Model],
+    images: Array,
+    labels: Array,
+    share: float = 0.8,
+    batch_size: int = 500,
+) -> Array:
     """Labels that are partly the mean opinion of teachers, for ``classification_stage(…, soft=…)``.
 
     Each teacher sees every image as it is and mirrored.

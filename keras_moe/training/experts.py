@@ -19,9 +19,11 @@ import numpy as np
 
 from keras_moe.checks import integer, number
 from keras_moe.layer_state import set_weights
+from keras_moe.models.single_gated import SingleGatedMoE
 from keras_moe.training.batches import DrawnBatches
 from keras_moe.training.classification import Recipe, adamw
 from keras_moe.training.stages import freeze_all_but, jit_compile
+from keras_moe.types import LabelledImages, Path
 from keras_moe.weights import read_tensors, write_tensors
 
 
@@ -48,7 +50,16 @@ class _Job:
         return digest.hexdigest()
 
 
-def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=1, verbose="auto"):
+def train_experts(
+    model: SingleGatedMoE,
+    train: LabelledImages,
+    folder: Path,
+    recipe: Recipe,
+    noise: float = 0.1,
+    n_jobs: int | None = None,
+    retries: int = 1,
+    verbose: str | int = "auto",
+) -> dict[str, list]:
     """Trains every expert of a single-gated MoE on images that the gate would send it, and a few others.
 
     Expert k learns alone (poster, step 4): base and gate are frozen, its images are drawn with probability in

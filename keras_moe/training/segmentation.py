@@ -1,5 +1,6 @@
 """Training of domain experts and of the gate between them (SAIAD at CVPR 2020, pp. 342-343), in frozen stages."""
 
+import collections.abc
 import dataclasses
 import pathlib
 
@@ -8,12 +9,24 @@ import numpy as np
 
 from keras_moe.checks import integer
 from keras_moe.metrics import IGNORE
-from keras_moe.training.classification import adamw
+from keras_moe.models.base import MoEModel
+from keras_moe.models.segmentation import SegmentationMoE
+from keras_moe.training.classification import Recipe, adamw
 from keras_moe.training.mask_batches import MaskBatches, check_masks
 from keras_moe.training.stages import Stage, run_stages
+from keras_moe.types import Array, LabelledImages, Path
 
 
-def segmentation_stage(model, recipe, train, domains=None, ignore=IGNORE, name="segment", parts=None, loss=None):
+def segmentation_stage(
+    model: MoEModel,
+    recipe: Recipe,
+    train: LabelledImages,
+    domains: Array | None = None,
+    ignore: int | None = IGNORE,
+    name: str = "segment",
+    parts: collections.abc.Sequence[str] | None = None,
+    loss: keras.losses.Loss | None = None,
+) -> Stage:
     """The ``Stage`` that trains ``parts`` of ``model`` on images with masks, by default by cross-entropy per pixel.
 
     Args:
@@ -53,7 +66,15 @@ def segmentation_stage(model, recipe, train, domains=None, ignore=IGNORE, name="
     )
 
 
-def train_domain_experts(build, train, domains, folder, recipe, num_experts=2, ignore=IGNORE):
+def train_domain_experts(
+    build: collections.abc.Callable[[], MoEModel],
+    train: LabelledImages,
+    domains: Array,
+    folder: Path,
+    recipe: Recipe,
+    num_experts: int = 2,
+    ignore: int | None = IGNORE,
+) -> tuple[list[MoEModel], dict[str, list]]:
     """One network per domain, each trained on its domain alone, and resumed where it was cut off.
 
     Each takes as many steps as one network would for ``recipe.epochs`` passes over all images: a small domain is seen
@@ -93,7 +114,15 @@ def train_domain_experts(build, train, domains, folder, recipe, num_experts=2, i
     return [network for network, _ in stages], history
 
 
-def train_segmentation(model, experts, train, folder, recipe, domains=None, ignore=IGNORE):
+def train_segmentation(
+    model: SegmentationMoE,
+    experts: collections.abc.Sequence[keras.Model],
+    train: LabelledImages,
+    folder: Path,
+    recipe: Recipe,
+    domains: Array | None = None,
+    ignore: int | None = IGNORE,
+) -> dict[str, list]:
     """Trains gate and ensembler of a ``SegmentationMoE`` around trained experts, which stay as they are.
 
     Frozen means BatchNorm's statistics too.

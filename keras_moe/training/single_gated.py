@@ -7,14 +7,26 @@ import keras
 import numpy as np
 
 from keras_moe.checks import integer
+from keras_moe.models.single_gated import SingleGatedMoE
 from keras_moe.training.batches import ImageBatches
-from keras_moe.training.classification import adamw, classification_stage
+from keras_moe.training.classification import Recipe, adamw, classification_stage
 from keras_moe.training.experts import train_experts
 from keras_moe.training.partition import partition_samples
 from keras_moe.training.stages import Stage, run_stages
+from keras_moe.types import Array, LabelledImages, Path
 
 
-def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, groups=None, noise=0.1, n_jobs=None):
+def train_single_gated(
+    model: SingleGatedMoE,
+    train: LabelledImages,
+    validation: LabelledImages,
+    folder: Path,
+    recipe: Recipe,
+    gate_epochs: int = 1,
+    groups: Array | None = None,
+    noise: float = 0.1,
+    n_jobs: int | None = None,
+) -> dict[str, list]:
     """Trains gate, experts and ensembler around a base that is already trained, and resumes where it was cut off.
 
     1. k-means over the base's embeddings of the training images gives a target expert per image.

@@ -7,7 +7,9 @@ import keras
 import numpy as np
 
 from keras_moe.checks import plain_numbers
+from keras_moe.models.base import MoEModel
 from keras_moe.training.checkpoint import Checkpoint, SaveEachEpoch
+from keras_moe.types import Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,13 @@ class Stage:
         plain_numbers(self)
 
 
-def run_stages(model, stages, folder, callbacks=(), verbose="auto"):
+def run_stages(
+    model: MoEModel,
+    stages: collections.abc.Sequence[Stage],
+    folder: Path,
+    callbacks: collections.abc.Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+) -> dict[str, list]:
     """Trains ``model`` through ``stages``, saving after every epoch; called again, it goes on where it was cut off.
 
     For each stage: sets ``trainable`` on every part, compiles with a fresh optimizer, fits. After ``kill -9`` the same
@@ -75,18 +83,18 @@ def run_stages(model, stages, folder, callbacks=(), verbose="auto"):
     for stage in stages[names.index(progress["stage"]) :]:
         done = progress["epoch"] if progress["stage"] == stage.name else 0
         _run(model, stage, done, progress["history"], checkpoint, callbacks, verbose)
-        progress = checkpoint.progress()
+        progress = checkpoint.progress() or progress
     return progress["history"]
 
 
-def freeze_all_but(model, parts):
+def freeze_all_but(model: MoEModel, parts: collections.abc.Collection[str]) -> None:
     """Sets ``trainable`` on every part of ``model``: True for those named, False for the rest."""
     for name, layers in model.parts.items():
         for layer in layers:
             layer.trainable = name in parts
 
 
-def jit_compile():
+def jit_compile() -> bool | str:
     """What ``compile`` gets: TensorFlow's XLA trains convolutions more slowly than its own kernels on a CPU."""
     return False if keras.backend.backend() == "tensorflow" else "auto"
 

@@ -37,7 +37,7 @@ class Round:
         plain = tuple(integer("Round", "epochs", each, 0) for each in several)
         object.__setattr__(self, "epochs", plain if several is self.epochs else plain[0])
 
-    def epochs_of(self, branches):
+    def epochs_of(self, branches: int) -> tuple[int, ...]:
         """The epochs of each of ``branches``, an int: tuple of ints. Raises ValueError where there are not as many."""
         epochs = (self.epochs,) * branches if isinstance(self.epochs, int) else self.epochs
         if len(epochs) != branches:
@@ -87,6 +87,6 @@ class SuperResolutionRecipe:
         plain_numbers(self)
 
     @property
-    def first(self):
+    def first(self) -> Round:
         """The ``Round`` that comes before all else, on patches as they are."""
         return Round("branch", self.branch_epochs, True, "mae", 0.0, self.batch_size, self.learning_rate)

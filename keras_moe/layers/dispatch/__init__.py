@@ -28,9 +28,10 @@ from keras_moe.layers.dispatch.dense import dense
 from keras_moe.layers.dispatch.gathered import gathered
 from keras_moe.layers.dispatch.guarded import guarded
 from keras_moe.layers.inference import is_every_expert
+from keras_moe.types import Tensor
 
 
-def dispatch(experts, x, weights, training=False):
+def dispatch(experts: list, x: Tensor, weights: Tensor, training: bool = False) -> Tensor:
     """Sum of the experts' outputs, weighted; experts with a zero weight do no work.
 
     Args:

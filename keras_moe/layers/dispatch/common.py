@@ -3,18 +3,20 @@
 import keras
 from keras import ops
 
+from keras_moe.types import Shape, Tensor
 
-def weighted(y, weight):
+
+def weighted(y: Tensor, weight: Tensor) -> Tensor:
     """Rows of ``y``, ``(n, ...)``, times ``weight``, ``(n,)``, in the dtype of the weights."""
     return ops.cast(y, weight.dtype) * ops.reshape(weight, (-1,) + (1,) * (len(y.shape) - 1))
 
 
-def zeros(expert, x, rows, dtype, zero=0):
+def zeros(expert: keras.Layer, x: Tensor, rows: int, dtype: str, zero: Tensor = 0) -> Tensor:
     """What ``rows`` rows of ``expert``'s output are where it did not run; ``zero`` is the number that fills them."""
     return ops.full((rows, *output_shape(expert, x)), zero, dtype=dtype)
 
 
-def output_shape(expert, x):
+def output_shape(expert: keras.Layer, x: Tensor) -> Shape:
     """Shape of what ``expert`` makes of ``x``, without the batch axis."""
     if keras.backend.backend() == "jax":
         return _traced_shape(expert, x)

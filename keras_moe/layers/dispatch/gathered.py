@@ -4,9 +4,10 @@ import keras
 from keras import ops
 
 from keras_moe.layers.dispatch.common import weighted, zeros
+from keras_moe.types import Tensor
 
 
-def gathered(experts, x, weights, training=False):
+def gathered(experts: list, x: Tensor, weights: Tensor, training: bool = False) -> Tensor:
     """Each expert on the rows that chose it: sort rows by expert, run, scatter back. Needs dynamic shapes."""
     by_expert = ops.transpose(weights)
     pairs = ops.stack(ops.nonzero(by_expert), axis=-1)  # (expert, row), sorted by expert

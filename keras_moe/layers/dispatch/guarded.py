@@ -4,9 +4,10 @@ import keras
 from keras import ops
 
 from keras_moe.layers.dispatch.common import weighted, zeros
+from keras_moe.types import Tensor
 
 
-def guarded(experts, x, weights):
+def guarded(experts: list, x: Tensor, weights: Tensor) -> Tensor:
     """Each expert on the whole batch if any row chose it, else nothing: one guard per expert. Inference only."""
     if keras.backend.backend() == "torch":
         return _picked(experts, x, weights)

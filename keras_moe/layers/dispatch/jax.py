@@ -1,17 +1,20 @@
 """Dispatch for XLA, where shapes are static but the number of rounds of a loop need not be."""
 
+import collections.abc
+
 import jax
 import jax.numpy as jnp
 import keras
 
 from keras_moe.layers.dispatch.common import output_shape, weighted
+from keras_moe.types import Tensor
 
 # Seats per round, and how many of them may stay empty: large tiles run near full speed, small ones waste little. The
 # larger two are no powers of two, on which some convolutions are slower on a CPU.
 TILES = (30, 9), (10, 5), (1, 0)
 
 
-def looped(experts, x, weights):
+def looped(experts: list, x: Tensor, weights: Tensor) -> Tensor:
     """Each expert in a loop over tiles of the rows that chose it; the loop ends when they are used up.
 
     Tiles of 30 rows while they are full but for 9, then of 10 while they are full but for 5, then row by row; a tile's
@@ -54,12 +57,12 @@ def _tiles(expert, x, weight, seats, end, size, start, y):
 class Jitted:
     """``run(experts, x, weights)``, jitted once for a list of experts, so that eager calls need not trace each time."""
 
-    def __init__(self, run, experts):
+    def __init__(self, run: collections.abc.Callable, experts: collections.abc.Sequence[keras.Layer]) -> None:
         self.run, self.experts = run, experts
         self.variables = [v for expert in experts for v in expert.variables]
         self.jitted = jax.jit(self._stateless)
 
-    def __call__(self, x, weights):
+    def __call__(self, x: Tensor, weights: Tensor) -> Tensor:
         return self.jitted([v.value for v in self.variables], x, weights)
 
     def _stateless(self, values, x, weights):
@@ -67,6 +70,6 @@ class Jitted:
             return self.run(self.experts, x, weights)
 
 
-def is_eager(x):
+def is_eager(x: Tensor) -> bool:
     """Whether ``x`` is an array with values, not a tracer."""
     return not isinstance(x, jax.core.Tracer)

@@ -8,6 +8,7 @@ Keras' BatchNorm is seven operations, which cost as much on few rows as on many.
 TensorFlow also merges into the convolution in front of it.
 """
 
+import collections.abc
 import inspect
 
 import keras
@@ -20,9 +21,10 @@ from keras_moe.layer_state import derives, inner_layers
 from keras_moe.layers.changes import telling
 from keras_moe.layers.dispatch.common import output_shape, weighted
 from keras_moe.layers.inference import is_inference_only
+from keras_moe.types import Tensor
 
 
-def can_swap(experts):
+def can_swap(experts: list) -> bool:
     """Whether ``swapped`` is allowed here, and these experts are one graph with different variables, all on the CPU."""
     if not is_inference_only() or tf.executing_eagerly():
         return False
@@ -35,7 +37,7 @@ def can_swap(experts):
     return len(anatomies) == 1 and None not in anatomies
 
 
-def swapped(experts, x, weights):
+def swapped(experts: list, x: Tensor, weights: Tensor) -> Tensor:
     """Each expert on the rows that chose it: a loop over those chosen, of one graph with each one's variables.
 
     State that an expert changes in inference is lost, as on JAX.
@@ -76,7 +78,7 @@ def _with_variables_of(experts):
     return run
 
 
-def with_fused_norms(expert):
+def with_fused_norms(expert: keras.Layer) -> collections.abc.Callable[[Tensor], Tensor]:
     """``rows -> outputs`` of ``expert`` at inference, the norms of its maps as one operation each."""
     if not is_functional(expert):
         return lambda rows: expert(rows, training=False)

@@ -7,9 +7,11 @@ what is left of it.
 import threading
 import warnings
 
+import keras
 import torch
 
 from keras_moe.layers.changes import MadeOf
+from keras_moe.types import Tensor
 
 # One thread traces at a time: Python's filters of warnings, set aside meanwhile, are those of all threads. An expert
 # may hold a bank of its own, which is traced within.
@@ -19,11 +21,11 @@ _TRACING = threading.RLock()
 class Traces(MadeOf):
     """The traces of an expert as it is: dict, shape of its rows, their dtype and device -> trace."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(lambda expert: {})
 
 
-def is_recording():
+def is_recording() -> bool:
     """Whether a trace or an export is being made, in which Python's decisions stay as they fell."""
     return torch.jit.is_tracing() or torch.compiler.is_exporting()
 
@@ -40,11 +42,11 @@ class Traced:
         traces: its ``Traces``, where they are kept from one object of this class to the next.
     """
 
-    def __init__(self, expert, traces=None):
+    def __init__(self, expert: keras.Layer, traces: Traces | None = None) -> None:
         self.expert = expert
         self.traces = traces or Traces()
 
-    def __call__(self, x, training=False):
+    def __call__(self, x: Tensor, training: bool = False) -> Tensor:
         if training or torch.is_grad_enabled() or torch.compiler.is_compiling() or is_recording():
             return self.expert(x, training=training)
         traces, key = self.traces(self.expert), (tuple(x.shape[1:]), x.dtype, x.device)
@@ -54,11 +56,11 @@ class Traced:
                     traces[key] = _trace(self.expert, x)
         return traces[key](x)
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return self.expert.compute_output_spec(x)
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list:
         return self.expert.trainable_variables
 
 

@@ -11,8 +11,9 @@ from keras_moe.datasets import Dataset
 from keras_moe.images import photographs
 from keras_moe.models import MoEModel
 
-Train = Callable[[MoEModel, int, pathlib.Path, int], dict[str, typing.Any]]
-Measure = Callable[[MoEModel], dict[str, typing.Any]]
+Train = Callable[[typing.Any, int, pathlib.Path, int], dict[str, typing.Any]]
+Config = dict[str, typing.Any]
+Measure = Callable[[typing.Any], dict[str, typing.Any]]
 
 _LOGITS = {"classifier_activation": None}
 
@@ -39,7 +40,7 @@ class ModelRecipe:
     name: str
     system: str
     model: Callable[..., MoEModel]
-    config: Mapping[str, typing.Any]
+    config: Config
     dataset: Dataset
     train: Train
     measure: Measure

@@ -8,7 +8,7 @@ from keras_moe.datasets.super_resolution import PATCH, photograph_patches
 from keras_moe.datasets.two_photographs import halves_of_photographs
 from keras_moe.models import ClassSR, MoEModel, SuperResolutionNetwork
 from keras_moe.recipes.publishing.measures import measure_on_photographs, measure_upscaling
-from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Round, SuperResolutionRecipe, train_branch, train_classsr
 from keras_moe.training.patches import cut_patches
 from keras_moe.zoo import load
@@ -27,7 +27,7 @@ def classsr_fsrcnn(scale: int, rounds: tuple[Round, ...], share: float, recipe_n
         rounds, share: the ``SuperResolutionRecipe``'s; on a whole image patches overlap, which costs a few percent.
         recipe_note: str, the rounds in words.
     """
-    config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 16}
+    config: Config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "scale": scale, "class_stride": 16}
     single, epochs = f"fsrcnn_x{scale}", 6
 
     def recipe(epochs: int, seed: int = 0) -> SuperResolutionRecipe:
@@ -68,7 +68,7 @@ def fsrcnn(scale: int, epochs: int, squared: int) -> ModelRecipe:
         scale: 2 or 4.
         epochs, squared: ints, epochs with absolute errors and, at the end, with squared ones.
     """
-    config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
+    config: Config = {"input_shape": (PATCH, PATCH, 3), "backbone": "fsrcnn", "filters": 56, "scale": scale}
     used = Round("used", 10, loss="mae", learning_rate=5e-4)
 
     def recipe(epochs: int, seed: int = 0) -> SuperResolutionRecipe:
@@ -100,7 +100,7 @@ def fsrcnn(scale: int, epochs: int, squared: int) -> ModelRecipe:
 
 def classsr_on_two_photographs(epochs: int = 3) -> ModelRecipe:
     """A tiny ClassSR of two FSRCNNs x2, for tests: what it needs comes with scikit-learn."""
-    config = {"input_shape": (16, 16, 3), "filters": (4, 12), "scale": 2, "class_filters": 8}
+    config: Config = {"input_shape": (16, 16, 3), "filters": (4, 12), "scale": 2, "class_filters": 8}
 
     def train(model: MoEModel, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
         learn, held = (cut_patches(halves_of_photographs(lower), 2, 16, 8) for lower in (False, True))
