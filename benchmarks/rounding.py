@@ -23,7 +23,8 @@ from keras_moe.export.litert.subgraphs import cut, whole
 from keras_moe.export.quantization.cross_layer_equalization import equalized
 from keras_moe.export.quantization.gptq import round_kernel, rounded
 from keras_moe.export.quantization.restored_weights import weights_kept
-from keras_moe.zoo.litert_files import TRIALS
+from keras_moe.recipes import load_recipe
+from keras_moe.recipes.publishing.litert_files import Trial
 
 MIXTURES, NETWORKS = ("hydranet_cifar100", "single_gated_cifar100"), ("fsrcnn_x2", "fsrcnn_x4")
 
@@ -37,7 +38,7 @@ def main():
     if arguments.name in MIXTURES:
         _routes(model, arguments.images)
     else:
-        _picture(model, TRIALS[zoo.card(arguments.name).data.name](zoo.card(arguments.name)))
+        _picture(model, Trial(load_recipe(arguments.name).dataset, zoo.card(arguments.name)))
 
 
 def _routes(model, images):
@@ -54,16 +55,18 @@ def _routes(model, images):
 
 
 def _picture(model, trial):
-    piece, samples = whole(model), [image[None].astype("float32") for image in trial.learn[:300]]
+    piece, samples = whole(model), [image[None].astype("float32") for image in trial.calibration[:300]]
     changes = {"as they are": (), "rounded": (rounded,), "equalized": (equalized,), "both": (equalized, rounded)}
-    reference = trial.quality(model.predict(trial.test, batch_size=16, verbose=0))
-    print(f"{model.name}, {len(trial.test)} patches of Set14, Keras {reference:.2f} dB\n{'weights':14}dynamic     int8")
+    reference = trial.score(model.predict(trial.images, batch_size=16, verbose=0))
+    print(
+        f"{model.name}, {len(trial.images)} patches of Set14, Keras {reference:.2f} dB\n{'weights':14}dynamic     int8"
+    )
     for label, contexts in changes.items():
         with contextlib.ExitStack() as stack:
             for change in contexts:
                 stack.enter_context(change(piece.model, [[sample] for sample in samples]))
             files = [_file(model, piece, quantize, samples) for quantize in ("dynamic", "int8")]
-        found = [trial.quality(_run(file, trial.test)) for file in files]
+        found = [trial.score(_run(file, trial.images)) for file in files]
         print(f"{label:14}" + "  ".join(f"{value:6.2f} dB" for value in found), flush=True)
 
 

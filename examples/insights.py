@@ -10,7 +10,7 @@ import argparse
 import pathlib
 
 from keras_moe import insights, zoo
-from keras_moe.weights import write_bytes
+from keras_moe.files import write_bytes
 
 NAME = "test_single_gated"
 

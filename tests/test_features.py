@@ -6,8 +6,9 @@ import pytest
 from descriptors import HYDRA
 
 from keras_moe import models
+from keras_moe.images import resized
 from keras_moe.training import features
-from keras_moe.training.augmentation import random_views, resized
+from keras_moe.training.augmentation import random_views
 
 pytestmark = pytest.mark.once
 

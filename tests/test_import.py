@@ -41,8 +41,6 @@ def test_version():
 
 LATER = """
 import sys
-import pytest
-
 import keras_moe
 assert not {"keras_moe.export", "keras_moe.insights"} & set(sys.modules)
 later = {"cost", "datasets", "export", "images", "insights", "metrics", "super_resolution", "weights"}
@@ -62,6 +60,36 @@ def test_submodules_are_there_when_they_are_asked_for():
 
 def test_is_typed():
     assert importlib.resources.files("keras_moe").joinpath("py.typed").is_file()
+
+
+CARDS = """
+import sys
+import keras_moe_cli
+for arguments in (["list"], ["list", "hydranet*", "--json"], ["info", "test_hydranet"], ["--help"]):
+    try:
+        assert keras_moe_cli.main(arguments) == 0
+    except SystemExit as done:
+        assert done.code == 0
+print(sorted({name.split(".")[0] for name in sys.modules} & {"keras", "tensorflow", "jax", "torch", "sklearn"}))
+"""
+
+
+def test_the_command_shows_cards_without_keras():
+    done = subprocess.run([sys.executable, "-c", CARDS], capture_output=True, text=True, check=True)
+    assert "hydranet_cifar100" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+REGISTERED = """
+import keras_moe
+import keras
+print(keras.saving.get_registered_object("keras_moe>HydraNet"))
+"""
+
+
+def test_importing_the_package_registers_its_models():
+    done = subprocess.run([sys.executable, "-c", REGISTERED], capture_output=True, text=True, check=True)
+    assert "HydraNet" in done.stdout
 
 
 # Runs in a process of its own, where it imports what started it.
@@ -88,7 +116,7 @@ def _imported(path, modules):
     return names & modules
 
 
-ANNOTATED = ("models", "layers", "training", "cost.py")
+ANNOTATED = ("models", "layers", "training", "datasets", "recipes", "zoo", "cli", "cost.py", "files.py")
 
 
 @pytest.mark.parametrize("room", ANNOTATED)

@@ -30,15 +30,6 @@ def random_views(images: Array, size: int, seed: int) -> Array:
     return views
 
 
-def resized(images: Array, size: int) -> Array:
-    """The whole images, each resized as ``keras_moe.images.read_image`` does it: uint8 ``(n, size, size, 3)``."""
-    from PIL import Image
-
-    size = integer("resized", "size", size, 1)
-    shape = (size, size)
-    return np.stack([np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BICUBIC)) for image in images])
-
-
 def _view(image, size, rng):
     from PIL import Image, ImageEnhance
 

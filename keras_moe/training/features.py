@@ -13,8 +13,9 @@ import numpy as np
 
 from keras_moe.checks import integer
 from keras_moe.graph import outer_graph, replay
+from keras_moe.images import resized
 from keras_moe.models.base import MoEModel
-from keras_moe.training.augmentation import random_views, resized
+from keras_moe.training.augmentation import random_views
 from keras_moe.types import Array, Path
 
 

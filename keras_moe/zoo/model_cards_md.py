@@ -8,13 +8,14 @@ import pathlib
 import sys
 
 from keras_moe import zoo
-from keras_moe.weights import write_bytes
+from keras_moe.files import write_bytes
+from keras_moe.zoo import Card
 from keras_moe.zoo.store import published_folder
 
 START, END = "<!-- models -->", "<!-- /models -->"
 
 
-def table(cards):
+def table(cards: list[Card]) -> str:
     """The published models as a Markdown table, one row each."""
     rows = ["| model | data | result | MACs executed | MACs, all experts | parameters |", "|---|---|---|---|---|---|"]
     for card in cards:
@@ -28,13 +29,13 @@ def table(cards):
     return "\n".join(rows)
 
 
-def document(cards):
+def document(cards: list[Card]) -> str:
     """The whole of MODEL_CARDS.md."""
     head = "# Model cards\n\nGenerated from `zoo/*/card.toml` by `make cards`; do not edit.\n"
     return "\n".join([head, table(cards), *(_section(card) for card in cards)]) + "\n"
 
 
-def _section(card):
+def _section(card: Card) -> str:
     compared = f"Dense baseline: [`{card.baseline}`](#{card.baseline}).\n" if card.baseline else ""
     metrics = "\n".join(
         f"| {m.name} | {m.text()} | {m.split} | {', '.join(map(str, m.seeds))} "
@@ -53,7 +54,7 @@ def _section(card):
 - **Input**: {" x ".join(map(str, card.input.shape))}, {card.input.channels}, values in {card.input.range}.
 - **Cost**: {card.params:,} parameters; {card.macs_executed / 1e6:.2f} M MACs executed per input (mean over the test \
 split) of {card.macs_total / 1e6:.2f} M with every expert.
-- **Recipe**: [`zoo/{card.name}/{card.recipe}`](zoo/{card.name}/{card.recipe}). {card.recipe_note}
+- **Recipe**: [`{card.recipe}`]({card.recipe.replace(".", "/")}.py). {card.recipe_note}
 
 | metric | value | split | seeds | per seed | note |
 |---|---|---|---|---|---|
@@ -64,7 +65,7 @@ split) of {card.macs_total / 1e6:.2f} M with every expert.
 {files}{_evidence(card.name)}"""
 
 
-def _evidence(name):
+def _evidence(name: str) -> str:
     """Links to the reports that lie beside a card, and its pictures."""
     folder = published_folder() / name
     reports = [f"[{path.name}](zoo/{name}/{path.name})" for path in sorted(folder.glob("*.md"))]
@@ -73,7 +74,7 @@ def _evidence(name):
     return "".join(f"\n\n{line}" for line in lines)
 
 
-def main():
+def main() -> int:
     cards = [zoo.card(name) for name in zoo.list_models()]
     root = published_folder().parent
     readme = root / "README.md"

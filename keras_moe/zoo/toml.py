@@ -11,7 +11,7 @@ import re
 import typing
 
 
-def read(kind, value, problems, where=""):
+def read(kind: typing.Any, value: typing.Any, problems: list[str], where: str = "") -> typing.Any:
     """``value``, as ``tomllib`` gives it, as ``kind``; appends to the list ``problems`` what does not fit.
 
     A text may only be empty in a field whose default is empty, and numbers must be finite.
@@ -32,7 +32,7 @@ def read(kind, value, problems, where=""):
     return value
 
 
-def toml(values):
+def toml(values: dict[str, typing.Any]) -> str:
     """TOML text of a dict of str, int, float, bool, lists of them, tables (dict) of those and arrays of tables.
 
     Raises:
@@ -46,7 +46,7 @@ def toml(values):
     return "\n".join(blocks)
 
 
-def _record(kind, table, problems, where):
+def _record(kind: typing.Any, table: dict[str, typing.Any], problems: list[str], where: str) -> typing.Any:
     before, prefix = len(problems), f"{where}." if where else ""
     fields = {field.name: field for field in dataclasses.fields(kind)}
     required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
@@ -64,19 +64,19 @@ def _record(kind, table, problems, where):
         return None
 
 
-def _tuple(value):
+def _tuple(value: typing.Any) -> typing.Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _is_tables(value):
+def _is_tables(value: object) -> bool:
     return isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(row, dict) for row in value)
 
 
-def _lines(table):
+def _lines(table: dict[str, typing.Any]) -> str:
     return "".join(f"{key} = {_literal(value)}\n" for key, value in table.items())
 
 
-def _literal(value):
+def _literal(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(_literal(v) for v in value)}]"
     if isinstance(value, str):
