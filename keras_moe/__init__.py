@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 # There when they are asked for.
 _LATER = (
-    "cost", "datasets", "export", "images", "insights", "layers", "metrics", "models", "super_resolution",
+    "cost", "datasets", "export", "images", "insights", "layers", "metrics", "models", "recipes", "super_resolution",
     "training", "weights", "zoo",
 )  # fmt: skip
 

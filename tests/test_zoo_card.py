@@ -44,9 +44,9 @@ channels = "RGB"
 [config]
 alpha = 0.5
 backbone = "resnet8"
-num_experts = 3
 gate_filters = 0
 input_shape = [8, 8, 3]
+num_experts = 3
 top_k = 1
 
 [[metrics]]
