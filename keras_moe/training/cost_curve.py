@@ -47,7 +47,7 @@ def cost_curve(
     costs = np.asarray(model.get_layer("cost_bias").costs)
     if weights is None:
         between = _between(_switches(logits, costs))
-        weights = np.unique([0.0, *np.quantile(between, np.linspace(0, 1, 40), method="nearest")])
+        weights = np.unique([0.0, *np.quantile(between, np.linspace(0, 1, 40), method="nearest")]).tolist()
     return [_point(model, logits, errors, costs, float(w)) for w in sorted(weights)]
 
 

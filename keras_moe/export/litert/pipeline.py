@@ -17,9 +17,9 @@ from keras_moe.export.litert.accelerators import left_to_the_cpu
 from keras_moe.export.litert.convert import QUANTIZATIONS
 from keras_moe.export.litert.flatbuffer import operations, tensors
 from keras_moe.export.litert.runtime import LiteRTModel
+from keras_moe.files import write_bytes
 from keras_moe.labels import is_label, to_lines
 from keras_moe.models import MoEModel
-from keras_moe.weights import write_bytes
 
 FORMS = ("routed", "parts", "dense")
 _CHECKED = 10000  # images at most are compared; of 1,000, a share near 98 % is off by half a point
