@@ -261,7 +261,7 @@ def test_a_file_for_phones_has_it_and_a_wrong_copy_is_refused(tmp_path, monkeypa
         report = litert(model, tmp_path / "x.tflite", images=images())
         assert report["parity"]["max_error"] < 1e-4
         (tmp_path / "x.tflite").unlink()
-    for place in ("graphs.build", "elsewhere.save_weights"):  # on TensorFlow, and on other backends
+    for place in ("litert.forms.build", "tensorflow_process.save_weights"):  # on TensorFlow, and on other backends
         _corrupt(monkeypatch, f"keras_moe.export.{place}", model)
     with pytest.raises(ParityError, match="relative_error"):
         litert(model, tmp_path / "x.tflite", images=images())
