@@ -1,9 +1,9 @@
 """What a mixture knows about itself: who does what, where its experts disagree, how sure it is.
 
 >>> from keras_moe import insights
->>> opinions = insights.collect_expert_predictions(model, images)
->>> case = insights.agreement(opinions.expert_labels, opinions.labels, opinions.route)
->>> insights.plot_agreement(case, opinions.labels == labels).savefig("agreement.png")
+>>> predictions = insights.collect_expert_predictions(model, images)
+>>> case = insights.agreement(predictions.expert_labels, predictions.predicted_labels, predictions.route)
+>>> insights.plot_agreement(case, predictions.predicted_labels == labels).savefig("agreement.png")
 
 The functions take plain arrays, of images or of pixels; ``keras-moe insights`` writes a whole page.
 """

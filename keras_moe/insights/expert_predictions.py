@@ -1,5 +1,6 @@
 """What a mixture says of images, what each of its experts would have said, and what its gate thought."""
 
+import collections.abc
 import dataclasses
 import functools
 
@@ -7,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_moe.checks import integer
+from keras_moe.models import MoEModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,30 +16,33 @@ class ExpertPredictions:
     """Of n images (or of their pixels, with two more axes after n).
 
     Attributes:
-        answer: float32 ``(n, ..., classes)``, the model's probabilities.
-        experts: float32 ``(experts, n, ..., classes)``, those it would give if expert k alone were routed to.
+        probabilities: float32 ``(n, ..., classes)``, the model's.
+        expert_probabilities: float32 ``(experts, n, ..., classes)``, those it would give if expert k alone were routed
+            to.
         route: float32 ``(n, experts)``, per class ``(n, classes, experts)`` or per pixel ``(n, h, w, experts)``: the
             weights with which experts ran; zero where one did not.
-        gate: float32 as ``route``, the gate's softmax over all experts, before any was left out.
+        gate_probabilities: float32 as ``route``, the gate's softmax over all experts, before any is left out.
     """
 
-    answer: np.ndarray
-    experts: np.ndarray
+    probabilities: np.ndarray
+    expert_probabilities: np.ndarray
     route: np.ndarray
-    gate: np.ndarray
+    gate_probabilities: np.ndarray
 
     @functools.cached_property
-    def labels(self):
-        """int ``(n, ...)``, the model's answers."""
-        return self.answer.argmax(-1)
+    def predicted_labels(self) -> np.ndarray:
+        """int ``(n, ...)``, the model's."""
+        return self.probabilities.argmax(-1)
 
     @functools.cached_property
-    def expert_labels(self):
-        """int ``(experts, n, ...)``, each expert's answers."""
-        return self.experts.argmax(-1)
+    def expert_labels(self) -> np.ndarray:
+        """int ``(experts, n, ...)``, each expert's."""
+        return self.expert_probabilities.argmax(-1)
 
 
-def collect_expert_predictions(model, images, batch_size=256, track=iter):
+def collect_expert_predictions(
+    model: MoEModel, images: np.ndarray, batch_size: int = 256, track: collections.abc.Callable = iter
+) -> ExpertPredictions:
     """Asks the model, then each expert alone, about all images: one pass more than there are experts.
 
     "Alone" is the whole model under a one-hot route: for a HydraNet stem, branch k and combiner; for a single-gated MoE

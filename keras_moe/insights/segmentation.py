@@ -86,10 +86,10 @@ def look(model, samples, track=iter):
     parts, confusions = [], []
     for i in track(range(0, len(images), _CHUNK)):
         own = slice(i, i + _CHUNK)
-        opinions = ask(model, images[own])
-        known = opinions.labels * 0 + IGNORE if masks is None else masks[own]
-        confusions.append(_confusion(opinions, known, group[own], len(names)))
-        parts.append(_rows(opinions, None if masks is None else masks[own], step, i))
+        predictions = ask(model, images[own])
+        known = predictions.predicted_labels * 0 + IGNORE if masks is None else masks[own]
+        confusions.append(_confusion(predictions, known, group[own], len(names)))
+        parts.append(_rows(predictions, None if masks is None else masks[own], step, i))
     answer, experts, route, gate, labels, image, weights, asked = (
         np.concatenate(part, axis=1 if k == 1 else 0) for k, part in enumerate(zip(*parts, strict=True))
     )
@@ -128,23 +128,23 @@ def per_pixel(weights, answer):
     return weights[:, rows[:, None], columns]
 
 
-def _rows(opinions, masks, step, first):
+def _rows(predictions, masks, step, first):
     grid = (slice(None), slice(None, None, step), slice(None, None, step))
-    answer = opinions.labels
+    answer = predictions.predicted_labels
     labels = answer[grid] if masks is None else masks[grid]
     counted = labels != IGNORE if masks is not None else np.ones(labels.shape, bool)
-    route, gate = (per_pixel(weights, answer)[grid] for weights in (opinions.route, opinions.gate))
-    weights = per_pixel(opinions.route, answer).mean((1, 2))
+    route, gate = (per_pixel(weights, answer)[grid] for weights in (predictions.route, predictions.gate_probabilities))
+    weights = per_pixel(predictions.route, answer).mean((1, 2))
     image = first + np.broadcast_to(np.arange(len(labels))[:, None, None], labels.shape)
-    experts = opinions.experts[(slice(None), *grid)]
+    experts = predictions.expert_probabilities[(slice(None), *grid)]
     return (
-        opinions.answer[grid][counted], experts[:, counted], route[counted], gate[counted],
-        labels[counted].astype("int64"), image[counted], weights, opinions.route,
+        predictions.probabilities[grid][counted], experts[:, counted], route[counted], gate[counted],
+        labels[counted].astype("int64"), image[counted], weights, predictions.route,
     )  # fmt: skip
 
 
-def _confusion(opinions, masks, group, groups):
-    classes = opinions.answer.shape[-1]
+def _confusion(predictions, masks, group, groups):
+    classes = predictions.probabilities.shape[-1]
     count = functools.partial(confusion_matrix, classes=classes)
-    every = [opinions.labels, *opinions.expert_labels]
+    every = [predictions.predicted_labels, *predictions.expert_labels]
     return np.array([[count(masks[group == g], said[group == g]) for g in range(groups)] for said in every])

@@ -11,7 +11,7 @@ Three stages:
    and everything learns by that recipe again with two branches per image. Then the dynamic-k threshold is set on
    training images so that the mean cost is 49 % of the baseline's.
 3. *taught*: 8 branches learn the training images too well, so for 14 epochs everything learns from soft labels, 0.8 of
-   the mean opinion of three published networks and 0.2 of the label, routed as in use; the weights are then 0.7 of
+   the mean prediction of three published networks and 0.2 of the label, routed as in use; the weights are then 0.7 of
    what this stage ends with and 0.3 of what it began with (Wortsman et al., Robust fine-tuning of zero-shot models,
    CVPR 2022). The threshold is set anew.
 
@@ -75,7 +75,7 @@ def _teach(
     model: HydraNet, recipe: Recipe, learn: Pair, test: Pair, groups: np.ndarray, folder: pathlib.Path
 ) -> dict[str, typing.Any]:
     before = model.get_weights()
-    stage = classification_stage(model, recipe, learn, test, groups, name="taught", soft=_opinion())
+    stage = classification_stage(model, recipe, learn, test, groups, name="taught", soft=_teacher_targets())
     history = run_stages(model, [stage], folder / "taught")
     pairs = zip(before, model.get_weights(), strict=True)
     model.set_weights([KEPT * old + (1 - KEPT) * new for old, new in pairs])
@@ -83,7 +83,7 @@ def _teach(
 
 
 @functools.cache
-def _opinion() -> np.ndarray:
+def _teacher_targets() -> np.ndarray:
     """The soft labels, the same for every seed."""
     return distillation_targets([zoo.load(name) for name in TEACHERS], *cifar100()[0])
 

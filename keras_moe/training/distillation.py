@@ -16,7 +16,7 @@ def distillation_targets(
     share: float = 0.8,
     batch_size: int = 500,
 ) -> Array:
-    """Labels that are partly the mean opinion of teachers, for ``classification_stage(…, soft=…)``.
+    """Labels that are partly the mean prediction of teachers, for ``classification_stage(…, soft=…)``.
 
     Each teacher sees every image as it is and mirrored.
 
@@ -36,10 +36,10 @@ def distillation_targets(
     batch_size = integer("distillation_targets", "batch_size", batch_size, 1)
     check("distillation_targets", "teachers", teachers, len(teachers) > 0, "at least one model")
     views = (images, images[:, :, ::-1])
-    opinions = [_probabilities(teacher, view, batch_size) for teacher in teachers for view in views]
-    opinion = sum(opinions) / len(opinions)
-    own = np.eye(opinion.shape[1], dtype="float32")[labels]
-    return share * opinion + (1 - share) * own
+    predictions = [_probabilities(teacher, view, batch_size) for teacher in teachers for view in views]
+    mean = sum(predictions) / len(predictions)
+    own = np.eye(mean.shape[1], dtype="float32")[labels]
+    return share * mean + (1 - share) * own
 
 
 def _probabilities(teacher, images, batch_size):

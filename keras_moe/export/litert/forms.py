@@ -29,7 +29,7 @@ class Graphs:
     calibration: list | None = None
 
 
-def build(model, form, quantize, representative_dataset, gate):
+def build(model, form, quantize, representative_dataset, trunk_precision):
     """The ``Graphs`` of ``model``; the arguments are ``litert``'s, checked."""
     if model.bank is None:
         return _plain(model, form, quantize, representative_dataset)
@@ -37,12 +37,12 @@ def build(model, form, quantize, representative_dataset, gate):
     samples, counts = (
         _samples(pieces, representative_dataset) if _has_steps(quantize, representative_dataset) else (None, None)
     )
-    quantized = (*pieces.experts, *([] if gate == "float" else [pieces.trunk]))
+    quantized = (*pieces.experts, *([] if trunk_precision == "float" else [pieces.trunk]))
     with _ready_for_int8(quantized, samples):
         if form == "parts":
             return Graphs({piece.name: _part(piece, model, quantize, samples) for piece in pieces}, counts)
         run = _routed(pieces) if form == "routed" else _dense(pieces)
-        kept = _kept(model, form, quantize, gate)
+        kept = _kept(model, form, quantize, trunk_precision)
         seen = samples and samples["routed" if form == "routed" and quantize == "int8" else "trunk"]
         made = _convert(pieces.trunk, run, model, quantize, seen, kept=kept)
     return Graphs({"model": made}, counts)
@@ -74,11 +74,11 @@ def _ready_for_int8(pieces, samples):
         yield
 
 
-def _kept(model, form, quantize, gate):
+def _kept(model, form, quantize, trunk_precision):
     """What stays in float32 of a whole file: with float16 what decides the route, since little decides a near tie."""
     if quantize == "float16":
         return outside_branches if form == "routed" else None
-    return _in_float(model, outside_branches if gate == "float" else around_experts)
+    return _in_float(model, outside_branches if trunk_precision == "float" else around_experts)
 
 
 def _in_float(model, *choices):

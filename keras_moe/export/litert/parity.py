@@ -65,7 +65,7 @@ def check(parity, quantize, scores):
         raise ParityError(
             f"The exported file agrees too little with its Keras model on {parity['images']} images: {short}; "
             f"{bounds} (agreements at least, errors at most) is expected of quantize={quantize!r}. Nothing was "
-            "written. Give more representative images, another `quantize` or `gate`, or accept it with "
+            "written. Give more representative images, another `quantize` or `trunk_precision`, or accept it with "
             "check_parity=False."
         )
 

@@ -33,7 +33,7 @@ def litert(
     quantize=None,
     representative_dataset=None,
     images=None,
-    gate=None,
+    trunk_precision=None,
     labels=None,
     card=None,
     check_parity=True,
@@ -55,9 +55,9 @@ def litert(
             they calibrate int8, and make dynamic more exact. The report says how many were routed to each expert; one
             with fewer than 20 is calibrated with those, too, that the gate puts nearest to it.
         images: images to compare file and model on; None: ``representative_dataset``, or else noise.
-        gate: ``"int8"`` or ``"float"``, with int8 and ``"routed"``: the precision of all that is outside the experts
-            but the few small layers that decide the route, and those that put together what the experts return, which
-            are always in float; None: int8, unless that routes more than 2 % of the images differently.
+        trunk_precision: ``"int8"`` or ``"float"``, with int8 and ``"routed"``: of everything outside the experts except
+            the few small layers that decide the route or combine the experts' outputs, which are always in float. None:
+            int8, unless that routes more than 2 % of the images differently.
         labels: list of str, the name of each class in order, a printable line, or empty; None: the card's.
         card: the zoo's ``Card``: name and license are taken from it.
         check_parity: bool, refuse a file that agrees too little with the model (``parity.BOUNDS``).
@@ -79,7 +79,7 @@ def litert(
     require("litert", "tensorflow", "tensorflow")
     require("litert", "litert", "ai_edge_litert", "flatbuffers")
     path = pathlib.Path(path)
-    _check_arguments(model, path, form, quantize, representative_dataset, gate)
+    _check_arguments(model, path, form, quantize, representative_dataset, trunk_precision)
     if labels is None:
         labels = card.classes if card else ()
     labels = _labels(model, labels)
@@ -103,7 +103,12 @@ def litert(
         "experts": 0 if model.bank is None else len(model.bank.experts),
         "thresholds": {n: float(getattr(model, n)) for n in ("threshold", "drop_below") if hasattr(model, n)},
     }
-    options = {"path": str(path.absolute()), "described": described, "labels": labels, "gate": gate}
+    options = {
+        "path": str(path.absolute()),
+        "described": described,
+        "labels": labels,
+        "trunk_precision": trunk_precision,
+    }
     options["check_parity"] = check_parity
     here = keras.backend.backend() == "tensorflow"
     report = export(model, arrays, **options) if here else tensorflow_process.run(model, arrays, options)
@@ -112,11 +117,11 @@ def litert(
     return report
 
 
-def export(model, arrays, path, described, labels, gate, check_parity):
+def export(model, arrays, path, described, labels, trunk_precision, check_parity):
     """``litert`` on the TensorFlow backend, with checked arguments."""
     target, scores = pathlib.Path(path), model.answers == "classes"
-    for tried in _gates(gate, described):
-        described = {**described, "gate": tried}
+    for tried in _precisions(trunk_precision, described):
+        described = {**described, "trunk_precision": tried}
         made = forms.build(model, described["form"], described["quantize"], arrays.get("representative_dataset"), tried)
         files = _files(target, made, described, labels)
         found = _parity(files, target.name, arrays, scores)
@@ -139,10 +144,10 @@ def _warn_of_rare(calibration):
         )
 
 
-def _gates(gate, described):
+def _precisions(trunk_precision, described):
     """Precisions of the trunk to try in turn, until the routes are kept."""
     choice = described["quantize"] == "int8" and described["form"] == "routed"
-    return ("int8", "float") if choice and gate is None else (gate,)
+    return ("int8", "float") if choice and trunk_precision is None else (trunk_precision,)
 
 
 def _report(described, made, files, found):
@@ -195,12 +200,18 @@ def _parity(files, name, arrays, scores):
     return parity.compare(predictions, route, arrays["expected"], arrays.get("route"), scores)
 
 
-def _check_arguments(model, path, form, quantize, representative_dataset, gate):
+def _check_arguments(model, path, form, quantize, representative_dataset, trunk_precision):
     if not isinstance(model, MoEModel):
         raise ValueError(f"litert: `model` must be a model of keras_moe.models. Received: {type(model).__name__}")
     check("litert", "form", form, form in FORMS, f"one of {FORMS}")
     check("litert", "quantize", quantize, quantize in QUANTIZATIONS, f"one of {QUANTIZATIONS}")
-    check("litert", "gate", gate, gate in (None, "int8", "float"), "None, 'int8' or 'float'")
+    check(
+        "litert",
+        "trunk_precision",
+        trunk_precision,
+        trunk_precision in (None, "int8", "float"),
+        "None, 'int8' or 'float'",
+    )
     suffix = ".json" if form == "parts" else ".tflite"
     check("litert", "path", str(path), path.suffix == suffix, f"a {suffix} file for form={form!r}")
     enough = quantize != "int8" or representative_dataset is not None

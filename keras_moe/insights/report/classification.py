@@ -34,37 +34,39 @@ WORDS = {
 }
 
 
-def create_report(model, card, samples, opinions):
+def create_report(model, card, samples, predictions):
     """Writes a page about a published classifier with a gate.
 
     Args:
         model: what ``zoo.load(card.name)`` gave.
         card: its ``Card``.
         samples: ``Samples``, see ``read_samples``.
-        opinions: its ``ExpertPredictions`` on their images, see ``collect_expert_predictions``.
+        predictions: its ``ExpertPredictions`` on their images, see ``collect_expert_predictions``.
 
     Returns:
         str, an HTML page that needs no other file and no network.
 
     Raises:
-        ValueError: opinions on another number of images.
+        ValueError: predictions on another number of images.
     """
-    if len(opinions.answer) != len(samples.images):
-        raise ValueError(f"Expected opinions on {len(samples.images)} images. Received: on {len(opinions.answer)}")
-    found = summary.find(opinions, samples.labels)
+    if len(predictions.probabilities) != len(samples.images):
+        raise ValueError(
+            f"Expected predictions on {len(samples.images)} images. Received: on {len(predictions.probabilities)}"
+        )
+    found = summary.find(predictions, samples.labels)
     sections = [
-        _head(model, card, samples, opinions, found),
+        _head(model, card, samples, predictions, found),
         _who_does_what(card, found),
-        _what_each_likes(card, samples, opinions, found),
-        _where_they_disagree(card, samples, opinions, found),
+        _what_each_likes(card, samples, predictions, found),
+        _where_they_disagree(card, samples, predictions, found),
         how_sure(found),
         heading("Words") + table(("", ""), WORDS.items()),
     ]
     return page(f"Insights into {card.name}", sections)
 
 
-def _head(model, card, samples, opinions, f):
-    executed, total = model.mean_macs(route=opinions.route), model.macs_total
+def _head(model, card, samples, predictions, f):
+    executed, total = model.mean_macs(route=predictions.route), model.macs_total
     shown = {
         "images": f"{len(samples.images):,}",
         "right": "unknown" if f.right is None else f"{f.right.mean():.1%}",
@@ -102,24 +104,24 @@ def _who_does_what(card, f):
     )
 
 
-def _what_each_likes(card, samples, opinions, f):
+def _what_each_likes(card, samples, predictions, f):
     captions = [card.classes[c] for c in f.shown]
-    ran = opinions.gate * (opinions.route > 0)
+    ran = predictions.gate_probabilities * (predictions.route > 0)
     what = "answer" if f.right is None else "label"
     text = f"Below each image its {what} and the gate's weight for the expert, before the weaker experts are left out."
     figure = plots.plot_favourites(samples.images, ran, captions=captions)
     return heading("What each expert likes") + paragraphs([text]) + picture(figure, "favourite images of each expert")
 
 
-def _where_they_disagree(card, samples, opinions, f):
+def _where_they_disagree(card, samples, predictions, f):
     disagreement = f.measures["disagreement"]
     order = np.lexsort((-f.measures["mutual information"], -disagreement))[:10]
     header = ["image", "answer", "experts alone"] + ["label"] * (f.right is not None)
     rows = []
     for i in order[disagreement[order] > 0]:
-        labels, votes = np.unique(opinions.expert_labels[:, i], return_counts=True)
+        labels, votes = np.unique(predictions.expert_labels[:, i], return_counts=True)
         says = ", ".join(f"{card.classes[labels[j]]} ({votes[j]}x)" for j in np.argsort(-votes, kind="stable"))
-        answer = f"{card.classes[opinions.labels[i]]} ({opinions.answer[i].max():.0%})"
+        answer = f"{card.classes[predictions.predicted_labels[i]]} ({predictions.probabilities[i].max():.0%})"
         rows.append([thumbnail(samples.images[i]), answer, says] + [card.classes[f.shown[i]]] * (f.right is not None))
     return (
         heading("Where they disagree")

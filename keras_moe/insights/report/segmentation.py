@@ -46,19 +46,19 @@ def create_scene_report(model, card, samples, track=iter):
     """
     scenes = look(model, samples, track)
     chosen = _chosen(scenes)
-    opinions = ask(model, samples.images[list(chosen.values())])
-    sections = [_head(model, card, samples, scenes), _answers(card, samples, chosen, opinions)]
+    predictions = ask(model, samples.images[list(chosen.values())])
+    sections = [_head(model, card, samples, scenes), _answers(card, samples, chosen, predictions)]
     if model.gate is not None:
         sections += [
-            _who_does_what(model, card, samples, scenes, chosen, opinions),
+            _who_does_what(model, card, samples, scenes, chosen, predictions),
             _what_each_likes(samples, scenes),
-            _where_they_disagree(samples, scenes, chosen, opinions),
+            _where_they_disagree(samples, scenes, chosen, predictions),
         ]
     words = WORDS | _LEADS if model.gate is not None else {name: WORDS[name] for name in _DENSE_WORDS}
     sections += [
         _class_by_class(card, scenes) if scenes.right is not None else "",
         how_sure(scenes.pixels),
-        _unsure(samples, chosen, opinions),
+        _unsure(samples, chosen, predictions),
         heading("Words") + table(("", ""), (words | _MIOU).items()),
     ]
     return page(f"Insights into {card.name}", sections)
@@ -103,14 +103,14 @@ def _head(model, card, samples, scenes):
     return title + paragraphs(text) + tiles(shown) + what_it_is(card, total, executed)
 
 
-def _answers(card, samples, chosen, opinions):
+def _answers(card, samples, chosen, predictions):
     masks = samples.labels
     names: dict[int, list] = {}
     for name, row in chosen.items():
         names.setdefault(row, []).append(name)
     rows, at = list(names), [list(chosen).index(found[0]) for found in names.values()]
     figure = scene_plots.plot_scenes(
-        samples.images[rows], opinions.labels[at], card.classes, None if masks is None else masks[rows],
+        samples.images[rows], predictions.predicted_labels[at], card.classes, None if masks is None else masks[rows],
         ["\n".join(found) for found in names.values()],
     )  # fmt: skip
     how = "the share of pixels that are right" if masks is not None else "the mean entropy of the answer"
@@ -119,7 +119,7 @@ def _answers(card, samples, chosen, opinions):
     return heading("What it sees") + paragraphs([text]) + picture(figure, "images, labels and answers")
 
 
-def _who_does_what(model, card, samples, scenes, chosen, opinions):
+def _who_does_what(model, card, samples, scenes, chosen, predictions):
     f, experts = scenes.pixels, scenes.weights.shape[1]
     experts_are = _EXPERTS.get(card.system, f"Its experts are those of {card.system}, after {card.paper}.")
     text = [experts_are, _GATES[scenes.route.ndim]]
@@ -147,7 +147,7 @@ def _who_does_what(model, card, samples, scenes, chosen, opinions):
     if scenes.route.ndim > 2:
         first = list(chosen).index("middle")
         for i in (first, list(chosen).index("most disputed")):
-            weights = per_pixel(opinions.route[i : i + 1], opinions.labels[i : i + 1])[0]
+            weights = per_pixel(predictions.route[i : i + 1], predictions.predicted_labels[i : i + 1])[0]
             maps += picture(scene_plots.plot_gate_maps(samples.images[list(chosen.values())[i]], weights), "gate maps")
         maps = heading("The gate over two images, the middle one and the most disputed", 3) + maps
     return (
@@ -199,12 +199,12 @@ def _what_each_likes(samples, scenes):
     return heading("What each expert likes") + paragraphs([text]) + picture(figure, "favourite images of each expert")
 
 
-def _where_they_disagree(samples, scenes, chosen, opinions):
+def _where_they_disagree(samples, scenes, chosen, predictions):
     f, cases = scenes.pixels, ""
     for name in ("middle", "most disputed"):
         i = list(chosen).index(name)
-        weights = per_pixel(opinions.route[i : i + 1], opinions.labels[i : i + 1])[0]
-        found = agreement(opinions.expert_labels[:, i], opinions.labels[i], weights)
+        weights = per_pixel(predictions.route[i : i + 1], predictions.predicted_labels[i : i + 1])[0]
+        found = agreement(predictions.expert_labels[:, i], predictions.predicted_labels[i], weights)
         cases += picture(scene_plots.plot_agreement_map(samples.images[chosen[name]], found), "cases of agreement")
     return (
         heading("Where they disagree")
@@ -231,12 +231,14 @@ def _class_by_class(card, scenes):
     return heading("Class by class") + table(header, rows)
 
 
-def _unsure(samples, chosen, opinions):
+def _unsure(samples, chosen, predictions):
     name = "most disputed" if "most disputed" in chosen else "worst" if "worst" in chosen else "least sure"
     i, row = list(chosen).index(name), chosen[name]
-    gate = per_pixel(opinions.gate[i : i + 1], opinions.labels[i : i + 1])
-    own = ExpertPredictions(opinions.answer[i : i + 1], opinions.experts[:, i : i + 1], gate, gate)
+    gate = per_pixel(predictions.gate_probabilities[i : i + 1], predictions.predicted_labels[i : i + 1])
+    own = ExpertPredictions(
+        predictions.probabilities[i : i + 1], predictions.expert_probabilities[:, i : i + 1], gate, gate
+    )
     measures = {measure: values[0] for measure, values in summary.measure(own).items()}
     mask = None if samples.labels is None else samples.labels[row]
-    figure = scene_plots.plot_uncertainty_maps(samples.images[row], measures, opinions.labels[i], mask)
+    figure = scene_plots.plot_uncertainty_maps(samples.images[row], measures, predictions.predicted_labels[i], mask)
     return heading(f"The {name} image", 3) + picture(figure, "maps of uncertainty")

@@ -1,4 +1,4 @@
-"""What the opinions of a mixture on images come to: numbers, and plain sentences that state them."""
+"""What the predictions of a mixture on images come to: numbers, and plain sentences that state them."""
 
 import dataclasses
 
@@ -51,21 +51,21 @@ class Findings:
     curves: dict | None = None
 
 
-def find(opinions, labels=None, unit="images"):
+def find(predictions, labels=None, unit="images"):
     """The ``Findings`` of ``ExpertPredictions`` on n images, or n pixels, with their true labels ``(n,)`` where known.
 
     Of a single expert, a dense network, predictive entropy is the only measure.
     """
-    answer, shown = opinions.labels, opinions.labels if labels is None else np.asarray(labels)
+    answer, shown = predictions.predicted_labels, predictions.predicted_labels if labels is None else np.asarray(labels)
     findings = Findings(
         unit=unit,
-        usage=routing.expert_usage(opinions.route),
-        table=routing.class_by_expert(opinions.route, shown, opinions.answer.shape[-1]),
+        usage=routing.expert_usage(predictions.route),
+        table=routing.class_by_expert(predictions.route, shown, predictions.probabilities.shape[-1]),
         shown=shown,
-        agreement=agreement(opinions.expert_labels, answer, opinions.route),
-        measures=measure(opinions),
-        leading=routing.leading_expert(opinions.route),
-        confidence=float(opinions.answer.max(-1).mean()),
+        agreement=agreement(predictions.expert_labels, answer, predictions.route),
+        measures=measure(predictions),
+        leading=routing.leading_expert(predictions.route),
+        confidence=float(predictions.probabilities.max(-1).mean()),
     )
     if labels is None:
         return findings
@@ -73,23 +73,23 @@ def find(opinions, labels=None, unit="images"):
     return dataclasses.replace(
         findings,
         right=right,
-        alone=opinions.expert_labels == shown,
-        routed=routing.accuracy_where_routed(opinions.expert_labels, shown, opinions.route),
-        reliability=uncertainty.reliability(opinions.answer, shown),
+        alone=predictions.expert_labels == shown,
+        routed=routing.accuracy_where_routed(predictions.expert_labels, shown, predictions.route),
+        reliability=uncertainty.reliability(predictions.probabilities, shown),
         curves={name: uncertainty.risk_coverage(values, ~right) for name, values in findings.measures.items()},
     )
 
 
-def measure(opinions):
+def measure(predictions):
     """The ``MEASURES`` of ``ExpertPredictions``: dict, name -> float ``(n, ...)``."""
-    found = {"predictive entropy": uncertainty.predictive_entropy(opinions.answer)}
-    if len(opinions.experts) == 1:
+    found = {"predictive entropy": uncertainty.predictive_entropy(predictions.probabilities)}
+    if len(predictions.expert_probabilities) == 1:
         return found
     return found | {
-        "disagreement": disagreement(opinions.expert_labels, opinions.labels),
-        "mutual information": uncertainty.mutual_information(opinions.experts),
-        "expert variance": uncertainty.expert_variance(opinions.experts, opinions.labels),
-        "gate entropy": routing.gate_entropy(opinions.gate),
+        "disagreement": disagreement(predictions.expert_labels, predictions.predicted_labels),
+        "mutual information": uncertainty.mutual_information(predictions.expert_probabilities),
+        "expert variance": uncertainty.expert_variance(predictions.expert_probabilities, predictions.predicted_labels),
+        "gate entropy": routing.gate_entropy(predictions.gate_probabilities),
     }
 
 

@@ -107,7 +107,7 @@ def _note(report: dict[str, typing.Any], route: np.ndarray | None, trial: Trial,
         note += f"; on {parity['images']:,} test images the same class for {parity['prediction_agreement']:.1%}"
     if route is None:
         return note
-    kept = ", trunk in float" if report["gate"] == "float" else ""
+    kept = ", trunk in float" if report["trunk_precision"] == "float" else ""
     return f"{note}, the same experts for {parity['routing_agreement']:.1%}{kept}"
 
 

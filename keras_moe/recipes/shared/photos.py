@@ -31,7 +31,7 @@ HEAD = Recipe(epochs=2, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
 Pair = tuple[np.ndarray, np.ndarray]
 History = dict[str, typing.Any]
 
-SHARE = 0.7  # of the teacher's opinion in what is learned; the rest is the label's
+SHARE = 0.7  # of the teacher's prediction in the target; the rest is the label's
 
 
 def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 4, **options: typing.Any) -> HydraNet:
@@ -127,9 +127,9 @@ def split_labels() -> dict[str, np.ndarray]:
         return {part: file[part] for part in file.files}
 
 
-def opinions(teacher: HydraNet, name: str) -> list[np.ndarray]:
+def teacher_predictions(teacher: HydraNet, name: str) -> list[np.ndarray]:
     """What a model that ``learn_behind_stem`` trained says of each view: list of float16 ``(n, classes)``, kept."""
-    path = CACHE / f"opinions_{name}.npy"
+    path = CACHE / f"teacher_{name}.npy"
     if not path.exists():
         features, rest = cached(teacher)
         said = [_softmax(rest.predict(np.asarray(view), batch_size=256, verbose=0)) for view in features["learn"]]
@@ -160,7 +160,7 @@ def second_round(
     """Grows ``model`` from ``teacher``, the network of the first round, and trains it on."""
     grow_from_dense(model, teacher)
     recipe = dataclasses.replace(TAIL, seed=seed + 1, epochs=epochs)
-    soft = opinions(teacher, f"{epochs}_seed{seed}")
+    soft = teacher_predictions(teacher, f"{epochs}_seed{seed}")
     return learn_behind_stem(model, folder / "second", recipe, groups, soft, name="second")
 
 
@@ -190,5 +190,5 @@ def _targets(
     if soft is None:
         classes = (1 - smoothing) * own + smoothing / CLASSES
     else:
-        classes = [SHARE * opinion.astype("float32") + (1 - SHARE) * own for opinion in soft]
+        classes = [SHARE * prediction.astype("float32") + (1 - SHARE) * own for prediction in soft]
     return {"prediction": classes} | ({} if groups is None else {"gate_logits": groups[labels]})
