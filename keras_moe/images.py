@@ -62,6 +62,7 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
     """The whole images, each resized as ``read_image`` does it: uint8 ``(n, size, size, 3)``."""
     from PIL import Image
 
+    size = integer("resized", "size", size, 1)
     shape = (size, size)
     return np.stack([np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BICUBIC)) for image in images])
 

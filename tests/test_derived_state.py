@@ -273,11 +273,12 @@ def _corrupt(monkeypatch, place, model):
     import importlib
 
     module, name = place.rsplit(".", 1)
-    function = getattr(importlib.import_module(module), name)
+    module = importlib.import_module(module)
+    function = getattr(module, name)
 
     def on_wrong_weights(*args):
         kernel = model.get_layer("tail").get_layer("logits").kernel
         kernel.assign(0.9 * kernel)
         return function(*args)
 
-    monkeypatch.setattr(place, on_wrong_weights)
+    monkeypatch.setattr(module, name, on_wrong_weights)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from keras_moe.checks import plain_numbers
 from keras_moe.metrics import confusion_matrix, mean_iou
 from keras_moe.zoo.model_card import Data
 
@@ -57,6 +58,9 @@ class Dataset:
     domains: tuple[str, ...] = ()
     tolerance: float = 0.005
     can_be_shipped: bool = False
+
+    def __post_init__(self):
+        plain_numbers(self, tolerance={"least": 0})
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:

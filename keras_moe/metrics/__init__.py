@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_moe.checks import integer
+from keras_moe.checks import check, integer
 
 IGNORE = 255
 
@@ -91,10 +91,15 @@ def measure_segmenter(network, images, masks, classes, batch_size=16, ignore=IGN
 
     Returns:
         dict: ``"miou"``, ``"accuracy"`` (of pixels), ``"ece"``, floats; ``"iou"``, list of a float or None per class.
+
+    Raises:
+        ValueError: an argument out of range, or masks without a labelled pixel.
     """
     classes = integer("measure_segmenter", "classes", classes, 1)
     batch_size = integer("measure_segmenter", "batch_size", batch_size, 1)
     ignore = integer("measure_segmenter", "ignore", ignore, or_none=True)
+    masks = np.asarray(masks)
+    check("measure_segmenter", "masks", masks.shape, np.any(masks != ignore), "masks with at least one labelled pixel")
     confusion, confidence, correct = np.zeros((classes, classes), "int64"), [], []
     for i in range(0, len(images), batch_size):
         logits = network.predict_on_batch(images[i : i + batch_size].astype("float32"))

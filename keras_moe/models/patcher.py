@@ -1,6 +1,7 @@
 """Patcher: patch transformers with mixture of experts for segmentation (Ou et al., MICCAI 2022)."""
 
 import functools
+import typing
 
 import keras
 from keras import layers
@@ -112,7 +113,14 @@ class Patcher(MoEModel):
             dtype=dtype,
         )
 
-    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs):
+    def export(
+        self,
+        filepath: Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: typing.Any = None,
+        **kwargs: typing.Any,
+    ) -> None:
         """As every model's; but to ONNX on PyTorch alone, for a number of images that ``input_signature`` fixes.
 
         The converter of TensorFlow writes an operation that ONNX does not have, and that of PyTorch wants to know the

@@ -108,7 +108,7 @@ def train_experts(
     return _collect(model, jobs, folder)
 
 
-def check_settings(owner, noise, n_jobs):
+def check_settings(owner: str, noise: float, n_jobs: int | None) -> tuple[float, int | None]:
     """``(noise, n_jobs)`` as Python's numbers; ValueError, in the name of ``owner``, unless they are as above."""
     n_jobs = integer(owner, "n_jobs", n_jobs, or_none=True)
     check(owner, "n_jobs", n_jobs, n_jobs != 0, "None, an int >= 1, or a negative one: all processors but as many")

@@ -3,6 +3,7 @@
 import difflib
 import fnmatch
 
+from keras_moe.checks import flag
 from keras_moe.zoo import store
 from keras_moe.zoo.model_card import TASKS, Card, read_card
 
@@ -34,6 +35,7 @@ def card(name: str, check_model: bool = True) -> Card:
     Raises:
         ValueError: an unknown name, or a card that is none.
     """
+    check_model = flag("card", "check_model", check_model)
     names = list_models()
     check_known(name, names)
     return read_card(store.published_folder() / name / "card.toml", check_model)
