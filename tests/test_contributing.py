@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 BLOCKS = re.findall(r"```python\n# (\S+)\n(.*?)```", PAGE, re.DOTALL)
@@ -28,6 +30,7 @@ print(card.metrics[0].value)
 """
 
 
+@pytest.mark.once
 def test_a_sixth_system(tmp_path):
     shutil.copy(ROOT / "keras_moe_cli.py", tmp_path)
     shutil.copytree(ROOT / "keras_moe", tmp_path / "keras_moe", ignore=shutil.ignore_patterns("__pycache__"))
