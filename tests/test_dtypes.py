@@ -76,7 +76,7 @@ def test_routes_differ_at_near_ties_alone(dtype):
     bound = BOUNDS[dtype] * np.abs(expected["gate_logits"]).max()
     np.testing.assert_allclose(found["gate_logits"], expected["gate_logits"], atol=bound, rtol=0)
     near_tie = np.abs(expected["gate_logits"][:, 0] - expected["gate_logits"][:, 1]) < 2 * bound
-    assert 0 < near_tie.sum() < 150
+    assert 0 < near_tie.sum() < 250
     assert len({tuple(row) for row in expected["routing_weights"][~near_tie]}) == 2
     np.testing.assert_array_equal(found["routing_weights"][~near_tie], expected["routing_weights"][~near_tie])
 

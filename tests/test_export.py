@@ -18,7 +18,7 @@ from keras_moe.export import IntegrityError, LiteRTModel, ParityError, litert
 from keras_moe.export.litert import integrity, interpreters
 from keras_moe.export.litert.flatbuffer import operations, tensors
 from keras_moe.export.litert.parity import check, compare
-from keras_moe.models import Classifier, SegmentationMoE
+from keras_moe.models import Classifier, MoEModel, SegmentationMoE
 from keras_moe.weights import read_tensors
 
 # One worker, which makes each file once.
@@ -169,7 +169,7 @@ def test_int8_keeps_the_routing(exported):
     assert small["bytes"] < 0.75 * large["bytes"]
     assert small["conditions"] == large["conditions"]
     assert small["parity"]["routing_agreement"] >= 0.98
-    assert small["gate"] == "int8", "the trunk need not stay in float"
+    assert small["trunk_precision"] == "int8", "the trunk need not stay in float"
     assert (
         abs(_accuracy(exported("test_hydranet", quantize="int8")[0]) - _accuracy(exported("test_hydranet")[0])) < 0.02
     )
@@ -243,7 +243,7 @@ def test_an_operation_without_a_builtin_is_named(tmp_path):
             return tf.math.betainc(tf.nn.sigmoid(x), 0.5, 0.5)
 
     source = Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
-    network = zoo.models.MoEModel(source.inputs, Odd(name="odd_one")(source.output), parts={})
+    network = MoEModel(source.inputs, Odd(name="odd_one")(source.output), parts={})
     with pytest.raises(ValueError, match=r"no builtin operation.*Betainc.*odd_one"):
         litert(network, tmp_path / "x.tflite", images=IMAGES[:2])
     assert not list(tmp_path.iterdir())
@@ -256,7 +256,7 @@ def test_bench_times_a_model_its_dense_form_and_its_baseline(exported, capsys, m
 
     monkeypatch.setattr("keras_moe.export.litert", copied)
     card = dataclasses.replace(zoo.card("test_hydranet"), baseline="test_hydranet")
-    monkeypatch.setattr(zoo, "card", lambda name: card)
+    monkeypatch.setattr(zoo, "card", lambda name, **options: card)
     assert main(["bench", "test_hydranet", "--threads", "1", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["file"] for row in rows} == {"test_hydranet routed", "test_hydranet dense"}
@@ -331,7 +331,7 @@ def test_comparing():
         ({"quantize": "int8"}, "representative_dataset"),
         ({"path": "x.bin"}, "path"),
         ({"form": "parts"}, "path"),
-        ({"gate": "float16"}, "gate"),
+        ({"trunk_precision": "float16"}, "trunk_precision"),
         ({"images": IMAGES[0]}, "images"),
         (
             {"representative_dataset": (image for image in IMAGES)},
