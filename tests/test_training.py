@@ -100,6 +100,29 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     assert content(again.layers) == weights
 
 
+class Interruption(Exception):
+    pass
+
+
+class InterruptSecondEpoch(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            raise Interruption
+
+
+def test_interrupted_and_resumed_is_as_if_never_interrupted(tmp_path):
+    def run(folder, callbacks=()):
+        keras.utils.set_random_seed(1)
+        model = hydra()
+        run_stages(model, [stage(model, epochs=2)], folder, callbacks, verbose=0)
+        return content(model.layers)
+
+    expected = run(tmp_path / "whole")
+    with pytest.raises(Interruption):
+        run(tmp_path / "cut", [InterruptSecondEpoch()])
+    assert run(tmp_path / "cut") == expected
+
+
 SCRIPT = """
 import sys; sys.path.insert(0, {tests!r})
 import keras
@@ -130,6 +153,7 @@ def _kill(folder, at):
     return progress["stage"], progress["epoch"]
 
 
+@pytest.mark.once
 def test_killed_and_resumed_is_as_if_never_killed(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     process = _start(whole)
