@@ -36,10 +36,10 @@ lint: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.document --check
+	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.model_cards_md --check
 
 cards: $(VENV)/test-ready
-	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.document
+	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.model_cards_md
 
 $(VENV)/python-ready:
 	$(PYTHON) -m venv $(VENV)

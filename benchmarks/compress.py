@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras_moe import zoo
 from keras_moe.datasets import cifar100
 from keras_moe.export import compress
-from keras_moe.training import Recipe, supervised
+from keras_moe.training import Recipe, classification_stage
 from keras_moe.training.stages import freeze_all_but
 
 VARIANTS = {
@@ -64,10 +64,10 @@ def _fine_tune(model, variant, train, arguments):
         return compress(model, train, **settings, verbose=0).files
     if variant == "finetuned":
         recipe = Recipe(arguments.epochs, learning_rate=arguments.learning_rate, warmup=0, weight_decay=0)
-        data = supervised(model, recipe, train, train).data
+        data = classification_stage(model, recipe, train, train).data
         freeze_all_but(model, ("branches",) if model.bank else tuple(model.parts))
         rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, arguments.epochs * len(data))
-        batches = ((x, targets["class"]) for _ in range(arguments.epochs) for x, targets in _epoch(data))
+        batches = ((x, targets["prediction"]) for _ in range(arguments.epochs) for x, targets in _epoch(data))
         model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", jit_compile=False)
         for x, y in batches:
             model.train_on_batch(x, y)

@@ -55,7 +55,7 @@ def main():
     columns = [*(f"{of:>8}" for of in WAYS), *(f"{f'routed/{of}':>13}" for of in WAYS[:-1])]
     print(f"{'K':>3} {'n':>4} {'k':>2}", *columns)
     for count in arguments.experts:
-        config = {**zoo.card("hydranet_cifar100").config, "branches": count}
+        config = {**zoo.card("hydranet_cifar100").config, "num_experts": count}
         bank = HydraNet(**config).bank
         shape = bank.input[0].shape[1:]
         for n in arguments.batches:
@@ -90,11 +90,11 @@ def _apart(experts, x, w):
     chosen = np.flatnonzero(w.any(axis=0))
     ran = [experts[k] for k in chosen]
     if keras.backend.backend() == "torch":
-        from keras_moe.layers.dispatch_torch import Traced
+        from keras_moe.layers.dispatch.torch import Traced
 
         ran = [Traced(expert) for expert in ran]
     if keras.backend.backend() == "tensorflow":
-        from keras_moe.layers.dispatch_tensorflow import with_fused_norms
+        from keras_moe.layers.dispatch.tensorflow import with_fused_norms
 
         ran = [with_fused_norms(expert) for expert in ran]
 

@@ -6,12 +6,11 @@ Prints the measured figures beside the card's.
 """
 
 import argparse
-import runpy
 
 import keras
 
 from keras_moe import zoo
-from keras_moe.zoo.store import published_folder
+from keras_moe.recipes import load_recipe
 
 
 def main():
@@ -23,8 +22,7 @@ def main():
     card, model = zoo.card(arguments.name), zoo.load(arguments.name)
     if arguments.drop_below is not None:
         model.drop_below = arguments.drop_below
-    recipe = runpy.run_path(str(published_folder() / arguments.name / card.recipe))
-    found = recipe["MODEL"].measure(model)
+    found = load_recipe(arguments.name).measure(model)
 
     published = {m.name.removesuffix(" of these weights"): m for m in card.metrics if "of these weights" in m.name}
     print(f"{arguments.name} on {card.data.name}, {card.metrics[0].split} split, {keras.backend.backend()} backend")

@@ -4,9 +4,9 @@
     KERAS_BACKEND=tensorflow python -m benchmarks.photos --routes routes.png
 
 A point is a size in pixels and, after a colon, the most blocks of a stage behind the stem. Every point has the same
-first round, grows from its network and learns in a second round of as many epochs (``keras_moe.zoo.photos``); what was
-trained before is not trained again. Accuracy on the test split, the mean over photographs and over classes.
-``--routes`` draws which branches of ``hydranet_photos`` serve which domain.
+first round, grows from its network and learns in a second round of as many epochs
+(``keras_moe.recipes.shared.photos``); what was trained before is not trained again. Accuracy on the test split, the
+mean over photographs and over classes. ``--routes`` draws which branches of ``hydranet_photos`` serve which domain.
 """
 
 import argparse
@@ -17,10 +17,10 @@ import numpy as np
 
 from keras_moe import zoo
 from keras_moe.datasets import PHOTOS_DOMAINS, photos, photos_classes
-from keras_moe.training.augmentation import resized
-from keras_moe.weights import write_bytes
-from keras_moe.zoo.photos import dense, first_round, measure, second_round
-from keras_moe.zoo.publish import write_json
+from keras_moe.files import write_bytes
+from keras_moe.images import resized
+from keras_moe.recipes.publishing.publish import write_json
+from keras_moe.recipes.shared.photos import dense, first_round, measure_on_photos, second_round
 
 POINTS = ("160", "160:1", "128", "128:1", "96", "96:1")
 RUNS = pathlib.Path("runs", "photos_frontier")
@@ -52,7 +52,7 @@ def _trained(point, seed):
         teacher, _ = first_round(seed)
         network = dense(int(size), weights="imagenet", branch_blocks=int(blocks) if blocks else None)
         history = second_round(network, teacher, folder, seed)
-        found = measure(network, int(size))
+        found = measure_on_photos(network)
         found["macs_executed"] -= _macs_of_gate(network)
         write_json(folder / "result.json", {**found, "history": history})
     return json.loads((folder / "result.json").read_text())
@@ -60,7 +60,7 @@ def _trained(point, seed):
 
 def _macs_of_gate(network):
     """A HydraNet of one branch has a gate with nothing to choose; the dense network that it stands for has none."""
-    return network.macs()["gate"]
+    return network.macs_by_part()["gate"]
 
 
 def _published(name):

@@ -17,13 +17,14 @@ import numpy as np
 
 from keras_moe import zoo
 from keras_moe.datasets import cifar100
-from keras_moe.export.convert import convert
-from keras_moe.export.equalize import equalized
-from keras_moe.export.parity import compare
-from keras_moe.export.pieces import cut, whole
-from keras_moe.export.restore import weights_kept
-from keras_moe.export.rounding import round_kernel, rounded
-from keras_moe.zoo.phones import TRIALS
+from keras_moe.export.litert.convert import convert
+from keras_moe.export.litert.parity import compare
+from keras_moe.export.litert.subgraphs import cut, whole
+from keras_moe.export.quantization.cross_layer_equalization import equalized
+from keras_moe.export.quantization.gptq import round_kernel, rounded
+from keras_moe.export.quantization.restored_weights import weights_kept
+from keras_moe.recipes import load_recipe
+from keras_moe.recipes.publishing.litert_files import Trial
 
 MIXTURES, NETWORKS = ("hydranet_cifar100", "single_gated_cifar100"), ("fsrcnn_x2", "fsrcnn_x4")
 
@@ -37,7 +38,7 @@ def main():
     if arguments.name in MIXTURES:
         _routes(model, arguments.images)
     else:
-        _picture(model, TRIALS[zoo.card(arguments.name).data.name](zoo.card(arguments.name)))
+        _picture(model, Trial(load_recipe(arguments.name).dataset, zoo.card(arguments.name)))
 
 
 def _routes(model, images):
@@ -54,16 +55,18 @@ def _routes(model, images):
 
 
 def _picture(model, trial):
-    piece, samples = whole(model), [image[None].astype("float32") for image in trial.learn[:300]]
+    piece, samples = whole(model), [image[None].astype("float32") for image in trial.calibration[:300]]
     changes = {"as they are": (), "rounded": (rounded,), "equalized": (equalized,), "both": (equalized, rounded)}
-    reference = trial.quality(model.predict(trial.test, batch_size=16, verbose=0))
-    print(f"{model.name}, {len(trial.test)} patches of Set14, Keras {reference:.2f} dB\n{'weights':14}dynamic     int8")
+    reference = trial.score(model.predict(trial.images, batch_size=16, verbose=0))
+    print(
+        f"{model.name}, {len(trial.images)} patches of Set14, Keras {reference:.2f} dB\n{'weights':14}dynamic     int8"
+    )
     for label, contexts in changes.items():
         with contextlib.ExitStack() as stack:
             for change in contexts:
                 stack.enter_context(change(piece.model, [[sample] for sample in samples]))
             files = [_file(model, piece, quantize, samples) for quantize in ("dynamic", "int8")]
-        found = [trial.quality(_run(file, trial.test)) for file in files]
+        found = [trial.score(_run(file, trial.images)) for file in files]
         print(f"{label:14}" + "  ".join(f"{value:6.2f} dB" for value in found), flush=True)
 
 
@@ -80,7 +83,7 @@ def _run(file, images):
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_content=file).get_signature_runner("serving_default")
-    return np.concatenate([runner(images=image[None].astype("float32"))["predictions"] for image in images])
+    return np.concatenate([runner(images=image[None].astype("float32"))["prediction"] for image in images])
 
 
 @contextlib.contextmanager

@@ -5,37 +5,35 @@
 A part that learns counts three times, forward, backward to its input and to its weights; a frozen one once.
 """
 
-import runpy
-
 from keras_moe import zoo
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
-from keras_moe.zoo.store import published_folder
+from keras_moe.recipes import hydranet_cifar100, single_gated_cifar100
 
 
 def main():
-    hydra, single = (
-        runpy.run_path(str(published_folder() / name / "recipe.py"))
-        for name in ("hydranet_cifar100", "single_gated_cifar100")
-    )
-    epochs = hydra["MODEL"].epochs
+    epochs = hydranet_cifar100.RECIPE.epochs
     dense = 3 * epochs * Classifier(backbone="resnet20").macs_total
-    costs = {"resnet20_cifar100": dense, "hydranet_cifar100": _hydra(hydra), "single_gated_cifar100": _single(single)}
+    costs = {"resnet20_cifar100": dense, "hydranet_cifar100": _hydra(), "single_gated_cifar100": _single()}
     for name, cost in costs.items():
         print(f"{name}: {cost / 1e6:,.0f} M per training image, {cost / dense:.3f} of resnet20_cifar100")
 
 
-def _hydra(recipe):
+def _hydra():
     """A trunk, then stem, gate and the chosen branches, twice; everything learns. Teachers see two views once."""
-    parts = HydraNet(**recipe["CONFIG"]).macs()
-    chosen = sum(m for m in parts.values() if isinstance(m, int)) + recipe["CONFIG"]["top_k"] * parts["branches"][0]
-    epochs = recipe["MODEL"].epochs
-    learned = epochs * HydraNet(**recipe["SINGLE"]).macs_total + (epochs + recipe["TAUGHT_EPOCHS"]) * chosen
-    return 3 * learned + 2 * sum(zoo.card(name).macs_executed for name in recipe["TEACHERS"])
+    parts = HydraNet(**hydranet_cifar100.CONFIG).macs_by_part()
+    chosen = (
+        sum(m for m in parts.values() if isinstance(m, int)) + hydranet_cifar100.CONFIG["top_k"] * parts["branches"][0]
+    )
+    epochs = hydranet_cifar100.RECIPE.epochs
+    learned = (
+        epochs * HydraNet(**hydranet_cifar100.SINGLE).macs_total + (epochs + hydranet_cifar100.TAUGHT_EPOCHS) * chosen
+    )
+    return 3 * learned + 2 * sum(zoo.card(name).macs_executed for name in hydranet_cifar100.TEACHERS)
 
 
-def _single(recipe):
+def _single():
     """The base; an epoch of the gate behind it; the experts behind it, who together see each image once an epoch."""
-    parts, epochs = SingleGatedMoE(**recipe["CONFIG"]).macs(), recipe["MODEL"].epochs
+    parts, epochs = SingleGatedMoE(**single_gated_cifar100.CONFIG).macs_by_part(), single_gated_cifar100.RECIPE.epochs
     return 3 * epochs * parts["base"] + parts["base"] + epochs * (parts["base"] + 3 * parts["experts"][0])
 
 

@@ -10,7 +10,7 @@ import argparse
 import pathlib
 
 from keras_moe import insights, zoo
-from keras_moe.weights import write_bytes
+from keras_moe.files import write_bytes
 
 NAME = "test_single_gated"
 
@@ -22,20 +22,20 @@ def main():
 
     model, card = zoo.load(NAME), zoo.card(NAME)
     samples = insights.read_samples("digits", card)
-    opinions = insights.collect_opinions(model, samples.images)
+    predictions = insights.collect_expert_predictions(model, samples.images)
 
-    usage = insights.expert_usage(opinions.route)
-    by_class = insights.class_by_expert(opinions.route, samples.labels, len(card.classes))
+    usage = insights.expert_usage(predictions.route)
+    by_class = insights.class_by_expert(predictions.route, samples.labels, len(card.classes))
     for k, ran in enumerate(usage.ran):
         favourite = card.classes[by_class[:, k].argmax()]
         print(f"expert {k} runs for {ran:.1%} of the images, most of all for those of a {favourite}")
-    cases = insights.agreement(opinions.expert_labels, opinions.labels, opinions.route)
-    right = opinions.labels == samples.labels
+    cases = insights.agreement(predictions.expert_labels, predictions.predicted_labels, predictions.route)
+    right = predictions.predicted_labels == samples.labels
     print(f"all experts agree on {cases.perfect.mean():.1%}, and {right[cases.perfect].mean():.1%} of that is right")
     if not cases.perfect.all():
         print(f"where they do not, {right[~cases.perfect].mean():.1%} is right")
 
-    write_bytes(out, insights.create_report(model, card, samples, opinions).encode())
+    write_bytes(out, insights.create_report(model, card, samples, predictions).encode())
     print(f"page: {out}")
 
 

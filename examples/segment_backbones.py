@@ -49,10 +49,12 @@ def main():
     network = (of_keras_hub if parser.parse_args().hub else of_applications)((64, 96), 5)
     x = np.random.default_rng(0).uniform(-1, 1, (2, *network.input_shape[1:])).astype("float32")
     expected = network.predict(x, verbose=0)
-    for options in ({"gate": "class", "conv": True}, {"gate": "image", "sparse": True}):
-        model = SegmentationMoE(backbone=network, classifier_activation=None, include_preprocessing=False, **options)
+    for options in ({"gate_kind": "class", "conv": True}, {"gate_kind": "image", "sparse": True}):
+        model = SegmentationMoE.from_network(
+            network, classifier_activation=None, include_preprocessing=False, **options
+        )
         apart = np.abs(model.predict(x, verbose=0) - expected).max()
-        print(f"{options}: answers apart by {apart:.1e}, MACs {model.macs()}")
+        print(f"{options}: answers apart by {apart:.1e}, MACs {model.macs_by_part()}")
         assert apart < 1e-4
 
 

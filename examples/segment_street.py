@@ -39,7 +39,7 @@ def main():
         print(f"  {np.mean(mask == k):6.1%}  {card.classes[k]}")
     if route is not None and route.ndim == 2:
         print(f"  weights of the day and the dusk expert: {route[0].round(3).tolist()}")
-        print(f"  MACs executed: {model.macs(route) / 1e6:.0f} M of {model.macs_total / 1e6:.0f} M")
+        print(f"  MACs executed: {model.mean_macs(route=route) / 1e6:.0f} M of {model.macs_total / 1e6:.0f} M")
     colours = Image.fromarray(COLOURS[mask]).resize(image.size, Image.Resampling.NEAREST)
     Image.blend(image, colours, 0.5).save(arguments.out)
     print(f"picture: {arguments.out}")

@@ -47,18 +47,18 @@ def main():
     base.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     base.fit(*train, batch_size=batch, epochs=arguments.epochs, verbose=2)
 
-    model = upcycle(base, arguments.split_at, experts=4)
-    print(f"cut after {model.get_config()['split']!r}; MACs of each part: {model.macs()}")
+    model = upcycle(base, arguments.split_at, num_experts=4)
+    print(f"cut after {model.get_config()['split_at']!r}; MACs of each part: {model.macs_by_part()}")
     recipe = Recipe(arguments.epochs, batch_size=batch, learning_rate=1e-3, augment=False)
     with tempfile.TemporaryDirectory() as run:
         train_single_gated(model, train, held_out, run, recipe, n_jobs=arguments.jobs)
 
-    expected = fit_threshold(model, *held_out, budget=1.1 * model.macs()["base"])
+    expected = fit_threshold(model, *held_out, budget=1.1 * model.macs_by_part()["base"])
     predictions, route = model.predict_routed(test[0])
     found = base.predict(test[0], verbose=0).argmax(1)
     print(f"base alone: {np.mean(found == test[1]):.2%} on {len(test[0])} test images")
     print(f"mixture: {np.mean(predictions.argmax(1) == test[1]):.2%}, {np.mean(~route.any(1)):.0%} left early")
-    parts = {"mixture": model.macs(route), "expected": expected.macs, "base": model.macs()["base"]}
+    parts = {"mixture": model.mean_macs(route=route), "expected": expected.macs, "base": model.macs_by_part()["base"]}
     print("MACs: " + ", ".join(f"{name} {macs / 1e6:.2f} M" for name, macs in parts.items()))
 
 

@@ -36,11 +36,11 @@ def keras_cv_classifier():
 def main():
     for make in (keras_hub_classifier, keras_cv_classifier):
         classifier = make()
-        model = upcycle(classifier, experts=4)
+        model = upcycle(classifier, num_experts=4)
         x = np.random.default_rng(0).random((4, *model.input_shape[1:])).astype("float32")
         apart = np.abs(model.predict(x, verbose=0) - keras.ops.convert_to_numpy(classifier(x, training=False))).max()
-        split = model.get_config()["split"]
-        print(f"{make.__name__}: cut after {split!r}, answers apart by {apart:.1e}, MACs {model.macs()}")
+        split = model.get_config()["split_at"]
+        print(f"{make.__name__}: cut after {split!r}, answers apart by {apart:.1e}, MACs {model.macs_by_part()}")
         assert apart < 1e-5
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_moe import zoo
 from keras_moe.images import open_image, open_photographs
-from keras_moe.superres import route_map
+from keras_moe.super_resolution import route_map
 
 
 def main():
@@ -30,7 +30,7 @@ def main():
     route_map(found).save(arguments.map)
 
     print(f"{photograph.width} x {photograph.height} -> {found.image.shape[1]} x {found.image.shape[0]}")
-    for branch, costs in enumerate(model.macs()["branches"]):
+    for branch, costs in enumerate(model.macs_by_part()["branches"]):
         share = np.mean(found.route == branch)
         print(f"  branch {branch}: {share:6.1%} of the patches, {costs / 1e6:.1f} M MACs per 32x32 patch")
     print(f"{found.macs / 1e9:.2f} billion MACs\npictures: {arguments.out}, {arguments.map}")

@@ -70,7 +70,7 @@ def plain_numbers(record, **ranges):
     rules: dict[type, collections.abc.Callable] = {int: integer, float: number, bool: flag}
     for name, kind in typing.get_type_hints(type(record)).items():
         kind, *other = typing.get_args(kind) or (kind,)
-        rule = rules.get(kind)
+        rule = rules.get(kind) if isinstance(kind, type) else None
         value = getattr(record, name)
         if rule and set(other) <= {types.NoneType} and not (other and value is None):
             limits = {} if rule is flag else ranges.get(name, {"least": 0})

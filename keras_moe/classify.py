@@ -52,7 +52,7 @@ def classify(model, name, images, top=5):
         Classification(
             top=tuple((label, score) for _, label, score in labels[i]),
             route=None if route is None else {int(k): float(route[i, k]) for k in np.flatnonzero(route[i])},
-            macs_executed=float(model.macs_total) if route is None else model.macs(route=route[i : i + 1]),
+            macs_executed=float(model.macs_total) if route is None else model.mean_macs(route=route[i : i + 1]),
             macs_total=model.macs_total,
         )
         for i in range(len(images))

@@ -13,9 +13,10 @@ from keras import layers
 from keras_moe.channels_last import check_layer
 from keras_moe.graph import open_graph
 from keras_moe.layers import EfficientAttention, ExpertBank, PatchWise
+from keras_moe.types import Shape
 
 
-def macs(layer, *input_shapes):
+def macs(layer: keras.Layer, *input_shapes: Shape) -> int:
     """MACs of one image through ``layer`` (a layer or a functional model), every expert of a bank included.
 
     Args:
@@ -106,7 +107,7 @@ def _(layer, shape):
     return 0
 
 
-def flops_as_classsr(layer, *input_shapes):
+def flops_as_classsr(layer: keras.Layer, *input_shapes: Shape) -> int:
     """FLOPs of one image as ClassSR (CVPR 2021) prints them: 2 x MACs, a transposed convolution counted at its output.
 
     That is ``stride ** 2`` times what a transposed convolution really costs; for a comparison with the paper's tables

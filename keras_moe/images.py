@@ -58,6 +58,15 @@ def to_input(image, input_shape):
     return np.asarray(fitted, "float32")
 
 
+def resized(images: np.ndarray, size: int) -> np.ndarray:
+    """The whole images, each resized as ``read_image`` does it: uint8 ``(n, size, size, 3)``."""
+    from PIL import Image
+
+    size = integer("resized", "size", size, 1)
+    shape = (size, size)
+    return np.stack([np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BICUBIC)) for image in images])
+
+
 def photographs(input_shape):
     """scikit-learn's two real photographs as model inputs: list of float32 ``(height, width, channels)``."""
     return [to_input(image, input_shape) for image in open_photographs().values()]

@@ -6,14 +6,13 @@ fit changes nothing.
 
 import fnmatch
 import json
-import os
 import pathlib
-import tempfile
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_moe.files import write_bytes
 from keras_moe.layer_state import finalize
 
 
@@ -96,22 +95,6 @@ def write_tensors(path, tensors, metadata=None):
 def _widened(array):
     """bfloat16, which NumPy has not, as float32; all else as it is."""
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
-
-
-def write_bytes(path, data):
-    """Writes ``data`` to ``path`` so that a reader sees the old file or the whole new one, never a part."""
-    path = pathlib.Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _variables(model):

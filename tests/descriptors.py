@@ -13,7 +13,7 @@ class Descriptor:
     """``create()`` makes the object; ``shapes`` are its inputs without the batch; ``weights`` counts its variables.
 
     Of a model, ``learns`` are starts of names of variables that training moves, and ``headless`` says whether it can do
-    without its head; None: it has none.
+    without its head; None: it is not asked.
     """
 
     name: str
@@ -35,7 +35,7 @@ def _patchwise(**kwargs):
 
 
 LAYERS = [
-    Descriptor("gate", lambda **kw: layers.TopKGate(k=2, temperature=0.5, noise=0.1, seed=3, **kw), ((4,),), 1),
+    Descriptor("gate", lambda **kw: layers.TopKGate(k=2, temperature=0.5, noise_std=0.1, seed=3, **kw), ((4,),), 1),
     Descriptor("gate_per_pixel", lambda **kw: layers.TopKGate(k=1, train_k=4, **kw), ((2, 2, 4),), 1),
     Descriptor("bank", _bank, ((5,), (4,)), 8),
     Descriptor("average", lambda **kw: layers.Ensembler(**kw), ((5,), (5,), (3,)), 0),
@@ -51,8 +51,8 @@ LAYERS = [
 
 TINY = {"input_shape": (8, 8, 3), "alpha": 0.5, "backbone": "resnet8", "classes": 5}
 LITE = {**TINY, "backbone": "litenet"}
-HYDRA = {**TINY, "branches": 3, "gate_filters": 8}
-SINGLE = {**TINY, "experts": 3}
+HYDRA = {**TINY, "num_experts": 3, "gate_filters": 8}
+SINGLE = {**TINY, "num_experts": 3}
 
 _HYDRA, _SINGLE, _OWN = ("stem", "gate", "branch_"), ("stem", "stage2", "expert_"), ("conv0", "logits", "expert_")
 _BOTH = ("expert_0", "expert_1", "gate", "conv_predictions")
@@ -69,8 +69,8 @@ def _single(**fixed):
 
 
 def _own(**fixed):
-    return lambda **kw: models.SingleGatedMoE(
-        **{"backbone": tiny_classifier(activation="softmax"), "experts": 3, **fixed, **kw}
+    return lambda **kw: models.SingleGatedMoE.from_classifier(
+        tiny_classifier(activation="softmax"), **{"num_experts": 3, **fixed, **kw}
     )
 
 
@@ -88,7 +88,7 @@ def tiny_classifier(input_shape=(8, 8, 3), classes=5, dropout=0.0, activation=No
 
 def deciding_moe():
     """``(model, images)``: a tiny mixture that sends some of 40 images to each expert and lets others leave early."""
-    model = models.SingleGatedMoE(backbone=tiny_classifier(activation="softmax"), experts=3, threshold=0.6)
+    model = models.SingleGatedMoE.from_classifier(tiny_classifier(activation="softmax"), num_experts=3, threshold=0.6)
     rng = np.random.default_rng(2)  # the same weights on each backend
     for weight in model.weights:
         if weight.path.endswith("kernel"):
@@ -109,7 +109,7 @@ def tiny_segmenter(filters=4, classes=5):
 
 
 def _segmentation(**fixed):
-    return lambda **kw: models.SegmentationMoE(**{"backbone": tiny_segmenter(), **fixed, **kw})
+    return lambda **kw: models.SegmentationMoE.from_network(tiny_segmenter(), **{**fixed, **kw})
 
 
 # Two scales: patches of 4x4 pixels with 2 around them, then of 4x4 alone.
@@ -133,7 +133,7 @@ def _sr(model, filters, **fixed):
 
 
 def _upcycled(**fixed):
-    return lambda **kw: models.upcycle(tiny_classifier(activation="softmax"), experts=2, **{**fixed, **kw})
+    return lambda **kw: models.upcycle(tiny_classifier(activation="softmax"), num_experts=2, **{**fixed, **kw})
 
 
 _ANYTIME = {"top_k": 2, "rule": "product", "threshold": 0.05, "learned": True, "gate_units": 4}
@@ -146,13 +146,13 @@ MODELS = [
     Descriptor("litenet", lambda **kw: models.Classifier(**{**LITE, **kw}), _IMAGE, 112, ("stem", "stage0")),
     # Top-1: the chosen weight is 1 whatever the gate says, so that this gate learns by supervision only.
     Descriptor("single_gated", _single(), _IMAGE, 102, _SINGLE, headless=False),
-    Descriptor("single_gated_top2", _own(**_ANYTIME), _IMAGE, 40, (*_OWN, "gate", "ensembler"), headless=False),
-    Descriptor("upcycled", _upcycled(), _IMAGE, 30, _OWN, headless=False),
-    Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 27, ("conv0", "gate", "branch_"), headless=False),
-    Descriptor("sr_network", _sr(models.SRNetwork, 3), _IMAGE, 20, ("branch_",), headless=None),
+    Descriptor("single_gated_top2", _own(**_ANYTIME), _IMAGE, 40, (*_OWN, "gate", "ensembler"), headless=None),
+    Descriptor("upcycled", _upcycled(), _IMAGE, 30, _OWN, headless=None),
+    Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 27, ("conv0", "gate", "branch_"), headless=None),
+    Descriptor("sr_network", _sr(models.SuperResolutionNetwork, 3), _IMAGE, 20, ("branch_",), headless=None),
     Descriptor("classsr", _sr(models.ClassSR, (3, 4), class_filters=4), _IMAGE, 54, _CLASSSR, headless=None),
-    Descriptor("segmentation", _segmentation(gate="class", conv=True), _IMAGE, 22, _BOTH, headless=False),
+    Descriptor("segmentation", _segmentation(gate_kind="class", conv=True), _IMAGE, 22, _BOTH, headless=None),
     Descriptor("patcher", _patcher(), _IMAGE, 77, ("block_0", "expert_0", "gate", "head"), headless=False),
     Descriptor("unet", _unet, _IMAGE, 32, ("encode_0", "decode_0", "predictions"), headless=False),
-    Descriptor("segmentation_sparse", _segmentation(sparse=True), _IMAGE, 23, ("expert_", "gate"), headless=False),
+    Descriptor("segmentation_sparse", _segmentation(sparse=True), _IMAGE, 23, ("expert_", "gate"), headless=None),
 ]

@@ -32,7 +32,7 @@ def affine_model():
     experts = [keras.Sequential([keras.Input((2,)), layer], name=f"expert_{k}") for k, layer in enumerate(layers)]
     outputs = ExpertBank(experts, name="experts")(inputs, route)
     parts = {"gate": ["gate", "top_k"], "experts": ["experts"]}
-    return MoEModel(inputs, outputs, parts, gate={"logits": logits, "weights": route}, name="affine")
+    return MoEModel(inputs, outputs, parts, gate={"gate_logits": logits, "routing_weights": route}, name="affine")
 
 
 def layer_of(model, k):
@@ -88,7 +88,7 @@ def check(model, y, route):
         "call one": ops.convert_to_numpy(model(X[:1])),
         "predict": model.predict(X, verbose=0),
         "predict_routed": routed,
-        "predict_under": model.predict_under(X, route),
+        "predict_with_route": model.predict_with_route(X, route),
     }
     for name, found in ways.items():
         np.testing.assert_allclose(found, y[: len(found)], atol=1e-4, err_msg=name)

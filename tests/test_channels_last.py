@@ -9,7 +9,7 @@ from test_everything import arrays, call, numpy
 
 from keras_moe import cost, zoo
 from keras_moe.layers import PatchWise
-from keras_moe.models import HydraNet, SegmentationMoE, Segmenter, SingleGatedMoE, SRNetwork, upcycle
+from keras_moe.models import HydraNet, SegmentationMoE, Segmenter, SingleGatedMoE, SuperResolutionNetwork, upcycle
 from keras_moe.training import StructureLoss
 from keras_moe.weights import read_tensors
 from keras_moe.zoo.store import fetch
@@ -40,7 +40,7 @@ def test_the_setting_changes_nothing(d):
     other.set_weights(usual.get_weights())
     np.testing.assert_allclose(numpy(call(other, d, arrays(d))), expected, atol=1e-6)
     if d in MODELS:
-        assert other.macs() == usual.macs()
+        assert other.macs_by_part() == usual.macs_by_part()
         assert type(other).from_config(other.get_config()).output_shape == usual.output_shape
 
 
@@ -49,11 +49,11 @@ def test_the_setting_changes_nothing(d):
     [
         lambda: Segmenter((16, 16, 3), 0.25, "litenet", classes=3),
         lambda: Segmenter((16, 16, 3), 0.1, "frrn_a", classes=3),
-        lambda: SegmentationMoE((16, 16, 3), 0.25, "resnet8", gate="pixel", conv=True, classes=3),
+        lambda: SegmentationMoE((16, 16, 3), 0.25, "resnet8", gate_kind="pixel", conv=True, classes=3),
         lambda: SegmentationMoE((16, 16, 3), 0.25, "resnet8", sparse=True, classes=3),
-        lambda: HydraNet((8, 8, 3), 0.5, "resnet8", branches=2, include_top=False, pooling="max"),
-        lambda: SRNetwork((8, 8, 3), "srresnet", 4, 2),
-        lambda: SRNetwork((8, 8, 3), "carn", 8, 2),
+        lambda: HydraNet((8, 8, 3), 0.5, "resnet8", num_experts=2, include_top=False, pooling="max"),
+        lambda: SuperResolutionNetwork((8, 8, 3), "srresnet", 4, 2),
+        lambda: SuperResolutionNetwork((8, 8, 3), "carn", 8, 2),
     ],
 )
 def test_every_family_is_channels_last(make):
@@ -81,9 +81,9 @@ def test_a_classifier_made_before_the_setting_changed_is_upcycled(system):
     classifier = tiny_classifier(activation="softmax")
     expected = numpy(classifier(X))
     channels_first()
-    model = upcycle(classifier, experts=2, system=system)
+    model = upcycle(classifier, num_experts=2, system=system)
     model = type(model).from_config(model.get_config())
-    model.set_weights(upcycle(classifier, experts=2, system=system).get_weights())
+    model.set_weights(upcycle(classifier, num_experts=2, system=system).get_weights())
     np.testing.assert_allclose(numpy(model(X)), expected, atol=1e-5)
 
 
@@ -99,10 +99,10 @@ def test_networks_of_the_other_layout_are_refused():
     for refused in (
         lambda: upcycle(classifier),
         lambda: upcycle(nested),
-        lambda: HydraNet(backbone=classifier, combine="logits"),
-        lambda: SingleGatedMoE(backbone=classifier),
-        lambda: SingleGatedMoE(**{"backbone": "resnet8", "classes": 5}).grow_from(classifier),
-        lambda: SegmentationMoE(backbone=segmenter),
+        lambda: HydraNet.from_classifier(classifier),
+        lambda: SingleGatedMoE.from_classifier(classifier),
+        lambda: SingleGatedMoE(**{"backbone": "resnet8", "classes": 5}).init_from_classifier(classifier),
+        lambda: SegmentationMoE.from_network(segmenter),
         lambda: PatchWise(patches, 4, 0)(np.zeros((1, 8, 8, 3), "float32")),
         lambda: cost.macs(classifier, (None, 3, 8, 8)),
     ):
@@ -114,7 +114,7 @@ def test_vectors_have_no_layout():
     channels_first()
     mlp = keras.Sequential([keras.Input((6,)), layers.Flatten(), layers.Dense(8, "relu"), layers.Dense(4)])
     x = np.random.default_rng(0).random((5, 6)).astype("float32")
-    np.testing.assert_allclose(numpy(upcycle(mlp, experts=2)(x)), numpy(mlp(x)), atol=1e-5)
+    np.testing.assert_allclose(numpy(upcycle(mlp, num_experts=2)(x)), numpy(mlp(x)), atol=1e-5)
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -133,10 +133,10 @@ def test_a_copy_that_would_pool_other_axes_is_refused():
     images = keras.Input((4, 4, 4))
     x = layers.Conv2D(4, 1)(images)
     classifier = keras.Model(images, layers.Dense(3)(Pooled(name="pooled")(x)))
-    upcycle(classifier, experts=2)
+    upcycle(classifier, num_experts=2)
     channels_first()
     with pytest.raises(ValueError, match=r"'pooled'.*channels_first.*set_image_data_format\('channels_last'\)"):
-        upcycle(classifier, experts=2)
+        upcycle(classifier, num_experts=2)
 
 
 def test_the_structure_loss_looks_around_in_the_image():

@@ -6,8 +6,16 @@ import pytest
 
 from keras_moe import cost
 from keras_moe.layers import CostBias, PixelShuffle
-from keras_moe.models import ClassSR, SRNetwork, sr_branches
-from keras_moe.training import Round, SRRecipe, classsr, cost_curve, fit_cost_weight, train_branch, train_classsr
+from keras_moe.models import ClassSR, SuperResolutionNetwork, super_resolution_branches
+from keras_moe.training import (
+    Round,
+    SuperResolutionRecipe,
+    classsr,
+    cost_curve,
+    fit_cost_weight,
+    train_branch,
+    train_classsr,
+)
 from keras_moe.training.classsr import check_collapse
 from keras_moe.training.cost_curve import logits_and_errors
 from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
@@ -35,8 +43,8 @@ def patches(n=8):
     ],
 )
 def test_branches_have_the_papers_parameters(backbone, counts):
-    widths = sr_branches.WIDTHS[backbone][: len(counts)]
-    made = [sr_branches.branch(backbone, width, 4, "b") for width in widths]
+    widths = super_resolution_branches.WIDTHS[backbone][: len(counts)]
+    made = [super_resolution_branches.branch(backbone, width, 4, "b") for width in widths]
     assert tuple(sum(int(np.prod(w.shape)) for w in m.trainable_weights) for m in made) == counts
     y = keras.ops.convert_to_numpy(made[0](RNG.random((1, 4, 5, 3)).astype("float32")))
     assert y.shape == (1, 16, 20, 3)
@@ -54,13 +62,13 @@ def test_class_module_has_the_papers_parameters():
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("backbone", ["fsrcnn", "carn", "srresnet"])
 def test_every_family_enlarges_by_every_scale(backbone, scale):
-    made = sr_branches.branch(backbone, 8, scale, "b")
+    made = super_resolution_branches.branch(backbone, 8, scale, "b")
     assert made.compute_output_shape((2, 5, 7, 3)) == (2, 5 * scale, 7 * scale, 3)
 
 
 def test_fsrcnn_starts_as_linear_interpolation():
-    network = sr_branches.branch("fsrcnn", 6, 2, "b")
-    sr_branches.start_as_interpolation(network)
+    network = super_resolution_branches.branch("fsrcnn", 6, 2, "b")
+    super_resolution_branches.start_as_interpolation(network)
     last = network.layers[-1]
     kernel, bias = last.get_weights()
     kernel[..., 3:] = 0  # what is learned comes on top
@@ -124,17 +132,17 @@ def test_training_weighs_every_branch_and_use_runs_one():
     x = RNG.random((3, 8, 8, 3)).astype("float32") * 255
     route = model.route(x)
     np.testing.assert_array_equal(np.sort(route), [[0, 1]] * 3)
-    assert model.macs(route) < model.macs_total
-    parts = model.macs()
+    assert model.mean_macs(route=route) < model.macs_total
+    parts = model.macs_by_part()
     executed = parts["class_module"] + np.mean([parts["branches"][k] for k in route.argmax(-1)])
-    assert model.macs(route) == pytest.approx(executed)
+    assert model.mean_macs(route=route) == pytest.approx(executed)
     model.cost_weight = 100.0
     assert model.route(x)[:, 0].all()
     assert ClassSR.from_config(model.get_config()).cost_weight == 100.0
 
 
 def test_macs_by_hand_beside_the_papers_convention():
-    network = SRNetwork((4, 4, 3), "fsrcnn", 3, 2)
+    network = SuperResolutionNetwork((4, 4, 3), "fsrcnn", 3, 2)
     pixels, taps = 16, 5 * 5 * 3 * 3 + 3 * 12 + 4 * 9 * 12 * 12 + 12 * 3
     deconvolution = 81 * 3 * 3
     assert network.macs_total == pixels * (taps + deconvolution)
@@ -171,16 +179,16 @@ def test_batches_turn_both_alike_and_repeat():
     images = [
         np.rot90(p[:, :: -1 if flip else 1], k) for p in high.astype("float32") for k in range(4) for flip in (0, 1)
     ]
-    assert all(any(np.array_equal(y, image) for image in images) for y in first[1]["class"])
+    assert all(any(np.array_equal(y, image) for image in images) for y in first[1]["prediction"])
 
 
 @pytest.mark.once
 def test_batches_recolour_both_alike():
     low, high = (np.full((8, size, size, 3), 200, "uint8") for size in (4, 8))
-    x, y = PatchBatches(low, high, batch_size=200, recoloured=0.5)[0]
+    x, y = PatchBatches(low, high, batch_size=200, recolor_rate=0.5)[0]
     gain = x[:, :1, :1] / 200
     np.testing.assert_allclose(x, np.broadcast_to(200 * gain, x.shape), rtol=1e-6)
-    np.testing.assert_allclose(y["class"][:, :4, :4], x, rtol=1e-6)
+    np.testing.assert_allclose(y["prediction"][:, :4, :4], x, rtol=1e-6)
     changed = np.any(gain[:, 0, 0] < 1, axis=-1)
     alike = np.ptp(gain[:, 0, 0], axis=-1) < 1e-6
     assert 70 < changed.sum() < 130
@@ -191,9 +199,9 @@ def test_batches_recolour_both_alike():
 @pytest.mark.once
 def test_a_single_network_learns_and_resumes(tmp_path):
     train = patches()
-    rounds = (Round("used", 1, squared=False, batch_size=4), Round("left_out", 0), Round("squared", 1, batch_size=4))
-    recipe = SRRecipe(1, 0, 0, rounds=rounds, steps=2, batch_size=4)
-    network, again = (SRNetwork((8, 8, 3), "fsrcnn", 4, 2) for _ in range(2))
+    rounds = (Round("used", 1, loss="mae", batch_size=4), Round("left_out", 0), Round("squared", 1, batch_size=4))
+    recipe = SuperResolutionRecipe(1, 0, 0, rounds=rounds, steps=2, batch_size=4)
+    network, again = (SuperResolutionNetwork((8, 8, 3), "fsrcnn", 4, 2) for _ in range(2))
     history = train_branch(network, train, train, tmp_path, recipe)
     assert list(history) == ["branch", "used", "squared"]
     assert train_branch(again, train, train, tmp_path, recipe) == history
@@ -206,8 +214,10 @@ def test_a_single_network_learns_and_resumes(tmp_path):
 def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
     train, counted = patches(), []
     monkeypatch.setattr(classsr, "logits_and_errors", lambda *a: counted.append(a) or logits_and_errors(*a))
-    rounds = (Round("squared", 1, batch_size=4), Round("polish", (0, 2), thirds=False, batch_size=4, share=0.9))
-    recipe = SRRecipe(1, 1, 1, 1, rounds, share=0.99, steps=2, batch_size=4, class_batch_size=4, decided=0.0)
+    rounds = (Round("squared", 1, batch_size=4), Round("polish", (0, 2), own_third=False, batch_size=4, share=0.9))
+    recipe = SuperResolutionRecipe(
+        1, 1, 1, 1, rounds, share=0.99, steps=2, batch_size=4, class_batch_size=4, class_loss_weight=0.0
+    )
     keras.utils.set_random_seed(0)
     model = ClassSR(**TINY)
     history = train_classsr(model, train, train, tmp_path, recipe)
@@ -217,7 +227,7 @@ def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
         "polish_1", "errors_polish", "knob_polish",
     ]  # fmt: skip
     assert len(history["polish_1"]) == 2
-    dearest = max(model.macs()["branches"])
+    dearest = max(model.macs_by_part()["branches"])
     for knob, share in (("knob", 0.99), ("knob_squared", 0.99), ("knob_polish", 0.9)):
         assert history[knob][0]["macs"] <= share * dearest
     assert history["knob_polish"][0]["cost_weight"] == pytest.approx(model.cost_weight)
@@ -229,12 +239,12 @@ def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
     curve = cost_curve(model, *train, batch_size=8)
     macs = [point.macs for point in curve]
     assert macs == sorted(macs, reverse=True)
-    parts = model.macs()
+    parts = model.macs_by_part()
     cheap, dear = parts["branches"]
     assert macs[-1] == pytest.approx(parts["class_module"] + cheap)
     budget = parts["class_module"] + (cheap + dear) / 2
     assert fit_cost_weight(model, *train, budget).macs <= budget
-    assert model.macs(model.route(train[0].astype("float32"))) <= budget
+    assert model.mean_macs(images=train[0].astype("float32")) <= budget
     with pytest.raises(ValueError, match="The least that the curve costs"):
         fit_cost_weight(model, *train, 1)
 
@@ -243,9 +253,9 @@ def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")
 def test_the_largest_branch_starts_from_the_single_network(tmp_path):
     train = patches()
-    model, single = ClassSR(**TINY), SRNetwork((8, 8, 3), "fsrcnn", 6, 2)
+    model, single = ClassSR(**TINY), SuperResolutionNetwork((8, 8, 3), "fsrcnn", 6, 2)
     before = single.get_layer("branch").get_weights()
-    still = SRRecipe(1, 1, 0, learning_rate=1e-7, steps=1, batch_size=4)  # 1e-7 is where every rate ends
+    still = SuperResolutionRecipe(1, 1, 0, learning_rate=1e-7, steps=1, batch_size=4)  # 1e-7 is where every rate ends
     train_classsr(model, train, train, tmp_path, still, largest=single)
     for ours, theirs in zip(model.bank.experts[-1].get_weights(), before, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 
 from keras_moe import zoo
 from keras_moe.cli import main
-from keras_moe.zoo import store
+from keras_moe.zoo import predictions, store
 
 pytestmark = pytest.mark.once
 
@@ -142,7 +142,8 @@ def test_train(run, tmp_path):
 
 def test_names_that_an_ascii_console_cannot_show(digit, tmp_path, monkeypatch):
     card = dataclasses.replace(zoo.card(MODEL), summary="déjà vu", classes=tuple("零一二三四五六七八九"))
-    monkeypatch.setattr(zoo, "card", lambda name: card)
+    for module in (zoo, predictions):
+        monkeypatch.setattr(module, "card", lambda name, **options: card)
     image = shutil.copy(digit, str(tmp_path / "café.png"))
 
     def run(*words):

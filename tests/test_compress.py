@@ -11,7 +11,7 @@ from descriptors import HYDRA, TINY
 from keras import layers
 
 from keras_moe.export import compress
-from keras_moe.export.compress import networks
+from keras_moe.export.compression.pipeline import networks
 from keras_moe.models import Classifier, HydraNet, upcycle
 
 needs_tf_keras = pytest.mark.skipif(not importlib.util.find_spec("tf_keras"), reason="tf_keras is not installed")
@@ -73,8 +73,8 @@ TWINS = {
     "classifier": lambda: Classifier(**TINY),
     "litenet": lambda: Classifier(**{**TINY, "backbone": "litenet"}, classifier_activation=None),
     "branch": lambda: HydraNet(**HYDRA).bank.experts[1],
-    "expert": lambda: upcycle(Classifier(**TINY), experts=2).bank.experts[0],
-    "upcycled": lambda: upcycle(small(), experts=2).get_layer("tail"),
+    "expert": lambda: upcycle(Classifier(**TINY), num_experts=2).bank.experts[0],
+    "upcycled": lambda: upcycle(small(), num_experts=2).get_layer("tail"),
 }
 
 
@@ -83,7 +83,7 @@ TWINS = {
 @pytest.mark.filterwarnings("ignore")  # tf_keras is at the end of its life
 @pytest.mark.parametrize("make", TWINS.values(), ids=TWINS)
 def test_a_twin_answers_as_its_model_and_gives_its_weights_back(make):
-    from keras_moe.export.twin import copy_back, transcribe
+    from keras_moe.export.compression.tf_keras_clone import copy_back, transcribe
 
     model = shaken(make())
     twin = transcribe(model)
@@ -119,7 +119,7 @@ def in_front(layer):
     ],
 )
 def test_a_layer_without_a_twin_is_named(make, message):
-    from keras_moe.export.twin import transcribe
+    from keras_moe.export.compression.tf_keras_clone import transcribe
 
     with pytest.raises(ValueError, match=message):
         transcribe(make())
@@ -132,7 +132,7 @@ def kernels(model):
 @needs_tfmot
 @on_tensorflow
 def test_pruned_experts_are_sparse_and_the_rest_is_as_it_was():
-    model = upcycle(small(), "relu", experts=2, system="hydranet", top_k=2)
+    model = upcycle(small(), "relu", num_experts=2, system="hydranet", top_k=2)
     before = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
     images, labels = data()
     found = compress(model, (images, labels), "prune", sparsity=0.6, epochs=2, batch_size=16, verbose=0)

@@ -9,7 +9,7 @@ import pytest
 from keras import layers
 
 from keras_moe.export import litert
-from keras_moe.export.parity import ParityError
+from keras_moe.export.litert.parity import ParityError
 from keras_moe.graph import open_graph, rebuild
 from keras_moe.layer_state import copy_weights
 from keras_moe.models import HydraNet, SegmentationMoE, SingleGatedMoE, upcycle
@@ -127,37 +127,37 @@ def copied(kind, folder):
 
 
 def trunk_of_single_gated(kind, folder):
-    return upcycle(network(kind), "tail", experts=2)
+    return upcycle(network(kind), "tail", num_experts=2)
 
 
 def experts_of_single_gated(kind, folder):
-    return upcycle(network(kind), "stem", experts=2)
+    return upcycle(network(kind), "stem", num_experts=2)
 
 
 def experts_of_hydranet(kind, folder):
-    return upcycle(network(kind), "stem", experts=2, system="hydranet")
+    return upcycle(network(kind), "stem", num_experts=2, system="hydranet")
 
 
 def trunk_of_hydranet(kind, folder):
-    return HydraNet(backbone=network(kind), branches=2, split="tail", combine="logits", classifier_activation=None)
+    return HydraNet.from_classifier(network(kind), "tail", 2, classifier_activation=None)
 
 
 def _blank(kind):
-    return SingleGatedMoE(backbone=network(kind, known=False), experts=2, split="stem", classifier_activation=None)
+    return SingleGatedMoE.from_classifier(network(kind, known=False), "stem", 2, classifier_activation=None)
 
 
 def grown(kind, folder):
     model = _blank(kind)
-    model.grow_from(network(kind))
+    model.init_from_classifier(network(kind))
     return model
 
 
 def grown_from_one_branch(kind, folder):
     def hydra(known, branches):
-        return HydraNet(backbone=network(kind, known), branches=branches, top_k=1, split="stem", combine="logits")
+        return HydraNet.from_classifier(network(kind, known), "stem", branches, top_k=1)
 
     model = hydra(False, 2)
-    model.grow_from(hydra(True, 1))
+    model.init_from_single_branch(hydra(True, 1))
     return keras.Model(model.inputs, model.get_layer("branches").output)  # its logits
 
 
@@ -205,7 +205,7 @@ def test_every_kind_of_layer(way, kind, expected, tmp_path):
 
 
 def test_experts_that_come_back_from_their_training(tmp_path):
-    model = upcycle(network(normalization), "stem", experts=2)
+    model = upcycle(network(normalization), "stem", num_experts=2)
     standing_still = Recipe(epochs=1, batch_size=2, learning_rate=0.0, augment=False)
     train_experts(model, (np.uint8(images()), np.array([0, 1])), tmp_path, standing_still, verbose=0)
     np.testing.assert_allclose(answers(model), [[2, 0]] * 2, atol=1e-5)
@@ -233,14 +233,14 @@ def segmenter(mean, known=True):
 
 @pytest.mark.parametrize("sparse", [False, True])
 def test_each_segmenter_keeps_its_own(sparse):
-    model = SegmentationMoE(
-        backbone=segmenter(0.0, known=False), features="logits", sparse=sparse, drop_below=1.0,
+    model = SegmentationMoE.from_network(
+        segmenter(0.0, known=False), features="logits", sparse=sparse, drop_below=1.0,
         classifier_activation=None,
     )  # fmt: skip
-    model.grow_from([segmenter(1.0), segmenter(5.0)])
+    model.init_from_networks([segmenter(1.0), segmenter(5.0)])
     x = np.full((4, 8, 8, 3), 6.0, "float32")
     route = np.float32([[1, 0], [0, 1], [0.5, 0.5], [0, 1]])
-    found = model.predict_under(x, route)[:, 0, 0]
+    found = model.predict_with_route(x, route)[:, 0, 0]
     np.testing.assert_allclose(found, [[5] * 3, [1] * 3, [3] * 3, [1] * 3], atol=1e-5)
 
 
@@ -256,12 +256,12 @@ def test_other_layers_are_refused_and_nothing_changes():
 
 
 def test_a_file_for_phones_has_it_and_a_wrong_copy_is_refused(tmp_path, monkeypatch):
-    model = upcycle(network(normalization), "tail", experts=2)
+    model = upcycle(network(normalization), "tail", num_experts=2)
     if keras.backend.backend() == "tensorflow":  # the process of other backends reads safetensors, on TensorFlow
         report = litert(model, tmp_path / "x.tflite", images=images())
         assert report["parity"]["max_error"] < 1e-4
         (tmp_path / "x.tflite").unlink()
-    for place in ("graphs.build", "elsewhere.save_weights"):  # on TensorFlow, and on other backends
+    for place in ("litert.forms.build", "tensorflow_process.save_weights"):  # on TensorFlow, and on other backends
         _corrupt(monkeypatch, f"keras_moe.export.{place}", model)
     with pytest.raises(ParityError, match="relative_error"):
         litert(model, tmp_path / "x.tflite", images=images())
@@ -273,11 +273,12 @@ def _corrupt(monkeypatch, place, model):
     import importlib
 
     module, name = place.rsplit(".", 1)
-    function = getattr(importlib.import_module(module), name)
+    module = importlib.import_module(module)
+    function = getattr(module, name)
 
     def on_wrong_weights(*args):
         kernel = model.get_layer("tail").get_layer("logits").kernel
         kernel.assign(0.9 * kernel)
         return function(*args)
 
-    monkeypatch.setattr(place, on_wrong_weights)
+    monkeypatch.setattr(module, name, on_wrong_weights)

@@ -14,7 +14,7 @@ from keras_moe.models.base import RoutedModel
 DISPATCHERS = {"dense": dense, "guarded": guarded, "dispatch": dispatch}
 JAX = keras.backend.backend() == "jax"
 if JAX:
-    from keras_moe.layers.dispatch_jax import looped
+    from keras_moe.layers.dispatch.jax import looped
 
     DISPATCHERS["looped"] = looped
 else:
@@ -23,7 +23,7 @@ TENSORFLOW = keras.backend.backend() == "tensorflow"
 if TENSORFLOW:
     import tensorflow as tf
 
-    from keras_moe.layers.dispatch_tensorflow import can_swap, swapped
+    from keras_moe.layers.dispatch.tensorflow import can_swap, swapped
 
     def in_a_function(experts, x, w):
         def run(x, w):
@@ -207,7 +207,7 @@ def _jit(f):
 def test_traced_experts_follow_their_weights_and_fall_back():
     import torch
 
-    from keras_moe.layers.dispatch_torch import Traced
+    from keras_moe.layers.dispatch.torch import Traced
 
     class Rows(keras.layers.Layer):
         """Not traceable: the number of rows would be frozen into the trace."""

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_moe.export.equalize import equalized
-from keras_moe.export.rounding import round_kernel, rounded
+from keras_moe.export.quantization.cross_layer_equalization import equalized
+from keras_moe.export.quantization.gptq import round_kernel, rounded
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports run on TensorFlow")
 

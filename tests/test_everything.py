@@ -40,6 +40,7 @@ def numpy(x):
     return ops.convert_to_numpy(ops.cast(x, "float32"))
 
 
+@pytest.mark.once
 @each
 def test_number_of_weights(d):
     layer = d.create()
@@ -48,6 +49,7 @@ def test_number_of_weights(d):
     assert len({w.path for w in layer.weights}) == d.weights
 
 
+@pytest.mark.once
 @each
 def test_config_round_trip(d):
     layer = d.create()
@@ -92,6 +94,7 @@ def test_keras_file_round_trip(d, tmp_path):
     np.testing.assert_array_equal(again.predict(*arrays(d), verbose=0), model.predict(*arrays(d), verbose=0))
 
 
+@pytest.mark.once
 @each_model
 @pytest.mark.parametrize("suffix", ["weights.h5", "safetensors"])
 def test_weights_round_trip(d, suffix, tmp_path):

@@ -14,10 +14,11 @@ pytest.importorskip("tensorflow", reason="LiteRT files are converted by TensorFl
 from keras_moe import zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
-from keras_moe.export import IntegrityError, LiteRTModel, ParityError, integrity, interpreters, litert
-from keras_moe.export.parity import check, compare
-from keras_moe.export.structure import operations, tensors
-from keras_moe.models import Classifier, SegmentationMoE
+from keras_moe.export import IntegrityError, LiteRTModel, ParityError, litert
+from keras_moe.export.litert import integrity, interpreters
+from keras_moe.export.litert.flatbuffer import operations, tensors
+from keras_moe.export.litert.parity import check, compare
+from keras_moe.models import Classifier, MoEModel, SegmentationMoE
 from keras_moe.weights import read_tensors
 
 # One worker, which makes each file once.
@@ -36,7 +37,7 @@ def exported(tmp_path_factory):
     @functools.cache
     def make(name, form="routed", quantize=None):
         path = folder / f"{name}_{form}_{quantize}{'.json' if form == 'parts' else '.tflite'}"
-        given = {"representative": digits()[0][0][:300]} if quantize == "int8" else {}
+        given = {"representative_dataset": digits()[0][0][:300]} if quantize == "int8" else {}
         return path, litert(zoo.load(name), path, form, quantize, images=IMAGES, card=zoo.card(name), **given)
 
     return make
@@ -82,7 +83,7 @@ def test_other_systems(name, quantize, tmp_path):
 def test_nested_networks_whose_layers_share_names(tmp_path):
     model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=3)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), "uint8")
-    report = litert(model, tmp_path / "x.tflite", quantize="int8", representative=images, check_parity=False)
+    report = litert(model, tmp_path / "x.tflite", quantize="int8", representative_dataset=images, check_parity=False)
     assert report["conditions"] == 0
     report = litert(model, tmp_path / "x.tflite", images=images)
     assert report["parity"]["max_error"] < 1e-4
@@ -103,7 +104,7 @@ def test_a_branch_that_does_not_run_stores_no_map_of_zeros(tmp_path):
 def test_where_pixels_are_classified_the_image_is_read_in_float(tmp_path, sparse):
     model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=4, sparse=sparse)
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype("float32")
-    litert(model, tmp_path / "x.tflite", quantize="int8", representative=images, check_parity=False)
+    litert(model, tmp_path / "x.tflite", quantize="int8", representative_dataset=images, check_parity=False)
     kinds = {}
     for channels, kind in _convolutions((tmp_path / "x.tflite").read_bytes()):
         kinds.setdefault(channels == 3, set()).add(kind)
@@ -168,7 +169,7 @@ def test_int8_keeps_the_routing(exported):
     assert small["bytes"] < 0.75 * large["bytes"]
     assert small["conditions"] == large["conditions"]
     assert small["parity"]["routing_agreement"] >= 0.98
-    assert small["gate"] == "int8", "the trunk need not stay in float"
+    assert small["trunk_precision"] == "int8", "the trunk need not stay in float"
     assert (
         abs(_accuracy(exported("test_hydranet", quantize="int8")[0]) - _accuracy(exported("test_hydranet")[0])) < 0.02
     )
@@ -195,7 +196,7 @@ def test_int8_of_an_expert_that_no_calibration_image_chose(tmp_path):
     rare = int(ran.mean(axis=0).argmin())
     others = learn[~ran[:, rare]][:300]
     with pytest.warns(UserWarning, match=rf"fewer than 20 .* \{{{rare}: 0\}}"):
-        report = litert(model, path, quantize="int8", representative=others, images=IMAGES)
+        report = litert(model, path, quantize="int8", representative_dataset=others, images=IMAGES)
     assert [n == 0 for n in report["calibration"]] == [k == rare for k in range(len(report["calibration"]))]
     assert {_type(graph.tensors[op.outputs[0]]) for number, graph, op in _ran(path.read_bytes(), "CONV_2D")} == {"INT8"}
     assert [tensor["name"] for tensor in tensors(path.read_bytes())["inputs"]] == ["images"]
@@ -242,7 +243,7 @@ def test_an_operation_without_a_builtin_is_named(tmp_path):
             return tf.math.betainc(tf.nn.sigmoid(x), 0.5, 0.5)
 
     source = Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
-    network = zoo.models.MoEModel(source.inputs, Odd(name="odd_one")(source.output), parts={})
+    network = MoEModel(source.inputs, Odd(name="odd_one")(source.output), parts={})
     with pytest.raises(ValueError, match=r"no builtin operation.*Betainc.*odd_one"):
         litert(network, tmp_path / "x.tflite", images=IMAGES[:2])
     assert not list(tmp_path.iterdir())
@@ -255,7 +256,7 @@ def test_bench_times_a_model_its_dense_form_and_its_baseline(exported, capsys, m
 
     monkeypatch.setattr("keras_moe.export.litert", copied)
     card = dataclasses.replace(zoo.card("test_hydranet"), baseline="test_hydranet")
-    monkeypatch.setattr(zoo, "card", lambda name: card)
+    monkeypatch.setattr(zoo, "card", lambda name, **options: card)
     assert main(["bench", "test_hydranet", "--threads", "1", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["file"] for row in rows} == {"test_hydranet routed", "test_hydranet dense"}
@@ -327,14 +328,17 @@ def test_comparing():
     [
         ({"form": "sparse"}, "form"),
         ({"quantize": "int4"}, "quantize"),
-        ({"quantize": "int8"}, "representative"),
+        ({"quantize": "int8"}, "representative_dataset"),
         ({"path": "x.bin"}, "path"),
         ({"form": "parts"}, "path"),
-        ({"gate": "float16"}, "gate"),
+        ({"trunk_precision": "float16"}, "trunk_precision"),
         ({"images": IMAGES[0]}, "images"),
-        ({"representative": (image for image in IMAGES)}, "Received: generator. Make an array of what it yields"),
-        ({"representative": lambda: iter(IMAGES)}, "Received: function. Make an array"),
-        ({"representative": [IMAGES[0], IMAGES[1, :4]]}, "an array of images.*Received: list"),
+        (
+            {"representative_dataset": (image for image in IMAGES)},
+            "Received: generator. Make an array of what it yields",
+        ),
+        ({"representative_dataset": lambda: iter(IMAGES)}, "Received: function. Make an array"),
+        ({"representative_dataset": [IMAGES[0], IMAGES[1, :4]]}, "an array of images.*Received: list"),
         ({"images": IMAGES[:0]}, "images"),
         ({"images": np.full((1, 8, 8, 1), np.nan)}, "finite"),
         ({"model": "hydranet"}, "model"),

@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 
-from keras_moe.export import LiteRTModel, interpreters
+from keras_moe.export import LiteRTModel
+from keras_moe.export.litert import interpreters
 from keras_moe.images import crops
 from keras_moe.zoo.store import published_folder
 

@@ -47,7 +47,7 @@ CALLS = """
 import sys
 import keras  # first: backends need some of these themselves
 sys.modules.update(dict.fromkeys({missing}))
-import keras_moe, keras_moe.export, keras_moe.cli, keras_moe.insights, keras_moe.superres, keras_moe.training
+import keras_moe, keras_moe.export, keras_moe.cli, keras_moe.insights, keras_moe.super_resolution, keras_moe.training
 from keras_moe.export import LiteRTModel, litert
 for call in (lambda: LiteRTModel("x.tflite"), lambda: litert(None, "x.tflite")):
     try:

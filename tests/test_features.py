@@ -6,8 +6,9 @@ import pytest
 from descriptors import HYDRA
 
 from keras_moe import models
+from keras_moe.images import resized
 from keras_moe.training import features
-from keras_moe.training.augmentation import random_views, resized
+from keras_moe.training.augmentation import random_views
 
 pytestmark = pytest.mark.once
 
@@ -25,7 +26,7 @@ def test_trunk_and_rest_are_the_model(images):
         rest.predict(trunk.predict(x, verbose=0), verbose=0), model.predict(x, verbose=0), atol=1e-5
     )
     assert list(rest.parts) == ["gate", "branches", "combiner"]
-    assert tuple(rest.gate["logits"].shape) == (None, 3)
+    assert tuple(rest.gate["gate_logits"].shape) == (None, 3)
     shared = {id(w) for w in model.weights}
     assert all(id(w) in shared for w in [*trunk.weights, *rest.weights])
 
@@ -46,15 +47,15 @@ def test_views_are_cached_once(images, tmp_path):
 
 def test_batches_take_one_view_of_each_image_and_another_in_the_next_epoch():
     views = [np.full((6, 1), v) + 10 * np.arange(6)[:, None] for v in range(3)]
-    targets = {"class": [np.full((6, 1), v) for v in range(3)], "gate": np.arange(6)}
+    targets = {"prediction": [np.full((6, 1), v) for v in range(3)], "gate_logits": np.arange(6)}
     batches = features.FeatureBatches(views, targets, batch_size=3, seed=1)
     assert len(batches) == 2
     epochs = []
     for _ in range(3):
         rows = [batches[i] for i in range(2)]
         x = np.concatenate([x for x, _ in rows])[:, 0]
-        view = np.concatenate([y["class"] for _, y in rows])[:, 0]
-        image = np.concatenate([y["gate"] for _, y in rows])
+        view = np.concatenate([y["prediction"] for _, y in rows])[:, 0]
+        image = np.concatenate([y["gate_logits"] for _, y in rows])
         np.testing.assert_array_equal(x, 10 * image + view)
         assert sorted(image) == list(range(6))
         epochs.append(dict(zip(image.tolist(), view.tolist(), strict=True)))

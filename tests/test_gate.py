@@ -60,8 +60,8 @@ def test_soft_training():
 
 
 def test_noise_only_in_training():
-    np.testing.assert_array_equal(gate(k=2, noise=5.0), gate(k=2))
-    layer = TopKGate(k=4, noise=5.0, seed=1)
+    np.testing.assert_array_equal(gate(k=2, noise_std=5.0), gate(k=2))
+    layer = TopKGate(k=4, noise_std=5.0, seed=1)
     first, second = (ops.convert_to_numpy(layer(ops.convert_to_tensor(LOGITS), training=True)) for _ in range(2))
     assert np.abs(first - second).max() > 1e-3
 
@@ -101,7 +101,7 @@ def test_low_precision(policy):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"k": 0}, {"k": 1.5}, {"train_k": 0}, {"temperature": 0}, {"noise": -1}, {"drop_below": 1.5}]
+    "wrong", [{"k": 0}, {"k": 1.5}, {"train_k": 0}, {"temperature": 0}, {"noise_std": -1}, {"drop_below": 1.5}]
 )
 def test_wrong_arguments(wrong):
     with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):

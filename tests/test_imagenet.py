@@ -59,8 +59,8 @@ def test_names_of_the_1000_classes_say_what_is_in_a_photograph():
 def test_every_branch_and_expert_starts_from_imagenet():
     wanted = models.Classifier(**TINY, weights="imagenet", classes=1000).predict(images_of(32), verbose=0)
     mixtures = [
-        models.HydraNet(**TINY, weights="imagenet", classes=1000, split=5, branches=2, top_k=1),
-        models.SingleGatedMoE(**TINY, weights="imagenet", classes=1000, experts=2),
+        models.HydraNet(**TINY, weights="imagenet", classes=1000, split_at=5, num_experts=2, top_k=1),
+        models.SingleGatedMoE(**TINY, weights="imagenet", classes=1000, num_experts=2),
     ]
     for mixture in mixtures:
         np.testing.assert_allclose(mixture.predict(images_of(32), verbose=0), wanted, atol=1e-5)
@@ -80,7 +80,7 @@ def test_a_head_for_other_classes_is_left_random():
 
 
 def test_branches_may_leave_out_blocks_with_a_skip():
-    model = models.HydraNet(**TINY, weights="imagenet", classes=5, split=5, branches=2, top_k=1, branch_blocks=1)
+    model = models.HydraNet(**TINY, weights="imagenet", classes=5, split_at=5, num_experts=2, top_k=1, branch_blocks=1)
     names = [layer.name for layer in model.bank.experts[0].layers if layer.name.endswith("project")]
     assert names == ["branch_0_stage5_block0_project", "branch_0_stage6_block0_project"]
 
@@ -145,7 +145,7 @@ def test_stages_of_the_five_sizes():
 def test_cost_of_lite0_by_hand():
     """The first convolution reads 224x224 and writes 112x112x32: 3*3*3*32 products each."""
     network = models.Classifier((224, 224, 3), backbone="efficientnet_lite0", classes=1000)
-    assert network.macs() == {"backbone": 383_907_552, "head": 1_280_000}
+    assert network.macs_by_part() == {"backbone": 383_907_552, "head": 1_280_000}
     stem = network.get_layer("backbone").get_layer("stem_conv")
     from keras_moe.cost import macs
 
@@ -157,7 +157,7 @@ def test_encoders_of_segmenters_start_from_imagenet():
     shape, options = (32, 48, 3), {"backbone": "efficientnet_lite0", "weights": "imagenet", "classes": 3}
     trained = imagenet._trained("efficientnet_lite0")
     dense = models.Segmenter(shape, **options)
-    mixture = models.SegmentationMoE(shape, **options, gate="class", conv=True)
+    mixture = models.SegmentationMoE(shape, **options, gate_kind="class", conv=True)
     for model, copies in ((dense, 1), (mixture, 2)):
         kernels = [w for w in model.weights if w.path.endswith("stage4_block2_project/kernel")]
         assert len(kernels) == copies

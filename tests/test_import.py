@@ -1,5 +1,7 @@
 """Importing the package is cheap, and the package says what it is."""
 
+import ast
+import graphlib
 import importlib.metadata
 import importlib.resources
 import json
@@ -41,7 +43,8 @@ LATER = """
 import sys
 import keras_moe
 assert not {"keras_moe.export", "keras_moe.insights"} & set(sys.modules)
-assert {"cost", "datasets", "export", "images", "insights", "metrics", "superres", "weights"} <= set(dir(keras_moe))
+later = {"cost", "datasets", "export", "images", "insights", "metrics", "super_resolution", "weights"}
+assert later <= set(dir(keras_moe))
 assert callable(keras_moe.export.litert) and callable(keras_moe.insights.expert_usage) and keras_moe.metrics.iou
 try:
     keras_moe.exports
@@ -57,3 +60,83 @@ def test_submodules_are_there_when_they_are_asked_for():
 
 def test_is_typed():
     assert importlib.resources.files("keras_moe").joinpath("py.typed").is_file()
+
+
+CARDS = """
+import sys
+import keras_moe_cli
+for arguments in (["list"], ["list", "hydranet*", "--json"], ["info", "test_hydranet"], ["--help"]):
+    try:
+        assert keras_moe_cli.main(arguments) == 0
+    except SystemExit as done:
+        assert done.code == 0
+print(sorted({name.split(".")[0] for name in sys.modules} & {"keras", "tensorflow", "jax", "torch", "sklearn"}))
+"""
+
+
+def test_the_command_shows_cards_without_keras():
+    done = subprocess.run([sys.executable, "-c", CARDS], capture_output=True, text=True, check=True)
+    assert "hydranet_cifar100" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+REGISTERED = """
+import keras_moe
+import keras
+print(keras.saving.get_registered_object("keras_moe>HydraNet"))
+"""
+
+
+def test_importing_the_package_registers_its_models():
+    done = subprocess.run([sys.executable, "-c", REGISTERED], capture_output=True, text=True, check=True)
+    assert "HydraNet" in done.stdout
+
+
+# Runs in a process of its own, where it imports what started it.
+WORKER = "keras_moe.export.tensorflow_process"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions count as well."""
+    root = pathlib.Path(keras_moe.__file__).parent
+    files = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    graph = {name: _imported(path, modules.keys()) for name, path in modules.items() if name != WORKER}
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def _imported(path, modules):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if name in modules else node.module for name in inner}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names & modules
+
+
+ANNOTATED = ("models", "layers", "training", "datasets", "recipes", "zoo", "cli", "cost.py", "files.py")
+
+
+@pytest.mark.parametrize("room", ANNOTATED)
+def test_public_functions_are_annotated(room):
+    place = pathlib.Path(keras_moe.__file__).parent / room
+    paths = [place] if place.is_file() else sorted(place.rglob("*.py"))
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+    assert [f"{path}:{f.lineno}" for path, tree in trees.items() for f in _public(tree) if not _annotated(f)] == []
+
+
+def _public(tree):
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _public(node)
+        if isinstance(node, ast.FunctionDef) and (node.name == "__init__" or not node.name.startswith("_")):
+            yield node
+
+
+def _annotated(function):
+    every = function.args
+    arguments = [*every.posonlyargs, *every.args, *every.kwonlyargs, every.vararg, every.kwarg]
+    named = [argument for argument in arguments if argument and argument.arg not in ("self", "cls")]
+    return function.returns is not None and all(argument.annotation for argument in named)

@@ -151,53 +151,53 @@ def images():
     return digits()[1][0][:12]
 
 
-def test_opinions_of_a_hydranet(images):
+def test_expert_predictions_of_a_hydranet(images):
     model = zoo.load("test_hydranet")
-    found = insights.collect_opinions(model, images)
-    np.testing.assert_allclose(found.answer, model.predict(images, verbose=0), atol=1e-5)
-    np.testing.assert_allclose(found.gate.sum(-1), 1, atol=1e-5)
-    assert (found.route.shape, found.experts.shape) == ((12, 4), (4, 12, 10))
+    found = insights.collect_expert_predictions(model, images)
+    np.testing.assert_allclose(found.probabilities, model.predict(images, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(found.gate_probabilities.sum(-1), 1, atol=1e-5)
+    assert (found.route.shape, found.expert_probabilities.shape) == ((12, 4), (4, 12, 10))
     features = model.get_layer("stem")(model.get_layer("scaling")(images))
     for k, branch in enumerate(model.bank.experts):
         alone = ops.convert_to_numpy(model.get_layer("combiner")(branch(features)))
-        np.testing.assert_allclose(found.experts[k], alone, atol=1e-5)
-    led = found.experts[found.route.argmax(-1), np.arange(12)]  # top-1: the answer is the chosen expert's
-    np.testing.assert_allclose(found.answer, led, atol=1e-5)
+        np.testing.assert_allclose(found.expert_probabilities[k], alone, atol=1e-5)
+    led = found.expert_probabilities[found.route.argmax(-1), np.arange(12)]  # top-1: the answer is the chosen expert's
+    np.testing.assert_allclose(found.probabilities, led, atol=1e-5)
 
 
 def test_single_gated_under_a_route_of_your_choice(images):
     model = zoo.load("test_single_gated")
     model.threshold = 0.0  # everybody leaves early
     base = model.predict(images, verbose=0)
-    np.testing.assert_allclose(model.predict_under(images, np.zeros((12, 3))), base, atol=1e-5)
-    assert np.abs(model.predict_under(images, np.eye(3)[[1] * 12]) - base).max() > 1e-3
+    np.testing.assert_allclose(model.predict_with_route(images, np.zeros((12, 3))), base, atol=1e-5)
+    assert np.abs(model.predict_with_route(images, np.eye(3)[[1] * 12]) - base).max() > 1e-3
     for bad in (np.ones((12, 4)), np.ones((11, 3)), np.ones(12), np.full((12, 3), NAN), -np.ones((12, 3))):
         with pytest.raises(ValueError, match=r"\(12, 3\)"):
-            model.predict_under(images, bad)
+            model.predict_with_route(images, bad)
 
 
-def test_opinions_of_pixels():
+def test_expert_predictions_of_pixels():
     tiny = {"input_shape": (16, 16, 3), "alpha": 0.25, "backbone": "resnet8", "classes": 3}
-    model = models.SegmentationMoE(**tiny, gate="class")
+    model = models.SegmentationMoE(**tiny, gate_kind="class")
     photos = np.random.default_rng(0).random((2, 16, 16, 3)) * 255
-    found = insights.collect_opinions(model, photos)
-    assert (found.answer.shape, found.route.shape) == ((2, 16, 16, 3), (2, 3, 2))
-    logits = model.every_opinion().predict(photos, verbose=0)["experts"]
+    found = insights.collect_expert_predictions(model, photos)
+    assert (found.probabilities.shape, found.route.shape) == ((2, 16, 16, 3), (2, 3, 2))
+    logits = model.expert_outputs().predict(photos, verbose=0)["experts"]
     alone = ops.convert_to_numpy(ops.softmax(logits))
-    np.testing.assert_allclose(found.experts, alone.swapaxes(0, 1), atol=1e-5)
-    assert insights.agreement(found.expert_labels, found.labels).case.shape == (2, 16, 16)
+    np.testing.assert_allclose(found.expert_probabilities, alone.swapaxes(0, 1), atol=1e-5)
+    assert insights.agreement(found.expert_labels, found.predicted_labels).case.shape == (2, 16, 16)
 
 
-def test_opinions_of_what_has_none(images):
+def test_expert_predictions_of_what_has_none(images):
     tiny = {"input_shape": (8, 8, 1), "alpha": 0.25, "backbone": "resnet8", "classes": 3}
     with pytest.raises(ValueError, match="dense network"):
-        insights.collect_opinions(models.Classifier(**tiny), images)
-    logits = models.SingleGatedMoE(**tiny, experts=2, classifier_activation=None)
+        insights.collect_expert_predictions(models.Classifier(**tiny), images)
+    logits = models.SingleGatedMoE(**tiny, num_experts=2, classifier_activation=None)
     with pytest.raises(ValueError, match="at least one image"):
-        insights.collect_opinions(logits, images[:0])
+        insights.collect_expert_predictions(logits, images[:0])
     with pytest.raises(ValueError, match="classifier_activation='softmax'"):
-        insights.collect_opinions(logits, images)
+        insights.collect_expert_predictions(logits, images)
     poisoned = images.copy()
     poisoned[3] = NAN
     with pytest.raises(ValueError, match="not finite for 1 images, the first of them image 3"):
-        insights.collect_opinions(logits, poisoned)
+        insights.collect_expert_predictions(logits, poisoned)

@@ -98,14 +98,19 @@ def test_favourites_picture():
 
 @pytest.fixture(scope="module")
 def seen():
-    """A model, its card, digits and its opinions on them; one class is named to break out of HTML and of formulas."""
+    """A model, its card, digits and its predictions; one class is named to break out of HTML and of formulas."""
     model, card, (images, labels) = zoo.load(NAME), zoo.card(NAME), digits()[1]
     card = dataclasses.replace(card, classes=("<b>&$_$", *card.classes[1:]))
-    return model, card, Samples(images[:40], labels[:40], "40 <digits>"), insights.collect_opinions(model, images[:40])
+    return (
+        model,
+        card,
+        Samples(images[:40], labels[:40], "40 <digits>"),
+        insights.collect_expert_predictions(model, images[:40]),
+    )
 
 
 def test_page_is_self_contained_and_escaped(seen):
-    _, _, samples, opinions = seen
+    _, _, samples, predictions = seen
     page = insights.create_report(*seen)
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) >= 6
@@ -118,20 +123,22 @@ def test_page_is_self_contained_and_escaped(seen):
     assert "<b>&$" not in text
     assert "&lt;b&gt;&amp;$_$" in text
     assert "40 &lt;digits&gt;" in text
-    right = (opinions.answer.argmax(-1) == samples.labels).mean()
+    right = (predictions.probabilities.argmax(-1) == samples.labels).mean()
     assert f"<b>{right:.1%}</b>right" in text
     assert all(word in text for word in ("Where they disagree", "ECE", "By disagreement of the experts alone"))
 
 
 def test_page_without_labels_does_not_speak_of_right_or_wrong(seen):
-    model, card, samples, opinions = seen
-    page = insights.create_report(model, card, dataclasses.replace(samples, labels=None), opinions)
+    model, card, samples, predictions = seen
+    page = insights.create_report(model, card, dataclasses.replace(samples, labels=None), predictions)
     text = re.sub(r'src="[^"]*"', "", page)
     assert "<b>unknown</b>right" in text
     assert "the model&#x27;s own answers" in text
     assert not re.search(r"it is right on|confident by|errs on|surest half", text)
     with pytest.raises(ValueError, match=r"on 40 images\. Received: on 12"):
-        insights.create_report(model, card, samples, insights.Opinions(opinions.answer[:12], *[None] * 3))
+        insights.create_report(
+            model, card, samples, insights.ExpertPredictions(predictions.probabilities[:12], *[None] * 3)
+        )
 
 
 @pytest.fixture

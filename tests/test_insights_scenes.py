@@ -10,8 +10,8 @@ from PIL import Image
 from keras_moe import insights, zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digit_scenes
-from keras_moe.insights import scene_report
-from keras_moe.insights.scenes import per_pixel
+from keras_moe.insights.report import segmentation
+from keras_moe.insights.segmentation import per_pixel
 
 NAME = "test_segmentation"
 one_backend = pytest.mark.skipif(keras.backend.backend() != "torch", reason="what is tested is NumPy and drawing")
@@ -78,7 +78,7 @@ def test_numbers_are_those_of_the_labelled_pixels(scenes):
 @one_backend
 def test_fewer_pixels_where_there_are_many(scenes, monkeypatch):
     model, samples, whole = scenes
-    monkeypatch.setattr("keras_moe.insights.scenes.MOST", 20 * 16 * 16 // 4)
+    monkeypatch.setattr("keras_moe.insights.segmentation.MOST", 20 * 16 * 16 // 4)
     found = insights.look(model, samples)
     assert (found.step, len(found.image)) == (2, 20 * 8 * 6)
     np.testing.assert_array_equal(found.confusion, whole.confusion)
@@ -87,7 +87,7 @@ def test_fewer_pixels_where_there_are_many(scenes, monkeypatch):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages whose pictures are made but not rendered, which takes longest."""
-    monkeypatch.setattr(scene_report, "picture", lambda figure, alt: f"({alt})")
+    monkeypatch.setattr(segmentation, "picture", lambda figure, alt: f"({alt})")
 
 
 @one_backend

@@ -32,6 +32,6 @@ def test_image_classifier(tmp_path):
     predictions, route = LiteRTModel(path).predict_routed(image[None])
     heads = {head.head_name: head.categories[0].category_name for head in found.classifications}
     assert heads == {
-        "predictions": zoo.card(name).classes[int(np.argmax(predictions))],
+        "prediction": zoo.card(name).classes[int(np.argmax(predictions))],
         "route": f"expert {int(np.argmax(route))}",
     }

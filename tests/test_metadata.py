@@ -9,9 +9,9 @@ pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 from flatbuffers import encode, packer
 from flatbuffers.table import Table
 
-from keras_moe.export.metadata import _metadata
+from keras_moe.export.litert.metadata import _metadata
 
-DESCRIBED = {"name": "caf\xe9", "summary": "Ten branches.", "licence": "Apache-2.0", "input_shape": [6, 8, 3]}
+DESCRIBED = {"name": "caf\xe9", "summary": "Ten branches.", "license": "Apache-2.0", "input_shape": [6, 8, 3]}
 
 
 class Row(Table):
@@ -48,17 +48,17 @@ def read(outputs, files):
 
 
 def test_labels_and_experts_are_linked_to_the_outputs_they_name():
-    model = read(["route", "predictions"], {"labels.txt", "experts.txt"})
+    model = read(["route", "prediction"], {"labels.txt", "experts.txt"})
     assert [model.text(field) for field in (0, 1, 5)] == ["caf\xe9", "Ten branches.", "Apache-2.0"]
     assert [file.text(0) for file in model.rows(6)] == ["keras_moe.json"]
     (graph,) = model.rows(3)
     outputs = {tensor.text(0): [(f.text(0), f.number(2, "b")) for f in tensor.rows(6)] for tensor in graph.rows(3)}
-    assert outputs == {"route": [("experts.txt", 2)], "predictions": [("labels.txt", 2)]}  # 2: TENSOR_AXIS_LABELS
-    assert list(outputs) == ["route", "predictions"], "in the order of the graph's outputs"
+    assert outputs == {"route": [("experts.txt", 2)], "prediction": [("labels.txt", 2)]}  # 2: TENSOR_AXIS_LABELS
+    assert list(outputs) == ["route", "prediction"], "in the order of the graph's outputs"
 
 
 def test_the_image():
-    (graph,) = read(["predictions"], set()).rows(3)
+    (graph,) = read(["prediction"], set()).rows(3)
     assert [tensor.rows(6) for tensor in graph.rows(3)] == [[]]
     (image,) = graph.rows(2)
     content, (unit,) = image.row(3), image.rows(4)

@@ -50,3 +50,10 @@ def test_measure_segmenter_by_hand():
     assert found["iou"] == pytest.approx([1 / 3, 2 / 3, 0])
     assert found["accuracy"] == pytest.approx(3 / 5)
     assert found["ece"] == pytest.approx(0.2, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_a_segmenter_is_not_measured_without_labels(n):
+    images, masks = np.zeros((n, 4, 4, 3)), np.full((n, 4, 4), 255)
+    with pytest.raises(ValueError, match="measure_segmenter: `masks` must be masks with at least one labelled pixel"):
+        measure_segmenter(None, images, masks, 3)

@@ -47,7 +47,7 @@ def test_a_broken_image_is_seen(hydra):
 
 def test_macs_by_hand():
     # alpha 0.5: 8, 8, 16 and 32 channels; the stem is the first convolution and two stages on 8x8 and 4x4 pixels.
-    parts = HydraNet(**HYDRA).macs()
+    parts = HydraNet(**HYDRA).macs_by_part()
     stem = 64 * 9 * 3 * 8 + 64 * 9 * 8 * 8 * 2 + 16 * (9 * 8 * 16 + 9 * 16 * 16 + 8 * 16)
     branch = 4 * (9 * 16 * 32 + 9 * 32 * 32 + 16 * 32)
     gate = 4 * 9 * 16 * 8 + 8 * 3
@@ -55,13 +55,13 @@ def test_macs_by_hand():
 
 
 def test_macs_of_a_route(hydra):
-    parts = hydra.macs()
+    parts = hydra.macs_by_part()
     always = parts["stem"] + parts["gate"] + parts["combiner"]
-    assert hydra.macs(X) == always + 2 * parts["branches"][0]
-    assert hydra.macs(np.array([[0, 0, 0], [1, 0, 0]])) == always + parts["branches"][0] / 2
+    assert hydra.mean_macs(images=X) == always + 2 * parts["branches"][0]
+    assert hydra.mean_macs(route=np.array([[0, 0, 0], [1, 0, 0]])) == always + parts["branches"][0] / 2
     assert hydra.macs_total == always + sum(parts["branches"])
     dense = Classifier(**TINY)
-    assert dense.macs(X) == dense.macs_total == sum(dense.macs().values())
+    assert dense.mean_macs(images=X) == dense.macs_total == sum(dense.macs_by_part().values())
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's counter")
@@ -75,7 +75,7 @@ def test_macs_really_executed_by_torchs_counter(drop_below, backbone):
     counter = FlopCounterMode(display=False)
     with counter:
         model(X)
-    assert counter.get_total_flops() == 2 * len(X) * model.macs(X)
+    assert counter.get_total_flops() == 2 * len(X) * model.mean_macs(images=X)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's cost analysis")
@@ -93,7 +93,7 @@ def test_macs_of_a_dense_network_by_jaxs_cost_analysis(backbone):
 
 def test_cost_refuses_what_it_cannot_know():
     with pytest.raises(ValueError, match="every size but the batch must be known"):
-        HydraNet(**{**HYDRA, "input_shape": (None, None, 3)}).macs()
+        HydraNet(**{**HYDRA, "input_shape": (None, None, 3)}).macs_by_part()
     lstm = keras.layers.LSTM(4)
     lstm.build((None, 3, 2))
     with pytest.raises(ValueError, match="no rule for LSTM"):
@@ -121,12 +121,12 @@ def test_cost_by_hand(layer, shape, expected):
 
 
 def test_grows_from_one_branch():
-    single = HydraNet(**{**HYDRA, "branches": 1, "top_k": 1, "gate_filters": 0})
+    single = HydraNet(**{**HYDRA, "num_experts": 1, "top_k": 1, "gate_filters": 0})
     grown = HydraNet(**HYDRA)
-    grown.grow_from(single)
+    grown.init_from_single_branch(single)
     np.testing.assert_allclose(grown.predict(X, verbose=0), single.predict(X, verbose=0), atol=1e-5)
     with pytest.raises(ValueError, match=r"one branch\. Received: 3"):
-        grown.grow_from(grown)
+        grown.init_from_single_branch(grown)
 
 
 def test_dynamic_k_after_training(hydra):
@@ -139,14 +139,14 @@ def test_dynamic_k_after_training(hydra):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"branches": 0}, "`branches` must be an int >= 1"),
-        ({"top_k": 4}, "`top_k` must be between 1 and `branches`"),
-        ({"split": 3}, "`split` must be in 0…2"),
+        ({"num_experts": 0}, "`num_experts` must be an int >= 1"),
+        ({"top_k": 4}, "`top_k` must be between 1 and `num_experts`"),
+        ({"split_at": 3}, "`split_at` must be in 0…2"),
         ({"combine": "votes"}, "'features' or 'logits'"),
         ({"alpha": 0}, "`alpha` must be a float > 0"),
         ({"backbone": "resnet9"}, "`backbone` must be"),
         ({"pooling": "sum", "include_top": False}, "`pooling` must be"),
-        ({"gate_noise": -1}, "`noise` must be"),
+        ({"noise_std": -1}, "`noise_std` must be"),
     ],
 )
 def test_wrong_arguments(wrong, message):

@@ -9,13 +9,13 @@ import pytest
 
 from keras_moe import metrics
 from keras_moe.export import LiteRTModel
-from keras_moe.export.timing import by_route
+from keras_moe.export.litert.latency import by_route
 from keras_moe.images import crops
 from keras_moe.training import Recipe, check_masks, train_single_gated
 from keras_moe.zoo.store import published_folder
 
 MODULES = (
-    "datasets", "export", "export.timing", "images", "insights", "metrics", "superres", "training",
+    "datasets", "export", "export.litert.latency", "images", "insights", "metrics", "super_resolution", "training",
     "training.augmentation", "training.cost_curve", "training.features", "training.patches", "zoo",
 )  # fmt: skip
 # Numbers that the signature does not show: they have no default, or None is one.
@@ -24,12 +24,13 @@ WHOLE = {
     "confusion_matrix": ["classes"], "crops": ["n"], "cut_patches": ["scale"], "favourites": ["count"],
     "load": ["classes"], "measure_segmenter": ["classes"], "partition_classes": ["groups"],
     "partition_samples": ["groups"], "random_views": ["size", "seed"], "Recipe": ["epochs"], "resized": ["size"],
-    "shrink": ["scale"], "SRRecipe": ["branch_epochs", "class_epochs", "joint_epochs"], "Stage": ["epochs"],
+    "shrink": ["scale"], "SuperResolutionRecipe": ["branch_epochs", "class_epochs", "joint_epochs"],
+    "Stage": ["epochs"],
     "train_experts": ["n_jobs"], "train_single_gated": ["n_jobs"],
 }  # fmt: skip
 OTHER = {
     "DrawnBatches": ["share"], "fit_cost_weight": ["budget"], "fit_drop_below": ["budget"], "Round": ["share"],
-    "SRRecipe": ["share"],
+    "SuperResolutionRecipe": ["share"],
 }  # fmt: skip
 KERAS_OWN = ("verbose",)
 MAY_BE_ZERO = ("border", "error_epochs", "ignore", "overlap", "pad", "retries", "seed")

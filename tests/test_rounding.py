@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_moe.export.ranges import best_range
-from keras_moe.export.rounding import round_kernel, rounded
+from keras_moe.export.quantization.activation_ranges import best_range
+from keras_moe.export.quantization.gptq import round_kernel, rounded
 
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports run on TensorFlow")
 KERNEL = np.array([[1.27], [0.014], [0.014]], "float32")  # its step is 0.01

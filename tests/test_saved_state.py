@@ -18,7 +18,7 @@ LABELS = np.arange(8) % 5
 
 
 def mixture(**options):
-    return upcycle(tiny_classifier(**{"dropout": options.pop("dropout", 0.0)}), "relu0", experts=2, **options)
+    return upcycle(tiny_classifier(**{"dropout": options.pop("dropout", 0.0)}), "relu0", num_experts=2, **options)
 
 
 def with_weights(model):
@@ -89,7 +89,7 @@ def test_lora_of_a_classifier_is_part_of_the_mixture_made_of_it(tmp_path):
     classifier = tiny_classifier()
     classifier.get_layer("logits").enable_lora(1, lora_alpha=4)
     classifier.get_layer("logits").lora_kernel_b.assign(np.ones((1, 5)))
-    model = upcycle(classifier, "relu0", experts=2)
+    model = upcycle(classifier, "relu0", num_experts=2)
     expected = classifier.predict(IMAGES, verbose=0)
     np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, atol=1e-4)
     np.testing.assert_allclose(saved(model, tmp_path).predict(IMAGES, verbose=0), expected, atol=1e-4)
@@ -103,7 +103,7 @@ def test_a_classifier_frozen_in_part(nested, tmp_path):
     if nested:
         x = keras.Input((8, 8, 3))
         classifier = keras.Model(x, layers.Dense(5, name="end")(layers.Identity()(classifier(x))))
-    model = upcycle(classifier, "relu0", experts=2)
+    model = upcycle(classifier, "relu0", num_experts=2)
     names = [v.path for v in model.non_trainable_weights if "kernel" in v.path]
     assert names == ["conv0/kernel", "conv1/kernel", "expert_0_conv1/kernel", "expert_1_conv1/kernel"]
     again = saved(model, tmp_path)
@@ -302,7 +302,7 @@ def test_a_copy_in_another_dtype_keeps_what_was_set():
     classifier.get_layer("conv0").trainable = False
     classifier.get_layer("logits").enable_lora(1, lora_alpha=4)
     classifier.get_layer("logits").lora_kernel_b.assign(np.ones((1, 5)))
-    model = upcycle(classifier, "relu0", experts=2, dtype="mixed_bfloat16")
+    model = upcycle(classifier, "relu0", num_experts=2, dtype="mixed_bfloat16")
     assert not model.get_layer("trunk").get_layer("conv0").trainable
     assert {layer.compute_dtype for layer in kernels(model.bank)} == {"bfloat16"}
     expected = classifier.predict(IMAGES, verbose=0)

@@ -11,7 +11,14 @@ from keras_moe import cost
 from keras_moe.datasets import camvid
 from keras_moe.layers import WeightedSum
 from keras_moe.models import MoEModel, SegmentationMoE, Segmenter, segmenters
-from keras_moe.training import MaskBatches, Recipe, check_masks, segment, train_domain_experts, train_segmentation
+from keras_moe.training import (
+    MaskBatches,
+    Recipe,
+    check_masks,
+    segmentation_stage,
+    train_domain_experts,
+    train_segmentation,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.integers(0, 256, (12, 8, 8, 3)).astype("uint8")
@@ -23,7 +30,7 @@ RECIPE = Recipe(1, batch_size=4, learning_rate=1e-2)
 
 
 def moe(**options):
-    return SegmentationMoE(backbone=tiny_segmenter(), classifier_activation=None, **options)
+    return SegmentationMoE.from_network(tiny_segmenter(), classifier_activation=None, **options)
 
 
 def build():
@@ -68,15 +75,17 @@ def test_frrn_a_is_that_of_the_facts():
     assert run(network, np.zeros((1, 32, 48, 3)))[1].shape == (1, 32, 48, 38)
 
 
-@pytest.mark.parametrize("options", [{"gate": "class", "conv": True}, {"gate": "pixel"}, {"sparse": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"gate_kind": "class", "conv": True}, {"gate_kind": "pixel"}, {"sparse": True}], ids=str
+)
 def test_equal_experts_answer_as_one(options):
     """Weights sum to one and the convolution starts as identity: experts that agree are the answer."""
     network, model = tiny_segmenter(), moe(**options)
-    model.grow_from([network, network])
+    model.init_from_networks([network, network])
     np.testing.assert_allclose(run(model), run(network), atol=1e-4)
-    shape = {"class": (12, 5, 2), "pixel": (12, 2, 2, 2)}.get(options.get("gate"), (12, 2))
+    shape = {"class": (12, 5, 2), "pixel": (12, 2, 2, 2)}.get(options.get("gate_kind"), (12, 2))
     assert model.route(X).shape == shape
-    said = run(model.every_opinion())
+    said = run(model.expert_outputs())
     assert said["experts"].shape == (12, 2, 8, 8, 5)
     for how, expected in (("mean", said["experts"].mean(1)), ("max", said["experts"].max(1))):
         np.testing.assert_allclose(run(model.ensemble(how)), expected, atol=1e-5)
@@ -85,7 +94,7 @@ def test_equal_experts_answer_as_one(options):
 def test_named_backbone():
     dense = Segmenter(**NAMED)
     model = SegmentationMoE(**NAMED)
-    model.grow_from([dense, dense])
+    model.init_from_networks([dense, dense])
     expected = run(dense)
     np.testing.assert_allclose(run(model), expected, atol=1e-5)
     np.testing.assert_allclose(expected.sum(-1), 1, atol=1e-5)
@@ -97,16 +106,16 @@ def test_named_backbone():
 
 def test_sparse_runs_one_expert_or_both():
     model = moe(sparse=True, drop_below=1.0)
-    model.grow_from([tiny_segmenter(), tiny_segmenter()])
-    parts = model.macs()
+    model.init_from_networks([tiny_segmenter(), tiny_segmenter()])
+    parts = model.macs_by_part()
     always = parts["gate"]
     route = model.route(X)
     np.testing.assert_array_equal((route != 0).sum(1), 1)
-    assert model.macs(X) == always + parts["experts"][0]
-    said = run(model.every_opinion())["experts"]
+    assert model.mean_macs(images=X) == always + parts["experts"][0]
+    said = run(model.expert_outputs())["experts"]
     np.testing.assert_allclose(run(model), said[np.arange(12), route.argmax(1)], atol=1e-4)
     model.drop_below = 0.0
-    assert model.macs(X) == model.macs_total == always + sum(parts["experts"])
+    assert model.mean_macs(images=X) == model.macs_total == always + sum(parts["experts"])
     assert SegmentationMoE.from_config(model.get_config()).drop_below == 0.0
     with pytest.raises(ValueError, match="drop_below"):
         moe().drop_below = 0.5
@@ -117,26 +126,26 @@ def test_own_network():
     x = keras.layers.Conv2D(4, 3, 4, "same", name="deep")(x)
     x = keras.layers.UpSampling2D(4, name="up")(x)
     own = keras.Model(inputs, keras.layers.Conv2D(6, 1, activation="softmax")(x))
-    model = SegmentationMoE(backbone=own, gate="pixel", classifier_activation="softmax")
-    assert model.gate["logits"].shape == (None, 2, 3, 2)
+    model = SegmentationMoE.from_network(own, gate_kind="pixel", classifier_activation="softmax")
+    assert model.gate["gate_logits"].shape == (None, 2, 3, 2)
     images = X[:3, :, [*range(8), *range(4)]]
     np.testing.assert_allclose(run(model, images), run(own, images), atol=1e-5)
-    named = SegmentationMoE.from_config(SegmentationMoE(backbone=own, features="up").get_config())
+    named = SegmentationMoE.from_config(SegmentationMoE.from_network(own, features="up").get_config())
     assert named.get_layer("features").output.shape == (None, 8, 12, 8)
     with pytest.raises(ValueError, match="nearest names"):
-        SegmentationMoE(backbone=own, features="depe")
+        SegmentationMoE.from_network(own, features="depe")
     flat = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x)))
     with pytest.raises(ValueError, match=r"logits \(n, h, w, classes\)"):
-        SegmentationMoE(backbone=flat)
+        SegmentationMoE.from_network(flat)
     any_size = keras.Input((None, None, 3))
     with pytest.raises(ValueError, match="known input sizes"):
-        SegmentationMoE(backbone=keras.Model(any_size, keras.layers.Conv2D(6, 1)(any_size)))
+        SegmentationMoE.from_network(keras.Model(any_size, keras.layers.Conv2D(6, 1)(any_size)))
     with pytest.raises(ValueError, match=r"images \(8, 12\). Received: \(2, 3\)"):
-        SegmentationMoE(backbone=keras.Model(inputs, keras.layers.Conv2D(6, 4, 4)(inputs)))
+        SegmentationMoE.from_network(keras.Model(inputs, keras.layers.Conv2D(6, 4, 4)(inputs)))
     x = keras.layers.Conv2D(4, 3, (3, 4), "same")(inputs)  # 3x3: the height does not divide
     uneven = keras.Model(inputs, keras.layers.Conv2D(6, 1)(keras.layers.Resizing(8, 12)(x)))
     with pytest.raises(ValueError, match=r"features, \(3, 3\). Received: \(8, 12\)"):
-        SegmentationMoE(backbone=uneven, gate="pixel")
+        SegmentationMoE.from_network(uneven, gate_kind="pixel")
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="building it is slow, and the same on every backend")
@@ -146,12 +155,12 @@ def test_a_backbone_of_keras_applications():
     x = keras.layers.Concatenate()([keras.layers.UpSampling2D(2)(deep), low])
     x = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(5, 1)(x))
     network = keras.Model(body.input, x)
-    model = SegmentationMoE(backbone=network, gate="class", conv=True, classifier_activation=None)
-    model.grow_from([network, network])
+    model = SegmentationMoE.from_network(network, gate_kind="class", conv=True, classifier_activation=None)
+    model.init_from_networks([network, network])
     images = X[:2].repeat(4, 1).repeat(4, 2) / 127.5 - 1
     np.testing.assert_allclose(run(model, images), run(network, images), atol=1e-4)
     assert model.get_layer("features").output.shape == (None, 8, 8, 2 * deep.shape[-1])
-    assert model.macs()["experts"] == 2 * cost.macs(network, (None, 32, 32, 3))
+    assert model.macs_by_part()["experts"] == 2 * cost.macs(network, (None, 32, 32, 3))
 
 
 def _other_scaling():
@@ -173,15 +182,16 @@ def test_experts_that_do_not_go_together(others, match):
     model = moe()
     before = model.get_weights()
     with pytest.raises(ValueError, match=match):
-        model.grow_from(others())
+        model.init_from_networks(others())
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"experts": 1}, {"gate": "row"}, {"gate": "pixel", "sparse": True}, {"include_top": False}, {"drop_below": 2},
-     {"input_shape": (8, 12, 3)}, {"input_shape": (None, None, 3)}, {"classes": 1}, {"backbone": "unet"}],
+    [{"num_experts": 1}, {"gate_kind": "row"}, {"gate_kind": "pixel", "sparse": True}, {"include_top": False},
+     {"drop_below": 2}, {"input_shape": (8, 12, 3)}, {"input_shape": (None, None, 3)}, {"classes": 1},
+     {"backbone": "unet"}],
     ids=str,
 )  # fmt: skip
 def test_bad_arguments(options):
@@ -193,12 +203,12 @@ def test_bad_arguments(options):
 def test_mask_batches_move_image_and_mask_together():
     masks = RNG.integers(0, 3, (6, 10, 14)).astype("uint8").repeat(4, 1).repeat(4, 2)
     images = np.repeat(masks[..., None] * 100, 3, -1)
-    data = MaskBatches(images, {"class": masks, "gate": np.arange(6)}, 3, zoom=2.0)
+    data = MaskBatches(images, {"prediction": masks, "gate_logits": np.arange(6)}, 3, zoom=2.0)
     x, targets = data[1]
     assert (x.shape, x.dtype) == ((3, 40, 56, 3), np.float32)
-    assert targets["class"].dtype == np.int32
-    assert set(np.unique(targets["class"])) <= {0, 1, 2}
-    off = np.abs(x[..., 0] - 100 * targets["class"])
+    assert targets["prediction"].dtype == np.int32
+    assert set(np.unique(targets["prediction"])) <= {0, 1, 2}
+    off = np.abs(x[..., 0] - 100 * targets["prediction"])
     assert np.median(off) == 0  # they differ only where the image is blended between two patches
     np.testing.assert_array_equal(data[1][0], x)
     data.on_epoch_end()
@@ -223,7 +233,7 @@ def test_bad_masks_stop_before_training(masks, match):
     with pytest.raises(ValueError, match=match):
         check_masks(X, masks, 5)
     with pytest.raises(ValueError, match=match):
-        segment(build(), RECIPE, (X, masks))
+        segmentation_stage(build(), RECIPE, (X, masks))
 
 
 @pytest.mark.once
@@ -237,7 +247,7 @@ def test_bad_masks_stop_before_training(masks, match):
 )
 def test_bad_images_stop_before_training(images, masks, match):
     with pytest.raises(ValueError, match=match):
-        segment(build(), RECIPE, (images, masks))
+        segmentation_stage(build(), RECIPE, (images, masks))
 
 
 @pytest.mark.once
@@ -259,14 +269,14 @@ def test_bad_domains_stop_before_training(domains, tmp_path):
 @pytest.mark.once
 def test_a_gate_per_pixel_has_no_domains():
     with pytest.raises(ValueError, match="gate per image"):
-        segment(moe(gate="pixel"), RECIPE, (X, MASKS), DOMAINS)
+        segmentation_stage(moe(gate_kind="pixel"), RECIPE, (X, MASKS), DOMAINS)
 
 
 @pytest.mark.once
 def test_experts_then_gate_with_experts_bit_equal(tmp_path):
     experts, history = train_domain_experts(build, (X, MASKS), DOMAINS, tmp_path, RECIPE)
     assert [len(history[f"expert_{k}"]) for k in (0, 1)] == [2, 2]  # half of the images each: twice the epochs
-    model = moe(gate="class", conv=True)
+    model = moe(gate_kind="class", conv=True)
     before = [w.copy() for w in model.get_layer("gate").get_weights()]
     history = train_segmentation(model, experts, (X, MASKS), tmp_path / "gate", RECIPE)
     assert np.isfinite(history["gate"][-1]["loss"])
@@ -274,7 +284,7 @@ def test_experts_then_gate_with_experts_bit_equal(tmp_path):
         for trained, kept in zip(expert.get_weights(), model.experts[k].get_weights(), strict=True):
             np.testing.assert_array_equal(trained, kept)
     assert not np.array_equal(before[0], model.get_layer("gate").get_weights()[0])
-    again = moe(gate="class", conv=True)
+    again = moe(gate_kind="class", conv=True)
     train_segmentation(again, experts, (X, MASKS), tmp_path / "gate", RECIPE)
     np.testing.assert_array_equal(run(again), run(model))
 

@@ -37,7 +37,7 @@ def fresh(dropout=0.0, **kwargs):
     """Of two convolutions, since what is tested here is not the model."""
     keras.utils.set_random_seed(0)
     base = tiny_classifier((8, 8, 1), 10, dropout)
-    return SingleGatedMoE(backbone=base, split="relu0", **{"experts": 2, **kwargs}, classifier_activation=None)
+    return SingleGatedMoE.from_classifier(base, "relu0", **{"num_experts": 2, **kwargs})
 
 
 def trained(folder, **kwargs):
@@ -229,7 +229,7 @@ def test_bad_labels_are_refused_before_training(labels, message, tmp_path):
 def test_more_experts_than_clusters_is_refused_before_training(tmp_path):
     few = (np.repeat(TRAIN[0][:2], 100, 0), np.repeat(TRAIN[1][:2], 100))
     with pytest.raises(ValueError, match="1…2"):
-        train_single_gated(fresh(experts=3), few, TEST, tmp_path, RECIPE)
+        train_single_gated(fresh(num_experts=3), few, TEST, tmp_path, RECIPE)
 
 
 @pytest.mark.parametrize("rule", ["confidence", "product"])
@@ -239,14 +239,15 @@ def test_the_curve_is_what_the_model_does(rule):
         model.threshold = point.threshold
         predictions, route = model.predict_routed(TEST[0])
         assert point.accuracy == pytest.approx(np.mean(predictions.argmax(-1) == TEST[1]))
-        assert point.macs == pytest.approx(model.macs(route))
+        assert point.macs == pytest.approx(model.mean_macs(route=route))
         assert point.exits == pytest.approx(np.mean(~route.any(-1)))
 
 
 @pytest.mark.once
 def test_a_budget_or_an_accuracy_sets_the_threshold():
     model = zoo.load("test_single_gated", classifier_activation=None)
-    least, most = model.macs()["base"] + model.macs()["gate"], model.macs(np.eye(3)[:1])
+    parts = model.macs_by_part()
+    least, most = parts["base"] + parts["gate"], model.mean_macs(route=np.eye(3)[:1])
     chosen = fit_threshold(model, *TEST, budget=(least + most) / 2)
     assert model.threshold == pytest.approx(chosen.threshold)
     assert least <= chosen.macs <= (least + most) / 2
@@ -265,7 +266,7 @@ import contextlib, sys
 import keras
 from keras_moe.datasets import digits
 from keras_moe.models import Classifier
-from keras_moe.training import Recipe, run_stages, supervised
+from keras_moe.training import Recipe, run_stages, classification_stage
 
 scope = contextlib.nullcontext()
 if keras.backend.backend() == "tensorflow":
@@ -283,7 +284,7 @@ train, test = digits()
 with scope:
     base = Classifier((8, 8, 1), 0.5, "resnet8", classes=10, classifier_activation=None)
     recipe = Recipe(4, batch_size=100, augment=False)
-    history = run_stages(base, [supervised(base, recipe, train, test)], sys.argv[1], verbose=0)
+    history = run_stages(base, [classification_stage(base, recipe, train, test)], sys.argv[1], verbose=0)
 assert history["joint"][-1]["val_accuracy"] > 0.8, history
 """
 

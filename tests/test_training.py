@@ -18,10 +18,10 @@ from keras_moe.training import (
     ImageBatches,
     Recipe,
     Stage,
+    classification_stage,
+    distillation_targets,
     partition_classes,
     run_stages,
-    soft_labels,
-    supervised,
 )
 from keras_moe.training.batches import flip_and_crop
 from keras_moe.weights import read_tensors
@@ -33,15 +33,12 @@ GROUPS = np.array([0, 1, 2, 0, 1])
 
 def hydra(branches=3):
     """Of two convolutions, since what is tested here is not the model."""
-    return HydraNet(
-        backbone=tiny_classifier(), branches=branches, split="relu0", gate_filters=8, combine="logits",
-        classifier_activation=None,
-    )  # fmt: skip
+    return HydraNet.from_classifier(tiny_classifier(), "relu0", branches, gate_filters=8)
 
 
 def stage(model, parts=None, name="joint", epochs=1, **kwargs):
     recipe = Recipe(epochs, batch_size=32, warmup=0.5, **kwargs)
-    return supervised(model, recipe, DATA, DATA, GROUPS if model.gate else None, name=name, parts=parts)
+    return classification_stage(model, recipe, DATA, DATA, GROUPS if model.gate else None, name=name, parts=parts)
 
 
 def content(layers):
@@ -88,7 +85,9 @@ def test_gate_usage_is_logged(tmp_path):
     usage = [logs[f"usage_{k}"] for k in range(3)]
     assert sum(usage) == pytest.approx(2)
     assert logs["usage_min"] == min(usage)
-    assert {"class_accuracy", "gate_accuracy", "val_class_accuracy", "val_gate_loss"} <= set(logs)
+    assert {"prediction_accuracy", "gate_logits_accuracy", "val_prediction_accuracy", "val_gate_logits_loss"} <= set(
+        logs
+    )
 
 
 @pytest.mark.once
@@ -99,6 +98,29 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     again = hydra()
     assert run_stages(again, [stage(again)], tmp_path, verbose=0) == first
     assert content(again.layers) == weights
+
+
+class Interruption(Exception):
+    pass
+
+
+class InterruptSecondEpoch(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            raise Interruption
+
+
+def test_interrupted_and_resumed_is_as_if_never_interrupted(tmp_path):
+    def run(folder, callbacks=()):
+        keras.utils.set_random_seed(1)
+        model = hydra()
+        run_stages(model, [stage(model, epochs=2)], folder, callbacks, verbose=0)
+        return content(model.layers)
+
+    expected = run(tmp_path / "whole")
+    with pytest.raises(Interruption):
+        run(tmp_path / "cut", [InterruptSecondEpoch()])
+    assert run(tmp_path / "cut") == expected
 
 
 SCRIPT = """
@@ -131,6 +153,7 @@ def _kill(folder, at):
     return progress["stage"], progress["epoch"]
 
 
+@pytest.mark.once
 def test_killed_and_resumed_is_as_if_never_killed(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     process = _start(whole)
@@ -162,8 +185,8 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     [
         ({"train": ("trunk",)}, "must name parts of"),
         ({"train": ()}, "must name parts of"),
-        ({"losses": {"depth": "mse"}}, "are for 'class' and 'gate'"),
-        ({"losses": {}}, "are for 'class' and 'gate'"),
+        ({"losses": {"depth": "mse"}}, "are for 'prediction' and 'gate_logits'"),
+        ({"losses": {}}, "are for 'prediction' and 'gate_logits'"),
     ],
 )
 def test_wrong_stages(change, message, tmp_path):
@@ -192,9 +215,9 @@ def teacher(activation="softmax"):
 
 def test_soft_labels_by_hand():
     images = np.stack([np.zeros((8, 8, 3)), np.full((8, 8, 3), 255)]).astype("uint8")
-    found = soft_labels([teacher(), teacher()], images, np.array([1, 1]), share=0.8)
+    found = distillation_targets([teacher(), teacher()], images, np.array([1, 1]), share=0.8)
     np.testing.assert_allclose(found, [[0.6, 0.4], [0.2, 0.8]], atol=1e-6)
-    np.testing.assert_allclose(soft_labels([teacher()], images, np.array([1, 1]), share=0.0), [[0, 1], [0, 1]])
+    np.testing.assert_allclose(distillation_targets([teacher()], images, np.array([1, 1]), share=0.0), [[0, 1], [0, 1]])
 
 
 @pytest.mark.once
@@ -210,7 +233,7 @@ def test_soft_labels_refuse(arguments, message):
     teachers, *rest = arguments
     teachers = [teacher("linear") if t == "logits" else t for t in teachers]
     with pytest.raises(ValueError, match=message):
-        soft_labels(teachers, DATA[0][:2], np.array([0, 1]), *rest)
+        distillation_targets(teachers, DATA[0][:2], np.array([0, 1]), *rest)
 
 
 @pytest.mark.once
@@ -218,14 +241,16 @@ def test_soft_labels_teach(tmp_path):
     """Labels that all say class 3 teach class 3, whatever the labels of the data are; the gate keeps to those."""
     model, soft = hydra(), np.eye(5, dtype="float32")[np.full(64, 3)]
     recipe = Recipe(10, batch_size=32, learning_rate=0.02)
-    history = run_stages(model, [supervised(model, recipe, DATA, DATA, GROUPS, soft=soft)], tmp_path, verbose=0)
-    assert history["joint"][-1]["gate_loss"] < history["joint"][0]["gate_loss"]
+    history = run_stages(
+        model, [classification_stage(model, recipe, DATA, DATA, GROUPS, soft=soft)], tmp_path, verbose=0
+    )
+    assert history["joint"][-1]["gate_logits_loss"] < history["joint"][0]["gate_logits_loss"]
     assert (model.predict(DATA[0], verbose=0).argmax(-1) == 3).all()
 
 
 def test_soft_labels_of_other_images_are_refused():
     with pytest.raises(ValueError, match=r"`soft` must be of shape \(64, 5\), a row per image. Received: .*\(63, 5\)"):
-        supervised(hydra(), Recipe(1, batch_size=32), DATA, DATA, GROUPS, soft=np.ones((63, 5)) / 5)
+        classification_stage(hydra(), Recipe(1, batch_size=32), DATA, DATA, GROUPS, soft=np.ones((63, 5)) / 5)
 
 
 @pytest.mark.once

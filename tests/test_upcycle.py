@@ -62,7 +62,7 @@ def test_answers_as_the_classifier(make, system):
     classifier = make()
     x = np.random.default_rng(0).random((3, *classifier.input_shape[1:])).astype("float32") * 255
     before = classifier.predict(x, verbose=0)
-    model = upcycle(classifier, experts=3, system=system)
+    model = upcycle(classifier, num_experts=3, system=system)
     np.testing.assert_allclose(model.predict(x, verbose=0), before, atol=1e-5)
     assert not {id(w) for w in model.weights} & {id(w) for w in classifier.weights}
     np.testing.assert_array_equal(classifier.predict(x, verbose=0), before)
@@ -85,7 +85,7 @@ def test_every_family_of_keras_applications(family, backend):
     size = FAMILIES[family]
     classifier = getattr(keras.applications, family)(weights=None, input_shape=(size, size, 3), classes=7)
     x = np.random.default_rng(0).uniform(0, 255, (3, size, size, 3)).astype("float32")
-    expected, model = classifier.predict(x, verbose=0), upcycle(classifier, experts=2)
+    expected, model = classifier.predict(x, verbose=0), upcycle(classifier, num_experts=2)
     np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
     np.testing.assert_allclose(model.predict(x[:1], verbose=0), expected[:1], atol=1e-5)
 
@@ -101,20 +101,20 @@ def test_no_family_of_keras_applications_is_left_out():
 def test_a_copy_does_not_stop_at_the_border_of_frozen_layers():
     classifier = sequential()
     classifier.trainable = False
-    model = upcycle(classifier, experts=2)
+    model = upcycle(classifier, num_experts=2)
     assert all(expert.trainable for expert in model.bank.experts)
 
 
 def test_the_cut_is_proposed_or_given():
     model = upcycle(Classifier(backbone="resnet14"))
-    assert model.get_config()["split"] == "stage1_block1_relu"
-    macs = model.macs()
+    assert model.get_config()["split_at"] == "stage1_block1_relu"
+    macs = model.macs_by_part()
     assert macs["experts"][0] <= macs["base"] / 3
-    assert upcycle(long_skip(), "sum", experts=2).get_config()["split"] == "sum"
+    assert upcycle(long_skip(), "sum", num_experts=2).get_config()["split_at"] == "sum"
 
 
 def test_the_file_holds_the_classifier_s_design(tmp_path):
-    model = upcycle(two_roads(), "meet", experts=2, threshold=0.7)
+    model = upcycle(two_roads(), "meet", num_experts=2, threshold=0.7)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.threshold == pytest.approx(0.7)
@@ -169,7 +169,7 @@ def regression():
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_any_size_is_cut_where_one_says(system):
     classifier, x = any_size(), np.random.default_rng(0).random((2, 9, 11, 3)).astype("float32")
-    model = upcycle(classifier, "first", experts=2, system=system)
+    model = upcycle(classifier, "first", num_experts=2, system=system)
     np.testing.assert_allclose(model.predict(x, verbose=0), classifier.predict(x, verbose=0), atol=1e-5)
 
 
@@ -186,7 +186,7 @@ def test_any_size_is_cut_where_one_says(system):
     ],
 )
 def test_what_is_no_classifier(given, message):
-    for way in (upcycle, lambda own: HydraNet(backbone=own, combine="logits")):
+    for way in (upcycle, HydraNet.from_classifier):
         with pytest.raises(ValueError, match="load_model" if isinstance(given, str) else message):
             way(given)
     with pytest.raises(ValueError, match=message):
@@ -208,8 +208,8 @@ def test_what_is_no_classifier(given, message):
         (long_skip, {"split_at": "summ"}, r"nearest.*'sum'"),
         (long_skip, {"split_at": "inner"}, r"after \['stem', 'sum', 'pool'\]"),
         (long_skip, {"split_at": "end"}, "it is the end"),
-        (long_skip, {"experts": 1}, "`experts` must be an int >= 2"),
-        (long_skip, {"experts": 2.0}, "`experts`"),
+        (long_skip, {"num_experts": 1}, "`num_experts` must be an int >= 2"),
+        (long_skip, {"num_experts": 2.0}, "`num_experts`"),
         (long_skip, {"system": "switch"}, "`system` must be one of"),
         (long_skip, {"threshold": 2.0}, r"\[0, 1\]"),
         (long_skip, {"top_k": 9}, "`top_k`"),

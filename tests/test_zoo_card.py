@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_zoo import example_card, pinned
 
-from keras_moe.zoo import records
+from keras_moe.zoo import toml
 from keras_moe.zoo.model_card import WEIGHTS, check_name, read_card, write_card
 
 pytestmark = pytest.mark.once
@@ -21,7 +21,7 @@ task = "classification"
 summary = "A tiny HydraNet for tests."
 paper = "Mullapudi et al., CVPR 2018"
 paper_url = "https://openaccess.thecvf.com"
-licence = "Apache-2.0"
+license = "Apache-2.0"
 model = "HydraNet"
 params = 1000
 macs_total = 9000
@@ -32,7 +32,7 @@ baseline = ""
 
 [data]
 name = "none"
-licence = "CC0-1.0"
+license = "CC0-1.0"
 source = "random numbers"
 url = "https://example.org"
 
@@ -44,9 +44,9 @@ channels = "RGB"
 [config]
 alpha = 0.5
 backbone = "resnet8"
-branches = 3
 gate_filters = 0
 input_shape = [8, 8, 3]
+num_experts = 3
 top_k = 1
 
 [[metrics]]
@@ -112,7 +112,7 @@ def test_round_trip(path):
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.from_regex("[a-z]{1,5}", fullmatch=True), st.text() | st.integers() | st.booleans()))
 def test_toml_round_trip(values):
-    assert tomllib.loads(records.toml(values)) == values
+    assert tomllib.loads(toml.toml(values)) == values
 
 
 def test_every_problem_in_one_error(path):
@@ -189,7 +189,7 @@ def test_a_card_that_could_not_be_read_is_not_written(path):
     with pytest.raises(ValueError, match="folder"):
         write_card(example_card(name="other"), path)
     with pytest.raises(ValueError, match="is empty"):
-        write_card(example_card(licence=""), path)
+        write_card(example_card(license=""), path)
     assert not list(path.parent.iterdir())
 
 

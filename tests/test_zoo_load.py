@@ -221,7 +221,7 @@ def test_unknown_arguments():
 
 def test_arguments_that_change_the_network_do_not_fit():
     with pytest.raises(ValueError, match=r"tiny/weights.safetensors do not fit the model") as raised:
-        zoo.load("tiny", branches=4)
+        zoo.load("tiny", num_experts=4)
     assert "missing: branch_3" in str(raised.value)
 
 

@@ -12,7 +12,7 @@ CONFIG = {
     "input_shape": (8, 8, 3),
     "backbone": "resnet8",
     "alpha": 0.5,
-    "branches": 3,
+    "num_experts": 3,
     "top_k": 1,
     "gate_filters": 0,
 }
@@ -33,7 +33,7 @@ def example_card(**changes):
         "summary": "A tiny HydraNet for tests.",
         "paper": "Mullapudi et al., CVPR 2018",
         "paper_url": "https://openaccess.thecvf.com",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "model": "HydraNet",
         "params": 1000,
         "macs_total": 9000,

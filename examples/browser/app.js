@@ -77,9 +77,9 @@ async function look(file) {
 async function name(file) {
   const [height, width] = entry.input_shape;
   const canvas = await openPicture(file, width, height);
-  const { predictions, route, latency } = await classify(model, toPixels(canvas), entry.input_shape);
+  const { prediction, route, latency } = await classify(model, toPixels(canvas), entry.input_shape);
   draw("seen", canvas, `What the network sees: ${width}×${height} pixels of ${file.name}`);
-  listAnswers(predictions);
+  listAnswers(prediction);
   listExperts(route, describe(route));
   showLatency(latency, "in the network (median of several runs, once warm)");
 }
@@ -104,9 +104,9 @@ function draw(id, canvas, caption) {
   at(`${id}-caption`).textContent = caption;
 }
 
-function listAnswers(predictions) {
-  const best = Array.from(predictions.keys()).sort((a, b) => predictions[b] - predictions[a]).slice(0, TOP);
-  at("answers").replaceChildren(...best.map((i) => bar(entry.labels[i], predictions[i])));
+function listAnswers(prediction) {
+  const best = Array.from(prediction.keys()).sort((a, b) => prediction[b] - prediction[a]).slice(0, TOP);
+  at("answers").replaceChildren(...best.map((i) => bar(entry.labels[i], prediction[i])));
 }
 
 function listExperts(shares, description) {

@@ -20,7 +20,7 @@ export async function openModel(entry) {
   return explain(loadAndCompile(bytes, { accelerator: "wasm" }), `LiteRT cannot run ${entry.file}`);
 }
 
-// {predictions, route}: no route for a dense network.
+// {prediction, route}: no route for a dense network.
 export function runOnce(model, pixels, shape) {
   return withTensor(pixels, shape, (images) => run(model, images));
 }
@@ -52,12 +52,12 @@ async function medianLatency(model, images) {
   return found.sort((a, b) => a - b)[Math.floor(TIMES / 2)];
 }
 
-// Outputs by name, copied out of the runtime's memory, which is freed by hand.
+// The prediction and the route, copied out of the runtime's memory, which is freed by hand.
 async function run(model, images) {
   const tensors = await model.run({ images });
   const outputs = {};
   for (const [name, tensor] of Object.entries(tensors)) {
-    outputs[name] = tensor.toTypedArray().slice();
+    outputs[name === "route" ? name : "prediction"] = tensor.toTypedArray().slice();
     tensor.delete();
   }
   return outputs;

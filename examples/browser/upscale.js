@@ -17,11 +17,11 @@ export async function upscale(model, { input_shape: [height, width], output_shap
   let counts;
   for (const [row, column] of patches) {
     const start = performance.now();
-    const { predictions, route } = await runOnce(model, toPixels(canvas, column.start, row.start, width, height), [height, width, 3]);
+    const { prediction, route } = await runOnce(model, toPixels(canvas, column.start, row.start, width, height), [height, width, 3]);
     milliseconds += (performance.now() - start) / patches.length;
     const [x, y, w, h] = [column.from, row.from, column.to - column.from, row.to - row.from].map((v) => scale * v);
     const [left, top] = [scale * column.start, scale * row.start];
-    enlarged.getContext("2d").putImageData(toImage(predictions, scale * width), left, top, x - left, y - top, w, h);
+    enlarged.getContext("2d").putImageData(toImage(prediction, scale * width), left, top, x - left, y - top, w, h);
     if (!route) continue;
     counts ??= new Array(route.length).fill(0);
     const branch = route.indexOf(Math.max(...route));

@@ -7,6 +7,7 @@ Exit codes: 0 all went well; 1 something could not be done (a line on stderr for
 import argparse
 import os
 import sys
+from collections.abc import Callable
 
 from keras_moe.cli import cards, export, insights, predict, train, upscale
 from keras_moe.cli.shared import fail
@@ -14,7 +15,7 @@ from keras_moe.cli.shared import fail
 COMMANDS = (cards, predict, upscale, insights, train, export)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # names that the console cannot show are no reason to fail
@@ -33,11 +34,11 @@ def main(argv=None):
         return fail(str(error), 1)
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="keras-moe", description="A zoo of vision mixtures of experts.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name, run, help):
+    def command(name: str, run: Callable[[argparse.Namespace], int], help: str) -> argparse.ArgumentParser:
         added = subparsers.add_parser(name, help=help, description=help)
         added.set_defaults(run=run)
         return added

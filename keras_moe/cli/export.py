@@ -1,15 +1,21 @@
 """``keras-moe export`` and ``keras-moe bench``."""
 
+import argparse
 import contextlib
 import pathlib
 import sys
+import typing
 
-from keras_moe.cli.shared import fail, model_name, positive, print_json
+from keras_moe.cli.shared import Command, fail, model_name, positive, print_json
+
+if typing.TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
 
 QUANTIZED = ("float16", "dynamic", "int8")
 
 
-def register(command):
+def register(command: Command) -> None:
     export = command("export", _export, "Write a published model as LiteRT (TFLite) files for phones.")
     export.add_argument("name", type=model_name)
     export.add_argument(
@@ -32,7 +38,7 @@ def register(command):
         printing.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _export(arguments):
+def _export(arguments: argparse.Namespace) -> int:
     from keras_moe import zoo
     from keras_moe.export import litert
 
@@ -42,7 +48,12 @@ def _export(arguments):
     with contextlib.redirect_stdout(sys.stderr):  # what the converter says
         images = _images(arguments.images, card.input.shape)
         report = litert(
-            zoo.load(card.name), arguments.out, arguments.form, arguments.quantize, representative=images, card=card
+            zoo.load(card.name),
+            arguments.out,
+            arguments.form,
+            arguments.quantize,
+            representative_dataset=images,
+            card=card,
         )
     if arguments.json:
         return print_json(report)
@@ -56,7 +67,7 @@ def _export(arguments):
     return 0
 
 
-def _bench(arguments):
+def _bench(arguments: argparse.Namespace) -> int:
     import tempfile
 
     from rich.progress import track
@@ -75,10 +86,10 @@ def _bench(arguments):
     return 0 if all(found) else 1
 
 
-def _timed(label, path, threads, arguments):
+def _timed(label: str, path: pathlib.Path, threads: int, arguments: argparse.Namespace) -> list[dict[str, typing.Any]]:
     """Rows of one file; none, and a complaint, where it cannot be run."""
     from keras_moe.export import LiteRTModel
-    from keras_moe.export.timing import by_route
+    from keras_moe.export.litert.latency import by_route
 
     try:
         model = LiteRTModel(path, num_threads=threads)
@@ -89,7 +100,7 @@ def _timed(label, path, threads, arguments):
     return [{"file": label, "threads": threads, **row} for row in by_route(model, images)]
 
 
-def _files(target, folder, arguments):
+def _files(target: pathlib.Path | str, folder: str, arguments: argparse.Namespace) -> dict[str, pathlib.Path]:
     """What is timed for a target: label -> path. A published model is exported, and what it is compared with."""
     from keras_moe import zoo
     from keras_moe.export import litert
@@ -108,13 +119,13 @@ def _files(target, folder, arguments):
     return files
 
 
-def _target(text):
+def _target(text: str) -> pathlib.Path | str:
     """Argument type: a LiteRT file or manifest, or the name of a published model."""
     path = pathlib.Path(text)
     return path if path.suffix in (".tflite", ".json") else model_name(text)
 
 
-def _images(folder, shape):
+def _images(folder: pathlib.Path | None, shape: tuple[int, ...]) -> "np.ndarray":
     import numpy as np
 
     from keras_moe.images import crops, read_image
@@ -127,7 +138,7 @@ def _images(folder, shape):
     return np.stack([read_image(path, shape) for path in paths])
 
 
-def _to_stderr():
+def _to_stderr() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True)

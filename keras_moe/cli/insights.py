@@ -1,32 +1,38 @@
 """``keras-moe insights``."""
 
+import argparse
 import contextlib
 import functools
 import importlib.util
 import pathlib
 import sys
 
-from keras_moe.cli.shared import fail, model_name
+from keras_moe.cli.shared import Command, fail, model_name
+from keras_moe.datasets import labelled
 
 
-def register(command):
+def register(command: Command) -> None:
     insights = command("insights", _insights, "Write a page: which expert does what, where they disagree, how sure.")
     insights.add_argument("name", type=model_name)
     insights.add_argument(
-        "data", help="for classifiers 'digits', 'cifar100' or 'photos' (their test images), a folder of images (its "
+        "data", help=f"for classifiers {_named('classification')} (their test images), a folder of images (its "
         "sub-folders are labels if named like classes), or an .npz with images and perhaps labels; for segmentation "
-        "'camvid', 'kvasir', 'digit_scenes', a folder with images/ and perhaps masks/, or an .npz",
+        f"{_named('segmentation')}, a folder with images/ and perhaps masks/, or an .npz",
     )  # fmt: skip
     insights.add_argument("--out", type=pathlib.Path, default="report.html", help="the page (default: report.html)")
 
 
-def _insights(arguments):
+def _named(task: str) -> str:
+    return ", ".join(map(repr, labelled(task)))
+
+
+def _insights(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
     from keras_moe import zoo
-    from keras_moe.insights import collect_opinions, create_report, create_scene_report, read_samples
-    from keras_moe.weights import write_bytes
+    from keras_moe.files import write_bytes
+    from keras_moe.insights import collect_expert_predictions, create_report, create_scene_report, read_samples
 
     card, out = zoo.card(arguments.name), arguments.out
     if card.task not in ("classification", "segmentation"):
@@ -42,7 +48,7 @@ def _insights(arguments):
     if card.task == "segmentation":
         page = create_scene_report(model, card, samples, progress)
     else:
-        page = create_report(model, card, samples, collect_opinions(model, samples.images, track=progress))
+        page = create_report(model, card, samples, collect_expert_predictions(model, samples.images, track=progress))
     write_bytes(out, page.encode())
     print(f"{out}: {card.name} on {samples.source}")
     return max((fail(problem, 1) for problem in samples.problems), default=0)

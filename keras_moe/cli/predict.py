@@ -1,13 +1,18 @@
 """``keras-moe predict``."""
 
+import argparse
 import contextlib
 import dataclasses
 import sys
+import typing
 
-from keras_moe.cli.shared import fail, model_name, positive, print_json
+from keras_moe.cli.shared import Command, fail, model_name, positive, print_json
+
+if typing.TYPE_CHECKING:
+    from keras_moe.classify import Classification
 
 
-def register(command):
+def register(command: Command) -> None:
     predict = command("predict", _predict, "Classify images; show which experts ran and what that cost.")
     predict.add_argument("name", type=model_name)
     predict.add_argument("images", nargs="+", metavar="IMAGE")
@@ -15,7 +20,7 @@ def register(command):
     predict.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _predict(arguments):
+def _predict(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from keras_moe import zoo
@@ -45,7 +50,7 @@ def _predict(arguments):
     return failures
 
 
-def _print_result(path, result):
+def _print_result(path: str, result: "Classification") -> None:
     print(path)
     for label, probability in result.top:
         print(f"  {probability:7.2%}  {label}")

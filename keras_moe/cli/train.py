@@ -1,26 +1,29 @@
 """``keras-moe train``."""
 
 import argparse
-import runpy
-import sys
 
-from keras_moe.cli.shared import model_name
+from keras_moe.cli.shared import Command
+from keras_moe.recipes import list_recipes, load_recipe
+from keras_moe.zoo.listing import check_known
 
 
-def register(command):
-    train = command("train", _train, "Train a published model anew, by its committed recipe.")
-    train.add_argument("name", type=model_name)
+def register(command: Command) -> None:
+    train = command("train", _train, "Train a model of the zoo anew, by its committed recipe.")
+    train.add_argument("name", type=_recipe_name)
     train.add_argument("options", nargs=argparse.REMAINDER, help="options of the recipe; try --help")
 
 
-def _train(arguments):
-    from keras_moe.zoo import store
-
-    recipe = store.published_folder() / arguments.name / "recipe.py"
-    before = sys.argv
-    sys.argv = [str(recipe), *arguments.options]
+def _recipe_name(name: str) -> str:
+    """Argument type: a model that has a recipe."""
     try:
-        runpy.run_path(str(recipe), run_name="__main__")
-    finally:
-        sys.argv = before
+        check_known(name, list_recipes())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return name
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from keras_moe.recipes.publishing.publish import main
+
+    main(load_recipe(arguments.name), arguments.options)
     return 0

@@ -1,17 +1,23 @@
 """``keras-moe upscale``."""
 
+import argparse
 import contextlib
 import io
 import os
 import pathlib
 import sys
+import typing
 
-from keras_moe.cli.shared import fail, model_name
+from keras_moe.cli.shared import Command, fail, model_name
+
+if typing.TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
 
 _MODES = {(): "L", (3,): "RGB", (4,): "RGBA"}  # of pixels, by the axes behind height and width
 
 
-def register(command):
+def register(command: Command) -> None:
     upscale = command("upscale", _upscale, "Enlarge an image with a super-resolution model.")
     upscale.add_argument("name", type=model_name)
     upscale.add_argument("image", metavar="IN")
@@ -19,11 +25,11 @@ def register(command):
     upscale.add_argument("--map", metavar="PNG", type=pathlib.Path, help="write which branch each patch took")
 
 
-def _upscale(arguments):
+def _upscale(arguments: argparse.Namespace) -> int:
     from PIL import Image
 
     from keras_moe import zoo
-    from keras_moe.superres import route_map
+    from keras_moe.super_resolution import route_map
 
     card = zoo.card(arguments.name)
     if card.task != "super-resolution":
@@ -44,7 +50,7 @@ def _upscale(arguments):
     return 0
 
 
-def _pixels(path):
+def _pixels(path: str) -> "np.ndarray":
     """uint8 pixels, alpha kept; 16 bits are refused, not clipped."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -62,7 +68,7 @@ def _pixels(path):
     return np.asarray(converted)
 
 
-def _check_targets(arguments):
+def _check_targets(arguments: argparse.Namespace) -> None:
     """Refuses before anything is computed what could not be written, or would be written over."""
     from PIL import Image
 
@@ -81,7 +87,7 @@ def _check_targets(arguments):
         taken.append(path.resolve())
 
 
-def _check_format(path, mode, size):
+def _check_format(path: pathlib.Path, mode: str, size: tuple[int, int]) -> None:
     """Refuses a format that would not give back a picture of ``mode`` and ``(width, height)``, by trying blank ones.
 
     They are small, but for one side at a time, since formats limit these.
@@ -101,16 +107,16 @@ def _check_format(path, mode, size):
             raise ValueError(_cannot(path, kind, mode, size))
 
 
-def _cannot(path, kind, mode, size, why=""):
+def _cannot(path: pathlib.Path, kind: str, mode: str, size: tuple[int, int], why: str = "") -> str:
     return (
         f"{path}: {kind} cannot hold an image {mode} of {size[0]} x {size[1]} pixels{why}. Expected another, as .png."
     )
 
 
-def _save(picture, path):
+def _save(picture: "Image.Image", path: pathlib.Path) -> None:
     from PIL import Image
 
-    from keras_moe.weights import write_bytes
+    from keras_moe.files import write_bytes
 
     buffer = io.BytesIO()
     picture.save(buffer, Image.registered_extensions()[path.suffix.lower()])

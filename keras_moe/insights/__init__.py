@@ -1,43 +1,43 @@
 """What a mixture knows about itself: who does what, where its experts disagree, how sure it is.
 
 >>> from keras_moe import insights
->>> opinions = insights.collect_opinions(model, images)
->>> case = insights.agreement(opinions.expert_labels, opinions.labels, opinions.route)
->>> insights.plot_agreement(case, opinions.labels == labels).savefig("agreement.png")
+>>> predictions = insights.collect_expert_predictions(model, images)
+>>> case = insights.agreement(predictions.expert_labels, predictions.predicted_labels, predictions.route)
+>>> insights.plot_agreement(case, predictions.predicted_labels == labels).savefig("agreement.png")
 
 The functions take plain arrays, of images or of pixels; ``keras-moe insights`` writes a whole page.
 """
 
-from keras_moe.insights.agreement import Agreement as Agreement
-from keras_moe.insights.agreement import agreement as agreement
-from keras_moe.insights.agreement import disagreement as disagreement
 from keras_moe.insights.data import read_samples as read_samples
-from keras_moe.insights.opinions import Opinions as Opinions
-from keras_moe.insights.opinions import collect_opinions as collect_opinions
-from keras_moe.insights.plots import plot_agreement as plot_agreement
-from keras_moe.insights.plots import plot_class_by_expert as plot_class_by_expert
-from keras_moe.insights.plots import plot_favourites as plot_favourites
-from keras_moe.insights.plots import plot_reliability as plot_reliability
-from keras_moe.insights.plots import plot_risk_coverage as plot_risk_coverage
-from keras_moe.insights.plots import plot_usage as plot_usage
-from keras_moe.insights.report import create_report as create_report
-from keras_moe.insights.routing import accuracy_where_routed as accuracy_where_routed
-from keras_moe.insights.routing import class_by_expert as class_by_expert
-from keras_moe.insights.routing import expert_usage as expert_usage
-from keras_moe.insights.routing import favourites as favourites
-from keras_moe.insights.routing import gate_entropy as gate_entropy
-from keras_moe.insights.routing import leading_expert as leading_expert
+from keras_moe.insights.expert_predictions import ExpertPredictions as ExpertPredictions
+from keras_moe.insights.expert_predictions import collect_expert_predictions as collect_expert_predictions
+from keras_moe.insights.measures.agreement import Agreement as Agreement
+from keras_moe.insights.measures.agreement import agreement as agreement
+from keras_moe.insights.measures.agreement import disagreement as disagreement
+from keras_moe.insights.measures.routing import accuracy_where_routed as accuracy_where_routed
+from keras_moe.insights.measures.routing import class_by_expert as class_by_expert
+from keras_moe.insights.measures.routing import expert_usage as expert_usage
+from keras_moe.insights.measures.routing import favourites as favourites
+from keras_moe.insights.measures.routing import gate_entropy as gate_entropy
+from keras_moe.insights.measures.routing import leading_expert as leading_expert
+from keras_moe.insights.measures.uncertainty import expert_variance as expert_variance
+from keras_moe.insights.measures.uncertainty import mutual_information as mutual_information
+from keras_moe.insights.measures.uncertainty import predictive_entropy as predictive_entropy
+from keras_moe.insights.measures.uncertainty import reliability as reliability
+from keras_moe.insights.measures.uncertainty import risk_coverage as risk_coverage
+from keras_moe.insights.plots.classification import plot_agreement as plot_agreement
+from keras_moe.insights.plots.classification import plot_class_by_expert as plot_class_by_expert
+from keras_moe.insights.plots.classification import plot_favourites as plot_favourites
+from keras_moe.insights.plots.classification import plot_reliability as plot_reliability
+from keras_moe.insights.plots.classification import plot_risk_coverage as plot_risk_coverage
+from keras_moe.insights.plots.classification import plot_usage as plot_usage
+from keras_moe.insights.plots.segmentation import plot_agreement_map as plot_agreement_map
+from keras_moe.insights.plots.segmentation import plot_gate_maps as plot_gate_maps
+from keras_moe.insights.plots.segmentation import plot_scenes as plot_scenes
+from keras_moe.insights.plots.segmentation import plot_uncertainty_maps as plot_uncertainty_maps
+from keras_moe.insights.plots.segmentation import plot_weights as plot_weights
+from keras_moe.insights.report.classification import create_report as create_report
+from keras_moe.insights.report.segmentation import create_scene_report as create_scene_report
 from keras_moe.insights.samples import Samples as Samples
-from keras_moe.insights.scene_plots import plot_agreement_map as plot_agreement_map
-from keras_moe.insights.scene_plots import plot_gate_maps as plot_gate_maps
-from keras_moe.insights.scene_plots import plot_scenes as plot_scenes
-from keras_moe.insights.scene_plots import plot_uncertainty_maps as plot_uncertainty_maps
-from keras_moe.insights.scene_plots import plot_weights as plot_weights
-from keras_moe.insights.scene_report import create_scene_report as create_scene_report
-from keras_moe.insights.scenes import Scenes as Scenes
-from keras_moe.insights.scenes import look as look
-from keras_moe.insights.uncertainty import expert_variance as expert_variance
-from keras_moe.insights.uncertainty import mutual_information as mutual_information
-from keras_moe.insights.uncertainty import predictive_entropy as predictive_entropy
-from keras_moe.insights.uncertainty import reliability as reliability
-from keras_moe.insights.uncertainty import risk_coverage as risk_coverage
+from keras_moe.insights.segmentation import Scenes as Scenes
+from keras_moe.insights.segmentation import look as look

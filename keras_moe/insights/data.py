@@ -1,41 +1,28 @@
 """Images to look into: a data set by name, a folder, or an ``.npz`` file."""
 
 import dataclasses
+import os
 import pathlib
 import zipfile
 import zlib
 
 import numpy as np
 
-from keras_moe import datasets
-from keras_moe.insights.folders import read_labelled, read_masked
+from keras_moe.datasets import Dataset, labelled
+from keras_moe.insights.report.folders import read_labelled, read_masked
 from keras_moe.insights.samples import Samples
 from keras_moe.training import check_masks
-from keras_moe.training.augmentation import resized
-
-CLASSIFICATION = {
-    "digits": lambda size: datasets.digits()[1],
-    "cifar100": lambda size: datasets.cifar100()[1],
-    "photos": lambda size: _photos(size),
-}
-SEGMENTATION = {
-    "camvid": lambda size: datasets.camvid("test", size),
-    "kvasir": lambda size: datasets.kvasir("test"),
-    "digit_scenes": lambda size: datasets.digit_scenes()[1],
-}
-GROUPS = {"camvid": datasets.CAMVID_DOMAINS, "digit_scenes": ("dark", "bright")}
+from keras_moe.zoo import Card
 
 
-def read_samples(data, card):
+def read_samples(data: str | os.PathLike, card: Card) -> Samples:
     """Reads what ``data`` names, for the model of ``card``.
 
     Args:
-        data: for a classifier ``"digits"``, ``"cifar100"`` or ``"photos"``: the test split of that set. A folder: its
-            images, also those in sub-folders; these are labels if they are named like classes of the card. An ``.npz``
-            file: ``images`` ``(n, h, w, c)`` in [0, 255] and, if it has any, ``labels`` ``(n,)``; pickled objects are
-            not read. For a segmentation model ``"camvid"``, ``"kvasir"`` or ``"digit_scenes"``: the test split. A
-            folder ``images`` and, if there are any, a folder ``masks`` in a folder, see ``read_masked``. An ``.npz``
-            file: ``images`` and perhaps ``labels`` ``(n, h, w)``.
+        data: the name of a data set of the card's task, one of ``datasets.LABELLED``: its test split. A folder: for a
+            classifier its images, also those in sub-folders, which are labels if they are named like classes of the
+            card; for segmentation see ``read_masked``. An ``.npz`` file: ``images`` ``(n, h, w, c)`` in [0, 255] and,
+            if it has any, ``labels``, ``(n,)`` or masks ``(n, h, w)``; pickled objects are not read.
         card: a ``Card``.
 
     Returns:
@@ -47,9 +34,9 @@ def read_samples(data, card):
         FileNotFoundError: no such folder or file.
     """
     path, pixels = pathlib.Path(data), card.task == "segmentation"
-    named = SEGMENTATION if pixels else CLASSIFICATION
+    named = labelled(card.task)
     if str(data) in named:
-        samples = _named(str(data), card)
+        samples = _test_split(named[str(data)], card)
     elif path.is_dir():
         samples = read_masked(path, card) if pixels else read_labelled(path, card)
     elif path.suffix == ".npz" and path.is_file():
@@ -62,26 +49,17 @@ def read_samples(data, card):
     if samples.labels is not None and pixels:
         check_masks(samples.images, samples.labels, len(card.classes))
     elif samples.labels is not None:
-        _check_labels(samples, card, data)
+        _check_labels(samples.images, samples.labels, card, data)
     return dataclasses.replace(samples, images=samples.images.astype("float32"))
 
 
-def _named(data, card):
-    groups = None
-    if card.task == "segmentation":
-        images, labels, *domains = SEGMENTATION[data](card.input.shape[:2])
-        groups = np.array(GROUPS[data])[domains[0]] if domains else None
-    else:
-        images, labels = CLASSIFICATION[data](card.input.shape[0])
-    return Samples(images, labels, f"{len(images):,} test images of {data}", groups=groups)
+def _test_split(dataset: Dataset, card: Card) -> Samples:
+    images, labels, domains = dataset.load_test(card.input.shape)
+    groups = None if domains is None else np.array(dataset.domains)[domains]
+    return Samples(images, labels, f"{len(images):,} test images of {dataset.name}", groups=groups)
 
 
-def _photos(size):
-    images, labels = datasets.photos("test")
-    return resized(images, size), labels
-
-
-def _npz(path):
+def _npz(path: pathlib.Path) -> Samples:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if "images" not in file.files:
@@ -92,7 +70,7 @@ def _npz(path):
     return Samples(images, labels, f"{len(images):,} images in {path.name}" if images.ndim else "")
 
 
-def _check_images(samples, card, data):
+def _check_images(samples: Samples, card: Card, data: str | os.PathLike) -> None:
     images, shape = samples.images, tuple(card.input.shape)
     if images.shape[1:] != shape or len(images) == 0 or images.dtype.kind not in "iuf":
         raise ValueError(
@@ -104,8 +82,7 @@ def _check_images(samples, card, data):
         raise ValueError(f"Expected pixels in [0, 255]. Received in {data}: from {low} to {high}")
 
 
-def _check_labels(samples, card, data):
-    images, labels = samples.images, samples.labels
+def _check_labels(images: np.ndarray, labels: np.ndarray, card: Card, data: str | os.PathLike) -> None:
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"Expected one integer label per image. Received in {data}: {len(images)} images and {labels.dtype} labels "

@@ -1,12 +1,14 @@
 """Self-attention over a map whose keys and values are taken from a reduced map."""
 
 import functools
+import typing
 
 import keras
 from keras import layers, ops
 
 from keras_moe.channels_last import Conv2D
 from keras_moe.checks import check, integer
+from keras_moe.types import Shape, Tensor
 
 _check = functools.partial(check, "EfficientAttention")
 
@@ -32,12 +34,12 @@ class EfficientAttention(keras.layers.Layer):
         ValueError: sizes that are unknown or do not divide.
     """
 
-    def __init__(self, heads=1, reduction=1, **kwargs):
+    def __init__(self, heads: int = 1, reduction: int = 1, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.heads = integer("EfficientAttention", "heads", heads, 1)
         self.reduction = integer("EfficientAttention", "reduction", reduction, 1)
 
-    def build(self, shape):
+    def build(self, shape: tuple[int, ...]) -> None:
         _, height, width, channels = shape
         _check("heads", self.heads, channels % self.heads == 0, f"a divisor of the channels, {channels}")
         fits = height is not None and width is not None and not (height % self.reduction or width % self.reduction)
@@ -58,7 +60,7 @@ class EfficientAttention(keras.layers.Layer):
             if layer is not None:
                 layer.build((None, height, width, channels))
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         _, height, width, channels = x.shape
         small = self.norm(self.reducer(x)) if self.reducer and self.norm else x
         query = self._by_head(self.query(x) * (channels // self.heads) ** -0.5)
@@ -73,18 +75,18 @@ class EfficientAttention(keras.layers.Layer):
         x = ops.reshape(x, (-1, height * width, self.heads, channels // self.heads))
         return ops.transpose(x, (0, 2, 1, 3))
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Shape) -> Shape:
         return tuple(shape)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "heads": self.heads, "reduction": self.reduction}
 
 
-def linear():
+def linear() -> keras.Initializer:
     """How linear layers of Patcher begin: a normal of 0.02, cut off at two deviations."""
     return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
-def fan_out():
+def fan_out() -> keras.Initializer:
     """How convolutions of Patcher begin: a normal scaled by the outputs of the kernel."""
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")

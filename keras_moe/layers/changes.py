@@ -5,8 +5,10 @@ another dtype policy or activation, a layer in place of another do: then layers 
 that is what is compared here, by identity, in microseconds a layer.
 """
 
+import collections.abc
 import functools
 import operator
+import typing
 
 import keras
 
@@ -14,18 +16,18 @@ import keras
 class MadeOf:
     """``make(*layers)``, made anew whenever the layers have changed."""
 
-    def __init__(self, make):
+    def __init__(self, make: collections.abc.Callable) -> None:
         self.make = make
-        self.parts = None
+        self.parts: list | None = None
 
-    def __call__(self, *layers):
+    def __call__(self, *layers: keras.Layer) -> typing.Any:
         parts = parts_of(layers)
         if self.parts is None or len(parts) != len(self.parts) or not all(map(operator.is_, parts, self.parts)):
             self.parts, self.made = parts, self.make(*layers)
         return self.made
 
 
-def parts_of(layers):
+def parts_of(layers: collections.abc.Iterable[keras.Layer]) -> list:
     """All layers inside ``layers`` and what each refers to, as one list; it is the same while they compute the same."""
     parts = []
     for layer in layers:
@@ -35,7 +37,7 @@ def parts_of(layers):
     return parts
 
 
-def telling(layer):
+def telling(layer: keras.Layer) -> dict:
     """Dict, name -> value of those of a layer's attributes that can tell something of what it computes."""
     common = _common()
     return {name: value for name, value in vars(layer).items() if name not in common}

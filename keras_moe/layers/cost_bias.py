@@ -1,12 +1,15 @@
 """The knob between cost and quality: dear experts have to be wanted more."""
 
+import collections.abc
 import functools
+import typing
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_moe.checks import check, number
+from keras_moe.types import Shape, Tensor
 
 _check = functools.partial(check, "CostBias")
 
@@ -33,12 +36,12 @@ class CostBias(keras.layers.Layer):
         ValueError: a ``cost_weight`` that is not finite, or costs that are not one per expert.
     """
 
-    def __init__(self, costs, cost_weight=0.0, **kwargs):
+    def __init__(self, costs: collections.abc.Sequence[float], cost_weight: float = 0.0, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.costs = tuple(number("CostBias", "costs", c) for c in costs)
         self._initial = number("CostBias", "cost_weight", cost_weight)
 
-    def build(self, shape):
+    def build(self, shape: Shape) -> None:
         _check("costs", self.costs, len(self.costs) == shape[-1], f"one number for each of {shape[-1]} experts")
         self._cost_weight = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(self._initial), trainable=False, dtype="float32",
@@ -46,25 +49,25 @@ class CostBias(keras.layers.Layer):
         )  # fmt: skip
 
     @property
-    def cost_weight(self):
+    def cost_weight(self) -> float:
         """The knob, a float."""
         return float(ops.convert_to_numpy(self._cost_weight)) if self.built else self._initial
 
     @cost_weight.setter
-    def cost_weight(self, value):
+    def cost_weight(self, value: float) -> None:
         value = number("CostBias", "cost_weight", value)
         if self.built:
             self._cost_weight.assign(value)
         else:
             self._initial = value
 
-    def call(self, logits, training=False):
+    def call(self, logits: Tensor, training: bool = False) -> Tensor:
         logits = ops.cast(logits, "float32")
         biased = logits if training else logits - self._cost_weight * np.asarray(self.costs, "float32")
         return ops.cast(biased, self.compute_dtype)
 
-    def compute_output_spec(self, logits, training=False):
+    def compute_output_spec(self, logits: Tensor, training: bool = False) -> keras.KerasTensor:
         return keras.KerasTensor(logits.shape, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "costs": list(self.costs), "cost_weight": self.cost_weight}

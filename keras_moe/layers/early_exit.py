@@ -1,9 +1,12 @@
 """The early exit: routes that are not worth their compute become rows of zeros."""
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_moe.checks import number
+from keras_moe.types import Shape, Tensor
 
 RULES = ("confidence", "product")
 
@@ -40,26 +43,26 @@ class EarlyExit(keras.layers.Layer):
         ValueError: an unknown rule, or a threshold outside [0, 1].
     """
 
-    def __init__(self, rule="confidence", threshold=None, **kwargs):
+    def __init__(self, rule: str = "confidence", threshold: float | None = None, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         if rule not in RULES:
             raise ValueError(f"EarlyExit: `rule` must be one of {RULES}. Received: rule={rule!r}")
         self.rule = rule
         self._initial = self._checked(threshold)
 
-    def build(self, route_shape, gate_logits_shape, base_logits_shape):
+    def build(self, route_shape: Shape, gate_logits_shape: Shape, base_logits_shape: Shape) -> None:
         self._threshold = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(self._initial), trainable=False, dtype="float32",
             autocast=False, name="threshold",
         )  # fmt: skip
 
     @property
-    def threshold(self):
+    def threshold(self) -> float:
         """The threshold, a float in [0, 1]; set to None: no early exit."""
         return float(ops.convert_to_numpy(self._threshold)) if self.built else self._initial
 
     @threshold.setter
-    def threshold(self, value):
+    def threshold(self, value: float | None) -> None:
         value = self._checked(value)
         if self.built:
             self._threshold.assign(value)
@@ -70,7 +73,7 @@ class EarlyExit(keras.layers.Layer):
         none = {"confidence": 1.0, "product": 0.0}[self.rule]
         return none if threshold is None else number("EarlyExit", "threshold", threshold, 0, 1, or_none=True)
 
-    def call(self, route, gate_logits, base_logits, training=False):
+    def call(self, route: Tensor, gate_logits: Tensor, base_logits: Tensor, training: bool = False) -> Tensor:
         if training:
             return route
         base_logits = ops.cast(base_logits, "float32")
@@ -84,10 +87,10 @@ class EarlyExit(keras.layers.Layer):
         sound = ops.logical_and(sound, ops.all(ops.isfinite(route), axis=-1, keepdims=True))
         return ops.cast(ops.where(sound, left, float("nan")), self.compute_dtype)
 
-    def compute_output_shape(self, route_shape, gate_logits_shape, base_logits_shape):
+    def compute_output_shape(self, route_shape: Shape, gate_logits_shape: Shape, base_logits_shape: Shape) -> Shape:
         return route_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "rule": self.rule, "threshold": self.threshold}
 
 

@@ -1,9 +1,12 @@
 """The ensembler: what the base and the experts said, in one answer."""
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_moe.checks import flag
+from keras_moe.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -29,12 +32,12 @@ class Ensembler(keras.layers.Layer):
         ValueError: base and experts of different shapes.
     """
 
-    def __init__(self, learned=False, **kwargs):
+    def __init__(self, learned: bool = False, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.learned = flag("Ensembler", "learned", learned)
         self.log_balance = None
 
-    def build(self, base_shape, experts_shape, weights_shape):
+    def build(self, base_shape: Shape, experts_shape: Shape, weights_shape: Shape) -> None:
         if tuple(base_shape[1:]) != tuple(experts_shape[1:]):
             raise ValueError(
                 f"Ensembler: base and experts must agree in shape. Received: {base_shape} and {experts_shape}"
@@ -42,15 +45,15 @@ class Ensembler(keras.layers.Layer):
         if self.learned:
             self.log_balance = self.add_weight(shape=(), initializer="zeros", name="log_balance")
 
-    def call(self, base, experts, weights):
+    def call(self, base: Tensor, experts: Tensor, weights: Tensor) -> Tensor:
         ran = ops.sum(weights, axis=-1, keepdims=True)
         if not self.learned:
             return (base + experts) / (1 + ran)
         balance = ops.exp(ops.cast(self.log_balance, self.compute_dtype))
         return (base + balance * experts) / (1 + balance * ran)
 
-    def compute_output_shape(self, base_shape, experts_shape, weights_shape):
+    def compute_output_shape(self, base_shape: Shape, experts_shape: Shape, weights_shape: Shape) -> Shape:
         return tuple(base_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "learned": self.learned}

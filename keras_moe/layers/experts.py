@@ -1,14 +1,17 @@
 """The expert bank: many layers of one shape, of which each row runs only those it chose."""
 
+import typing
+
 import keras
 
 from keras_moe.layers.changes import MadeOf
 from keras_moe.layers.dispatch import dispatch
+from keras_moe.types import Shape, Tensor
 
 if keras.backend.backend() == "jax":
-    from keras_moe.layers.dispatch_jax import Jitted, is_eager
+    from keras_moe.layers.dispatch.jax import Jitted, is_eager
 elif keras.backend.backend() == "torch":
-    from keras_moe.layers.dispatch_torch import Traced, Traces
+    from keras_moe.layers.dispatch.torch import Traced, Traces
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -37,7 +40,7 @@ class ExpertBank(keras.layers.Layer):
             shapes differ.
     """
 
-    def __init__(self, experts, **kwargs):
+    def __init__(self, experts: list[keras.Layer], **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         if not experts:
             raise ValueError("ExpertBank: `experts` must be a list of at least one layer. Received: an empty one.")
@@ -50,11 +53,11 @@ class ExpertBank(keras.layers.Layer):
             self.supports_jit = False  # rows per expert are only known at run time; XLA wants them at compile time
 
     @property
-    def experts(self):
+    def experts(self) -> list:
         """List of the experts. One may be replaced by another of the same shapes: ``bank.experts[k] = layer``."""
         return self._layers  # Keras' own list of the layers inside, so that a new one's weights are the bank's
 
-    def build(self, features_shape, weights_shape):
+    def build(self, features_shape: Shape, weights_shape: Shape) -> None:
         if weights_shape[-1] != len(self.experts):
             raise ValueError(
                 f"ExpertBank: `weights` must be (n, {len(self.experts)}), one column per expert. "
@@ -65,7 +68,7 @@ class ExpertBank(keras.layers.Layer):
                 expert.build(features_shape)
         self.compute_output_shape(features_shape, weights_shape)
 
-    def call(self, features, weights, training=False):
+    def call(self, features: Tensor, weights: Tensor, training: bool = False) -> Tensor:
         if keras.backend.backend() == "jax" and not training and is_eager(features):
             return self._jitted(*self.experts)(features, weights)
         experts = self.experts
@@ -73,19 +76,19 @@ class ExpertBank(keras.layers.Layer):
             experts = [Traced(*pair) for pair in zip(experts, self._traces, strict=True)]
         return dispatch(experts, features, weights, training=training)
 
-    def compute_output_shape(self, features_shape, weights_shape):
+    def compute_output_shape(self, features_shape: Shape, weights_shape: Shape) -> Shape:
         features = keras.KerasTensor(features_shape, self.compute_dtype)
         shapes = [tuple(expert.compute_output_spec(features).shape) for expert in self.experts]
         if len(set(shapes)) != 1:
             raise ValueError(f"ExpertBank: the experts' output shapes must be equal. Received: {shapes}")
         return shapes[0]
 
-    def get_config(self):
+    def get_config(self) -> dict:
         experts = [keras.saving.serialize_keras_object(e) for e in self.experts]
         return {**super().get_config(), "experts": experts}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "ExpertBank":
         config = dict(config)
         config["experts"] = [keras.saving.deserialize_keras_object(e) for e in config["experts"]]
         return cls(**config)

@@ -1,11 +1,13 @@
 """The gate: logits in, routing weights out."""
 
 import functools
+import typing
 
 import keras
 from keras import ops
 
 from keras_moe.checks import check, integer, number
+from keras_moe.types import Shape, Tensor
 
 _check = functools.partial(check, "TopKGate")
 
@@ -30,7 +32,7 @@ class TopKGate(keras.layers.Layer):
         k: int >= 1, how many experts a row may choose; more than there are experts is an error at build time.
         train_k: int or None, ``k`` during training (None: the same). The number of experts makes it soft routing.
         temperature: float > 0, divides the logits.
-        noise: float >= 0, standard deviation of normal noise added to the logits in training.
+        noise_std: float >= 0, standard deviation of normal noise added to the logits in training.
         drop_below: float in [0, 1], see above. 0 keeps all k. It is a non-trainable variable, so that
             ``gate.drop_below = 0.2`` takes effect after training without compiling anew.
         seed: int or None, for the noise.
@@ -46,18 +48,27 @@ class TopKGate(keras.layers.Layer):
         ValueError: on an argument out of range, or ``k`` larger than the number of experts.
     """
 
-    def __init__(self, k=1, train_k=None, temperature=1.0, noise=0.0, drop_below=0.0, seed=None, **kwargs):
+    def __init__(
+        self,
+        k: int = 1,
+        train_k: int | None = None,
+        temperature: float = 1.0,
+        noise_std: float = 0.0,
+        drop_below: float = 0.0,
+        seed: int | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.k = integer("TopKGate", "k", k, 1)
         self.train_k = integer("TopKGate", "train_k", train_k, 1, or_none=True)
         self.temperature = number("TopKGate", "temperature", temperature, above=0)
-        self.noise = number("TopKGate", "noise", noise, 0)
+        self.noise_std = number("TopKGate", "noise_std", noise_std, 0)
         self.seed = integer("TopKGate", "seed", seed, or_none=True)
         self._initial_drop_below = number("TopKGate", "drop_below", drop_below, 0, 1)
         self.random = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         experts = input_shape[-1]
         for name, k in (("k", self.k), ("train_k", self.train_k)):
             _check(name, k, k is None or k <= experts, f"at most the number of experts, {experts}")
@@ -67,22 +78,22 @@ class TopKGate(keras.layers.Layer):
         )  # fmt: skip
 
     @property
-    def drop_below(self):
+    def drop_below(self) -> float:
         """The dynamic-k threshold, a float in [0, 1]."""
         return float(ops.convert_to_numpy(self._drop_below)) if self.built else self._initial_drop_below
 
     @drop_below.setter
-    def drop_below(self, value):
+    def drop_below(self, value: float) -> None:
         value = number("TopKGate", "drop_below", value, 0, 1)
         if self.built:
             self._drop_below.assign(value)
         else:
             self._initial_drop_below = value
 
-    def call(self, logits, training=False):
+    def call(self, logits: Tensor, training: bool = False) -> Tensor:
         logits = ops.cast(logits, "float32") / self.temperature
-        if training and self.noise:
-            logits += self.noise * keras.random.normal(ops.shape(logits), seed=self.random)
+        if training and self.noise_std:
+            logits += self.noise_std * keras.random.normal(ops.shape(logits), seed=self.random)
         weights = _softmax(logits, _top(logits, self.train_k if training and self.train_k else self.k))
         if not (training and self.train_k):
             weights = self._drop(weights)
@@ -94,16 +105,16 @@ class TopKGate(keras.layers.Layer):
         weights = ops.where(keep, weights, 0.0)
         return weights / ops.sum(weights, axis=-1, keepdims=True)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "k": self.k,
             "train_k": self.train_k,
             "temperature": self.temperature,
-            "noise": self.noise,
+            "noise_std": self.noise_std,
             "drop_below": self.drop_below,
             "seed": self.seed,
         }

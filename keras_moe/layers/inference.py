@@ -1,5 +1,6 @@
 """What a caller tells the expert banks: that no gradient will be asked for, or that every expert must run."""
 
+import collections.abc
 import contextlib
 import contextvars
 
@@ -8,7 +9,7 @@ _every = contextvars.ContextVar("every_expert", default=False)
 
 
 @contextlib.contextmanager
-def inference_only():
+def inference_only() -> collections.abc.Iterator[None]:
     """Inside, what is traced serves inference alone: expert banks may drop what only gradients and saving need.
 
     On TensorFlow a function that is traced inside runs faster with many experts, above all on one image; gradients
@@ -27,7 +28,7 @@ def inference_only():
 
 
 @contextlib.contextmanager
-def every_expert():
+def every_expert() -> collections.abc.Iterator[None]:
     """Inside, expert banks run every expert on every row, for what cannot hold a choice that is made when it runs.
 
     The answers are the same. ``export`` of the package's models does this where need be. A ``keras.Model`` of your own
@@ -43,11 +44,11 @@ def every_expert():
         _every.reset(token)
 
 
-def is_every_expert():
+def is_every_expert() -> bool:
     """Whether the caller runs inside ``every_expert``."""
     return _every.get()
 
 
-def is_inference_only():
+def is_inference_only() -> bool:
     """Whether the caller runs inside ``inference_only``."""
     return _promised.get()

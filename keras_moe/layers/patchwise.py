@@ -1,10 +1,13 @@
 """A network applied to large patches of a map, each seen together with its surroundings."""
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_moe.channels_last import check_layer
 from keras_moe.checks import integer
+from keras_moe.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -32,18 +35,18 @@ class PatchWise(keras.layers.Layer):
         ValueError: sizes that are unknown or do not divide.
     """
 
-    def __init__(self, network, patch=32, context=8, **kwargs):
+    def __init__(self, network: keras.Model, patch: int = 32, context: int = 8, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.network = network
         self.patch = integer("PatchWise", "patch", patch, 1)
         self.context = integer("PatchWise", "context", context, 0, self.patch)
 
     @property
-    def crop(self):
+    def crop(self) -> int:
         """Side of what the network sees: the patch and its context on both sides."""
         return self.patch + 2 * self.context
 
-    def patches(self, shape):
+    def patches(self, shape: Shape) -> int:
         """Number of large patches in a map of ``shape`` ``(n, h, w, c)``; ValueError where it does not divide."""
         height, width = shape[1:3]
         if height is None or width is None or height % self.patch or width % self.patch:
@@ -53,20 +56,20 @@ class PatchWise(keras.layers.Layer):
             )
         return (height // self.patch) * (width // self.patch)
 
-    def build(self, shape):
+    def build(self, shape: Shape) -> None:
         self.patches(shape)
         if not self.network.built:
             self.network.build((None, self.crop, self.crop, shape[-1]))
         check_layer(f"the network {self.network.name!r} of {self.name!r}", self.network)
         self.compute_output_shape(shape)
 
-    def call(self, x, training=False):
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         rows, columns = x.shape[1] // self.patch, x.shape[2] // self.patch
         patches = split_patches(x, self.patch, self.context)
         y = ops.cast(self.network(patches, training=training), self.compute_dtype)
         return join_patches(y, rows, columns, self.context // (self.crop // y.shape[1]))
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Shape) -> Shape:
         _, side, other, filters = self.network.compute_output_shape((None, self.crop, self.crop, shape[-1]))
         stride = self.crop // side
         if side != other or self.crop % side or self.patch % stride or self.context % stride:
@@ -76,16 +79,16 @@ class PatchWise(keras.layers.Layer):
             )
         return (shape[0], shape[1] // stride, shape[2] // stride, filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         network = keras.saving.serialize_keras_object(self.network)
         return {**super().get_config(), "network": network, "patch": self.patch, "context": self.context}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "PatchWise":
         return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})
 
 
-def split_patches(x, patch, context):
+def split_patches(x: Tensor, patch: int, context: int) -> Tensor:
     """``(n, h, w, c)`` to ``(n * h/patch * w/patch, patch + 2 context, patch + 2 context, c)``, borders repeated."""
     # No tensor has more than four axes, and all is slices, tiles, concatenations and transposes: this converts.
     _, height, width, channels = x.shape
@@ -96,7 +99,7 @@ def split_patches(x, patch, context):
     return ops.reshape(x, (-1, crop, crop, channels))
 
 
-def join_patches(x, rows, columns, context):
+def join_patches(x: Tensor, rows: int, columns: int, context: int) -> Tensor:
     """The inverse: drops ``context`` from each side of ``(n * rows * columns, t, t, d)`` and reassembles."""
     side, filters = x.shape[1] - 2 * context, x.shape[-1]
     x = x[:, context : context + side, context : context + side]

@@ -1,9 +1,12 @@
 """The weighted sum of what every expert said, per image, per class or per pixel."""
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_moe.checks import integer
+from keras_moe.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -11,7 +14,7 @@ class WeightedSum(keras.layers.Layer):
     """``sum over k of weights_k * logits_k`` on maps of logits, before any softmax (SAIAD 2020, section 3).
 
     Args:
-        experts: int, K.
+        num_experts: int, K.
 
     Call arguments:
         logits: float tensor ``(n, h, w, K * c)``: the experts' maps one after another along the channels.
@@ -25,24 +28,24 @@ class WeightedSum(keras.layers.Layer):
         ValueError: weights or logits of another shape.
     """
 
-    def __init__(self, experts, **kwargs):
+    def __init__(self, num_experts: int, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
-        self.experts = integer("WeightedSum", "experts", experts, 1)
+        self.num_experts = integer("WeightedSum", "num_experts", num_experts, 1)
 
-    def build(self, logits_shape, weights_shape):
+    def build(self, logits_shape: Shape, weights_shape: Shape) -> None:
         _, *size, channels = logits_shape
-        classes = channels // self.experts
-        fits = [(), (classes,), tuple(size)]
-        if channels % self.experts or weights_shape[-1] != self.experts or tuple(weights_shape[1:-1]) not in fits:
+        classes = channels // self.num_experts
+        fits = [(self.num_experts,), (classes, self.num_experts), (*size, self.num_experts)]
+        if channels % self.num_experts or tuple(weights_shape[1:]) not in fits:
             raise ValueError(
-                f"WeightedSum: expected weights (n, {self.experts}), (n, {classes}, {self.experts}) or "
-                f"(n, {', '.join(map(str, size))}, {self.experts}) for logits {tuple(logits_shape)}. "
+                f"WeightedSum: expected weights (n, {self.num_experts}), (n, {classes}, {self.num_experts}) or "
+                f"(n, {', '.join(map(str, size))}, {self.num_experts}) for logits {tuple(logits_shape)}. "
                 f"Received: {tuple(weights_shape)}"
             )
 
-    def call(self, logits, weights):
-        classes = logits.shape[-1] // self.experts
-        maps = [logits[..., k * classes : (k + 1) * classes] for k in range(self.experts)]
+    def call(self, logits: Tensor, weights: Tensor) -> Tensor:
+        classes = logits.shape[-1] // self.num_experts
+        maps = [logits[..., k * classes : (k + 1) * classes] for k in range(self.num_experts)]
         return sum(y * self._of_expert(weights, k) for k, y in enumerate(maps))
 
     def _of_expert(self, weights, k):
@@ -52,8 +55,8 @@ class WeightedSum(keras.layers.Layer):
             return weight
         return ops.reshape(weight, (-1, 1, 1, 1 if len(weights.shape) == 2 else weights.shape[1]))
 
-    def compute_output_shape(self, logits_shape, weights_shape):
-        return (*logits_shape[:-1], logits_shape[-1] // self.experts)
+    def compute_output_shape(self, logits_shape: Shape, weights_shape: Shape) -> Shape:
+        return (*logits_shape[:-1], logits_shape[-1] // self.num_experts)
 
-    def get_config(self):
-        return {**super().get_config(), "experts": self.experts}
+    def get_config(self) -> dict:
+        return {**super().get_config(), "num_experts": self.num_experts}

@@ -1,12 +1,15 @@
-"""What the numbers among a model's arguments must be: those of one name mean the same in every model."""
+"""What the arguments of models must be, and that models keep them: those of one name mean the same in every model."""
 
 import collections.abc
 import functools
 import inspect
+import typing
 
 import numpy as np
 
 from keras_moe.checks import flag, integer, number, sizes
+
+F = typing.TypeVar("F", bound=collections.abc.Callable)
 
 _count = functools.partial(integer, least=1)
 _positive = functools.partial(number, above=0)
@@ -34,7 +37,6 @@ RULES: dict[str, collections.abc.Callable] = {
     "alpha": _positive,
     "branch_alpha": _positive,
     "branch_blocks": functools.partial(integer, least=1, or_none=True),
-    "branches": _count,
     "class_filters": _count,
     "class_stride": _count,
     "classes": _count,
@@ -43,42 +45,43 @@ RULES: dict[str, collections.abc.Callable] = {
     "drop_below": _share,
     "drop_path_rate": number,
     "dropout_rate": _share,
-    "experts": _count,
     "filters": _each,
     "gate_filters": functools.partial(integer, least=0),
-    "gate_noise": number,
     "gate_units": functools.partial(integer, least=0),
     "include_preprocessing": flag,
     "include_top": flag,
     "input_shape": sizes,
     "learned": flag,
+    "noise_std": number,
+    "num_experts": _count,
     "scale": integer,
     "size": _size,
     "sparse": flag,
-    "split": _stages,
+    "split_at": _stages,
     "threshold": functools.partial(_share, or_none=True),
     "top_k": integer,
 }
 
 
-def plain_arguments(init):
-    """Decorates a model's ``__init__``: it gets Python's numbers whatever kind was given, checked by ``RULES``.
+def remembered(make: F) -> F:
+    """Decorates ``__init__`` or a class method that makes a model: arguments are checked, and the model keeps them.
 
-    So a configuration is plain data, as JSON wants it, and a number from NumPy is as good as one of Python's.
+    Numbers are checked by ``RULES`` and become Python's, so that a configuration is plain data, as JSON wants it, and a
+    number from NumPy is as good. Then the model is told all arguments, see ``PartitionedModel.remember``.
     """
-    signature = inspect.signature(init)
-    names = list(signature.parameters)[1:]
+    signature = inspect.signature(make)
 
-    def plain(owner, name, value):
-        return RULES[name](owner, name, value) if name in RULES else value
-
-    @functools.wraps(init)
-    def checked(self, *args, **kwargs):
-        owner = type(self).__name__
-        by_position = [plain(owner, name, value) for name, value in zip(names, args, strict=False)]
-        by_name = {name: plain(owner, name, value) for name, value in kwargs.items()}
-        init(self, *by_position, *args[len(names) :], **by_name)
+    @functools.wraps(make)
+    def checked(owner, *args, **kwargs):
+        bound = signature.bind(owner, *args, **kwargs)
+        bound.apply_defaults()
+        given = list(bound.arguments.items())[1:]
+        name = (owner if isinstance(owner, type) else type(owner)).__name__
+        arguments = {key: RULES[key](name, key, value) if key in RULES else value for key, value in given}
+        made = make(owner, **arguments)
+        (owner if made is None else made).remember(arguments)
+        return made
 
     # Keras asks for it without looking behind the decorator.
     checked.__signature__ = signature  # type: ignore[attr-defined]
-    return checked
+    return typing.cast(F, checked)

@@ -14,6 +14,7 @@ import keras
 from keras import layers
 
 from keras_moe.channels_last import Conv2D, DepthwiseConv2D, GlobalAveragePooling2D, GlobalMaxPooling2D
+from keras_moe.types import Array, Tensor
 from keras_moe.weights import assign
 
 
@@ -48,7 +49,7 @@ class Backbone:
     epsilon: float = 1e-5
 
 
-def get(name, alpha=1.0):
+def get(name: str, alpha: float = 1.0) -> Backbone:
     """The ``Backbone`` called ``name``, its channels multiplied by ``alpha``.
 
     Raises:
@@ -69,7 +70,7 @@ def get(name, alpha=1.0):
     )
 
 
-def scale(filters, alpha):
+def scale(filters: int, alpha: float) -> int:
     """``filters * alpha``, rounded to a multiple of 8, at least 8 and at least nine tenths of it."""
     rounded = max(8, int(filters * alpha / 8 + 0.5) * 8)
     return rounded if rounded >= 0.9 * filters * alpha else rounded + 8
@@ -102,7 +103,7 @@ def _efficientnet_lite(width, depth, alpha):
     return Backbone("inverted", scale(32, alpha), stages, 2, scale(1280, alpha), (1 / 128, -127 / 128), 1e-3)
 
 
-def scaling(include_preprocessing, backbone=None):
+def scaling(include_preprocessing: bool, backbone: Backbone | None = None) -> keras.Layer:
     """From [0, 255] to what the backbone takes, by default [-1, 1]; or nothing when the caller has done it."""
     if include_preprocessing:
         factor, offset = backbone.rescaling if backbone else (1 / 127.5, -1.0)
@@ -110,7 +111,9 @@ def scaling(include_preprocessing, backbone=None):
     return layers.Identity(name="scaling")
 
 
-def head(include_top, classes, pooling, dropout_rate, activation, name):
+def head(
+    include_top: bool, classes: int | None, pooling: str | None, dropout_rate: float, activation: str | None, name: str
+) -> keras.Sequential:
     """From features to probabilities, as one ``Sequential``.
 
     ``pooling`` (None, ``"avg"`` or ``"max"``) comes first. With ``include_top`` and ``classes``, dropout, ``Dense`` and
@@ -129,13 +132,13 @@ def head(include_top, classes, pooling, dropout_rate, activation, name):
     return keras.Sequential([*pooled, layers.Dense(classes, name="predictions"), probabilities], name=name)
 
 
-def first(x, backbone, prefix, stride=None):
+def first(x: Tensor, backbone: Backbone, prefix: str, stride: int | None = None) -> Tensor:
     """The convolution before the stages: 3x3, with the backbone's stride unless another is given."""
     stride = backbone.first_stride if stride is None else stride
     return _conv_bn(x, backbone, backbone.first, 3, stride, f"{prefix}_conv", _activation(backbone))
 
 
-def stage(x, backbone, spec, prefix):
+def stage(x: Tensor, backbone: Backbone, spec: Stage, prefix: str) -> Tensor:
     """One stage: ``(n, h, w, c)`` to ``(n, ceil(h / stride), ceil(w / stride), filters)``."""
     block = {"basic": _basic, "inverted": _inverted}[backbone.block]
     for i in range(spec.blocks):
@@ -143,14 +146,14 @@ def stage(x, backbone, spec, prefix):
     return x
 
 
-def last(x, backbone, prefix):
+def last(x: Tensor, backbone: Backbone, prefix: str) -> Tensor:
     """The 1x1 convolution after the stages, where the backbone has one."""
     if not backbone.last:
         return x
     return _conv_bn(x, backbone, backbone.last, 1, 1, f"{prefix}top_conv", _activation(backbone))
 
 
-def last_layer(backbone, index):
+def last_layer(backbone: Backbone, index: int) -> str:
     """Name of the last layer of stage ``index`` of a ``Classifier``."""
     spec = backbone.stages[index]
     if backbone.block == "basic":
@@ -160,7 +163,7 @@ def last_layer(backbone, index):
     return f"stage{index}_block{spec.blocks - 1}_{'add' if residual else 'project_bn'}"
 
 
-def dense_name(path):
+def dense_name(path: str) -> str | None:
     """The name that a variable has in a ``Classifier``: of ``branch_2_stage5_block0_expand/kernel`` all after
     ``branch_2_``. None for a variable that is not of the backbone or of the head.
     """
@@ -168,7 +171,7 @@ def dense_name(path):
     return found and found[0]
 
 
-def assign_dense(model, tensors, source):
+def assign_dense(model: keras.Model, tensors: dict[str | None, Array], source: str) -> None:
     """Gives every copy of a stage in ``model`` the values that the stage has in a dense network.
 
     A mixture then answers as that network does. Blocks of the network that the model leaves out are not looked at; a

@@ -1,35 +1,29 @@
-"""What every model of the package answers: its parts, its route, its cost."""
+"""What every model of the package answers: its prediction, its route, its cost."""
 
-import contextlib
-import copy
 import functools
+import typing
 
-import keras
 import numpy as np
 
-from keras_moe import cost, settings
-from keras_moe.checks import check, integer
-from keras_moe.layer_state import set_weights
+from keras_moe import cost
+from keras_moe.checks import integer
 from keras_moe.layers import ExpertBank
+from keras_moe.models.partitioned import PartitionedModel, dtype_scope
 from keras_moe.models.remainder import Remainder
-from keras_moe.models.route import Route, could_be_route
 from keras_moe.models.routed import RoutedModel
+from keras_moe.types import Array, Macs, Tensor
 
 # Of the layers that make gate logits and routes of features, whatever the policy of the rest: float16 ends at 65504,
 # and bfloat16 has 3 digits, in which many images would be ties between experts.
 ROUTING_DTYPE = "float32"
 
 
-class MoEModel(RoutedModel):
-    """A functional model whose top-level layers belong to named parts.
-
-    Subclasses build their graph and call ``super().__init__(inputs, outputs, parts=…, gate=…, name=…)``.
+class MoEModel(PartitionedModel):
+    """A mixture of experts, or a dense network beside one: a gate or none, an expert bank or none.
 
     Args:
-        inputs, outputs: as for ``keras.Model``.
-        parts: dict, part name -> list of names of top-level layers. Each layer of the graph that has weights
-            belongs to one part; training stages freeze and thaw parts by name.
-        gate: dict with the symbolic tensors ``"logits"`` and ``"weights"``, each ``(n, experts)``, or
+        inputs, outputs, parts, …: as for ``PartitionedModel``.
+        gate: dict with the symbolic tensors ``"gate_logits"`` and ``"routing_weights"``, each ``(n, experts)``, or
             ``(n, …, experts)`` of a gate that weighs classes or pixels; None for a network without a gate.
         dtype: as the layers were made with; ``compile`` scales losses by it. Small networks answer as in float32 but
             for this share of the largest answer: 0.5 % in mixed_float16, 1 % in float16, 5 % in bfloat16 and
@@ -38,78 +32,29 @@ class MoEModel(RoutedModel):
     """
 
     answers = "classes"  # what the output holds: scores of "classes" along its last axis, or an "image"
-    knob: tuple[str, str] | None = None  # an argument that may be set later, and the top-level layer that has it
 
-    def __init__(self, inputs, outputs, parts, gate=None, dtype=None, **kwargs):
-        with dtype_scope(dtype):
-            super().__init__(inputs=inputs, outputs=outputs, **kwargs)
-        self._part_names = {part: tuple(names) for part, names in parts.items()}
-        self._gate = gate
-        self._policy = self.dtype_policy
-        self._settings = settings.Settings(self)
-
-    def get_config(self):
-        """The constructor's arguments and, as ``"settings"``, what was set on layers after it; see ``settings``.
-
-        Raises:
-            ValueError: a change that a configuration cannot hold, such as an expert replaced by another network.
-        """
-        config, aside = dict(self._config), None
-        if self.knob:
-            argument, name = self.knob
-            aside = self.get_layer(name), argument
-            config[argument] = getattr(*aside)
-        if "dtype" in config:  # whatever the global policy will be
-            config["dtype"] = _plain(config["dtype"] or self._policy)
-        changes = self._settings.changes(self, aside)
-        return {**config, "settings": changes} if changes or self._settings.frozen else config
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        changes = config.pop("settings", None)
-        if isinstance(config.get("backbone"), dict):
-            # Keras takes a functional model's config apart as it reads it; the caller's stays whole.
-            backbone = copy.deepcopy(config["backbone"])
-            config["backbone"] = keras.saving.deserialize_keras_object(backbone, custom_objects)
-        model = cls(**config)
-        if changes is not None:
-            settings.apply(model, changes)
-        return model
-
-    def get_compile_config(self):
-        config, optimizer = super().get_compile_config(), getattr(self, "optimizer", None)
-        if not config or optimizer is None:
-            return config
-        index = {id(v): i for i, v in enumerate(self.variables)}
-        built = optimizer.built and [index[id(v)] for v in optimizer._trainable_variables]
-        return {**config, "optimized": built or None}
-
-    def compile_from_config(self, config):
-        """As in Keras; and the optimizer is built for the variables it had, which need not be the trainable ones."""
-        config = keras.saving.deserialize_keras_object(dict(config))
-        optimized = config.pop("optimized", None)
-        self.compile(**config)
-        if optimized:
-            self.optimizer.build([self.variables[i] for i in optimized])
-
-    def set_weights(self, weights):
-        """As in Keras; and what layers derive from their weights follows."""
-        set_weights(self, weights)
+    def __init__(
+        self,
+        inputs: Tensor,
+        outputs: Tensor,
+        parts: dict[str, list[str]],
+        gate: dict[str, Tensor] | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
+        super().__init__(inputs, outputs, parts, **kwargs)
+        self._gate: typing.Any = gate
 
     @property
-    def parts(self):
-        """Dict, part name -> list of layers."""
-        return {part: [self.get_layer(n) for n in names] for part, names in self._part_names.items()}
-
-    @property
-    def bank(self):
+    def bank(self) -> ExpertBank | typing.Any:
         """The model's ``ExpertBank``, or None."""
         return next((layer for layer in self.layers if isinstance(layer, ExpertBank)), None)
 
     @property
-    def gate(self):
-        """Symbolic ``{"logits": (n, experts), "weights": (n, experts)}``, for training the gate. None without one."""
+    def gate(self) -> dict[str, Tensor] | typing.Any:
+        """Dict with the symbolic ``"gate_logits"`` and ``"routing_weights"``, both ``(n, experts)``; None without one.
+
+        ``routing_weights`` is the tensor in the graph; a route is the array of its values.
+        """
         return self._gate
 
     @functools.cached_property
@@ -117,15 +62,16 @@ class MoEModel(RoutedModel):
         return Remainder(lambda: self)  # private, so that Keras saves and loads it after all layers
 
     @functools.cached_property
-    def router(self):
+    def router(self) -> RoutedModel:
         """The model from images to routing weights; it shares all its layers with this one."""
         if self._gate is None:
             raise ValueError(f"{self.name!r} is a dense network: it has no gate and no route.")
-        return self.sharing(self.inputs, self._gate["weights"], f"{self.name}_router")
+        return self.sharing(self.inputs, self._gate["routing_weights"], f"{self.name}_router")
 
-    def route(self, x, batch_size=256):
-        """Routing weights of images, a ``Route``, float array ``(n, experts)``: zero where an expert does not run, NaN
-        for a row whose gate met a NaN or an infinity.
+    def route(self, x: Array, batch_size: int = 256) -> Array:
+        """The route of images, their routing weights, float32 ``(n, experts)``.
+
+        Zero where an expert does not run, NaN for a row whose gate met a NaN or an infinity.
 
         Args:
             x: images, float or integer array ``(n, height, width, channels)``, in the range the model takes.
@@ -135,32 +81,31 @@ class MoEModel(RoutedModel):
             ValueError: the model has no gate.
         """
         if len(x) == 0:
-            return np.zeros((0, *self.router.output_shape[1:]), "float32").view(Route)
+            return np.zeros((0, *self.router.output_shape[1:]), "float32")
         batch_size = integer("route", "batch_size", batch_size, 1)
-        return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32").view(Route)
+        return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32")
 
-    def predict_routed(self, x, batch_size=256):
+    def predict_routed(self, x: Array, batch_size: int = 256) -> tuple[Array, Array | None]:
         """Predictions and the route that led to them, in one pass.
 
         Args:
             x, batch_size: as for ``route``; at least one image.
 
         Returns:
-            ``(predictions, route)``: an array and a ``Route``, None for a dense network.
+            ``(predictions, route)``, two arrays; the route is None for a dense network.
         """
         batch_size = integer("predict_routed", "batch_size", batch_size, 1)
         if self._gate is None:
             return self.predict(x, batch_size=batch_size, verbose=0), None
-        both = self.observed.predict(x, batch_size=batch_size, verbose=0)
-        return both["answer"], np.asarray(both["route"], "float32").view(Route)
+        both = self.model_with_route.predict(x, batch_size=batch_size, verbose=0)
+        return both["prediction"], np.asarray(both["routing_weights"], "float32")
 
     @functools.cached_property
-    def observed(self):
-        """The model from images to ``"answer"``, its output, ``"route"`` and ``"gate"``, the gate's logits."""
-        outputs = {"answer": self.output, "route": self._gate["weights"], "gate": self._gate["logits"]}
-        return self.sharing(self.inputs, outputs, f"{self.name}_observed")
+    def model_with_route(self) -> RoutedModel:
+        """The model from images to ``"prediction"``, its output, ``"routing_weights"`` and ``"gate_logits"``."""
+        return self.sharing(self.inputs, {"prediction": self.output, **self._gate}, f"{self.name}_with_route")
 
-    def predict_under(self, x, route, batch_size=256):
+    def predict_with_route(self, x: Array, route: Array, batch_size: int = 256) -> Array:
         """Predictions under a route of your choice instead of the gate's: "had expert k answered this image".
 
         Args:
@@ -175,81 +120,69 @@ class MoEModel(RoutedModel):
         Raises:
             ValueError: a dense network, or a route of another shape, negative or not finite.
         """
-        batch_size = integer("predict_under", "batch_size", batch_size, 1)
+        batch_size = integer("predict_with_route", "batch_size", batch_size, 1)
         shape, route = self.router.output_shape, np.asarray(route, "float32")
         fits = route.ndim == len(shape) and route.shape[-1] == shape[-1] and len(route) == len(x) > 0
         if not fits or not np.all(np.isfinite(route)) or route.min() < 0:
             raise ValueError(
-                f"predict_under: `route` must be finite weights >= 0 of shape {(len(x), *shape[1:])}, a row for each "
-                f"of one or more images. Received: shape {route.shape}"
+                f"predict_with_route: `route` must be finite weights >= 0 of shape {(len(x), *shape[1:])}, a row for "
+                f"each of one or more images. Received: shape {route.shape}"
             )
         return self._under_route.predict([x, route], batch_size=batch_size, verbose=0)
 
     @functools.cached_property
     def _under_route(self):
-        return self.sharing([self.input, self._gate["weights"]], self.output, f"{self.name}_under_route")
+        return self.sharing([self.input, self._gate["routing_weights"]], self.output, f"{self.name}_under_route")
 
-    def sharing(self, inputs, outputs, name):
+    def sharing(self, inputs: Tensor, outputs: Tensor, name: str) -> RoutedModel:
         """A model between symbolic tensors of this one, with its layers and its dtype policy."""
         with dtype_scope(self.dtype_policy):
             return RoutedModel(inputs, outputs, name=name, turns=self._turns)
 
     @property
-    def macs_total(self):
+    def macs_total(self) -> int:
         """Multiply-accumulates of the whole network per image, every expert included. int."""
         return sum(sum(m) if isinstance(m, list) else m for m in self._macs_of_parts.values())
 
-    def macs(self, x=None, *, route=None):
-        """Multiply-accumulates per image (see ``keras_moe.cost`` for what counts).
+    def macs_by_part(self) -> Macs:
+        """Multiply-accumulates per image: dict, part name -> int, or -> list of int for a part of experts.
 
-        Args:
-            x: None, or images ``(n, height, width, channels)``, or their route ``(n, experts)``.
-            route: the route, by name. Images that are vectors of as many numbers as there are experts have the shape of
-                a route: then ``x`` is taken for them, unless it is a ``Route`` as ``route`` and ``predict_routed`` give
-                it, and refused if it could be either.
-
-        Returns:
-            Without ``x`` and ``route`` a dict, part name -> int, or -> list of int for a part of experts. With one of
-            them a float: the mean executed per image.
+        See ``keras_moe.cost`` for what counts.
 
         Raises:
-            ValueError: an input size that is unknown (``None``), nothing to take a mean of, both ``x`` and ``route``,
-                or an ``x`` that is neither images nor a route of this model, or could be both.
+            ValueError: an input size that is unknown (``None``).
         """
-        parts = self._macs_of_parts
-        if x is None and route is None:
-            return dict(parts)
-        check("macs", "route", route, x is None or route is None, "left out where `x` is given")
-        always = sum(m for m in parts.values() if not isinstance(m, list))
-        experts = next((m for m in parts.values() if isinstance(m, list)), None)
+        return dict(self._macs_of_parts)
+
+    def mean_macs(self, *, images: Array | None = None, route: Array | None = None) -> float:
+        """Multiply-accumulates executed per image, the mean over images or over their route. float.
+
+        Args:
+            images: ``(n, height, width, channels)``.
+            route: instead of images, their route ``(n, experts)``.
+
+        Raises:
+            ValueError: an input size that is unknown (``None``), nothing to take a mean of, both or neither of
+                ``images`` and ``route``, or one of another shape.
+        """
+        if (images is None) == (route is None):
+            raise ValueError("mean_macs: expected either `images` or `route`. Received: both or neither")
+        always = sum(m for m in self._macs_of_parts.values() if not isinstance(m, list))
+        experts = next((m for m in self._macs_of_parts.values() if isinstance(m, list)), None)
         if experts is None:
             return float(always)
-        if route is None:
-            route = x if self._is_route(x, len(experts)) else self.route(x)
-        route = np.asarray(route)
+        route = np.asarray(self._route_of(images) if route is None else route)
         if route.ndim != 2 or route.shape[1] != len(experts) or len(route) == 0:
             raise ValueError(
-                f"macs: a mean needs at least one row of {len(experts)} weights. Received: shape {route.shape}"
+                f"mean_macs: a mean needs at least one row of {len(experts)} weights. Received: shape {route.shape}"
             )
         return float(always + np.mean((route != 0) @ np.asarray(experts, "float64")))
 
-    def _is_route(self, x, experts):
-        """Whether ``x`` is the route of images, and not the images."""
-        shape, images = np.shape(x)[1:], self.input_shape[1:]
-        fits_images = len(shape) == len(images) and all(a in (None, b) for a, b in zip(images, shape, strict=True))
-        fits_route = shape == (experts,)
-        if isinstance(x, Route) or (fits_route and not fits_images):
-            return True
-        if not fits_images:
-            raise ValueError(
-                f"macs: expected images {(len(x), *images)} or a route {(len(x), experts)}. Received: {np.shape(x)}"
-            )
-        if fits_route and could_be_route(x):
-            raise ValueError(
-                f"macs: `x` of shape {np.shape(x)} could be images or a route. Say which: `macs(route=x)`, or "
-                "`macs(route=model.route(x))` of images."
-            )
-        return False
+    def _route_of(self, images):
+        shape, own = np.shape(images)[1:], self.input_shape[1:]
+        if len(shape) != len(own) or any(a not in (None, b) for a, b in zip(own, shape, strict=True)):
+            raise ValueError(f"mean_macs: expected images {(len(images), *own)}. Received: {np.shape(images)}")
+        return self.route(images)
 
     @functools.cached_property
     def _macs_of_parts(self):
@@ -260,40 +193,6 @@ class MoEModel(RoutedModel):
             bank, shape = layers[0], layers[0].input[0].shape
             return [cost.macs(expert, shape) for expert in bank.experts]
         return sum(cost.macs(layer, *(t.shape for t in _as_list(layer.input))) for layer in layers)
-
-
-@contextlib.contextmanager
-def dtype_scope(dtype):
-    """Layers made inside take ``dtype`` (a name or ``keras.DTypePolicy``) as their policy; None changes nothing.
-
-    Raises:
-        ValueError: float64 on JAX where it is switched off: JAX would compute in float32.
-    """
-    before = keras.config.dtype_policy()
-    policy = before if dtype is None else keras.dtype_policies.get(dtype)
-    _check_available(policy)
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _plain(dtype):
-    policy = keras.dtype_policies.get(dtype)
-    return policy.name if type(policy) is keras.DTypePolicy else keras.dtype_policies.serialize(policy)
-
-
-def _check_available(policy):
-    if keras.backend.backend() != "jax" or "float64" not in (policy.compute_dtype, policy.variable_dtype):
-        return
-    import jax.numpy as jnp
-
-    if jnp.result_type(float) != "float64":  # what JAX takes for a Python number
-        raise ValueError(
-            'JAX computes in float32 where "float64" is asked for, unless `jax.config.update("jax_enable_x64", True)` '
-            f"comes before anything is computed. Received: dtype policy {policy.name!r}"
-        )
 
 
 def _as_list(x):

@@ -3,9 +3,10 @@
 import keras
 
 from keras_moe.models import backbones
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.models.imagenet import initialize
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import MoEModel
+from keras_moe.models.partitioned import dtype_scope
+from keras_moe.types import DType, Path, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -18,23 +19,22 @@ class Classifier(MoEModel):
         float32 ``(n, classes)`` with the head.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
-        input_shape=(32, 32, 3),
-        alpha=1.0,
-        backbone="resnet20",
-        include_top=True,
-        weights=None,
-        classes=100,
-        pooling=None,
-        dropout_rate=0.0,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="classifier",
-        dtype=None,
-    ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        input_shape: Shape = (32, 32, 3),
+        alpha: float = 1.0,
+        backbone: str = "resnet20",
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 100,
+        pooling: str | None = None,
+        dropout_rate: float = 0.0,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "classifier",
+        dtype: DType = None,
+    ) -> None:
         spec = backbones.get(backbone, alpha)
 
         with dtype_scope(dtype):
@@ -51,10 +51,6 @@ class Classifier(MoEModel):
         super().__init__(
             images, outputs, parts={"backbone": ["scaling", "backbone"], "head": ["head"]}, name=name, dtype=dtype
         )
-
-        # === Config ===
-        self._config = config
-        initialize(self, weights, backbone, alpha)
 
 
 def _trunk(spec, input_shape):

@@ -1,5 +1,6 @@
 """ClassSR (Kong, Zhao, Qiao, Dong; CVPR 2021)."""
 
+import collections.abc
 import functools
 
 import keras
@@ -9,11 +10,12 @@ from keras_moe import cost
 from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layers import CostBias, ExpertBank, TopKGate
-from keras_moe.models import sr_branches
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import ROUTING_DTYPE, dtype_scope
+from keras_moe.models import super_resolution_branches
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import ROUTING_DTYPE
+from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.super_resolution import SuperResolution, unscaled
-from keras_moe.weights import load_weights
+from keras_moe.types import DType, Macs, Path, Shape
 
 _check = functools.partial(check, "ClassSR")
 
@@ -27,7 +29,7 @@ class ClassSR(SuperResolution):
     whole image, cut into patches and put together again: ``model.upscale(image)``.
 
     Args:
-        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then ``macs`` cannot be told).
+        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then MACs cannot be told).
         backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``, the family of the branches.
         filters: ints, width of each branch, cheapest first; None: the paper's three.
         scale: 2, 3 or 4.
@@ -53,30 +55,30 @@ class ClassSR(SuperResolution):
 
     knob = ("cost_weight", "cost_bias")
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
-        input_shape=(32, 32, 3),
-        backbone="fsrcnn",
-        filters=None,
-        scale=4,
-        class_filters=128,
-        class_stride=4,
-        cost_weight=0.0,
-        weights=None,
-        name="classsr",
-        dtype=None,
-    ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        filters = sr_branches.WIDTHS.get(backbone, (None,)) if filters is None else tuple(filters)
+        input_shape: Shape = (32, 32, 3),
+        backbone: str = "fsrcnn",
+        filters: collections.abc.Sequence[int] | None = None,
+        scale: int = 4,
+        class_filters: int = 128,
+        class_stride: int = 4,
+        cost_weight: float = 0.0,
+        weights: Path | None = None,
+        name: str = "classsr",
+        dtype: DType = None,
+    ) -> None:
+        filters = super_resolution_branches.widths(backbone) if filters is None else tuple(filters)
         _check("filters", filters, len(filters) >= 1, "at least one width")
-        config["filters"] = list(filters)
 
         with dtype_scope(dtype):
             # === Layers ===
             scaling, unscaling = layers.Rescaling(1 / 255, name="scaling"), unscaled()
             class_module = _class_module(class_filters, class_stride, len(filters))
-            branches = [sr_branches.branch(backbone, f, scale, f"branch_{k}") for k, f in enumerate(filters)]
+            branches = [
+                super_resolution_branches.branch(backbone, f, scale, f"branch_{k}") for k, f in enumerate(filters)
+            ]
             costs = [cost.macs(branch, (None, 32, 32, 3)) for branch in branches]
             bias = CostBias([c / max(costs) for c in costs], cost_weight, dtype=ROUTING_DTYPE, name="cost_bias")
             top = TopKGate(1, train_k=len(filters), dtype=ROUTING_DTYPE, name="top_k")
@@ -87,29 +89,26 @@ class ClassSR(SuperResolution):
                 patches = scaling(images)
                 logits = class_module(patches)
                 weights = top(bias(logits))
-                return {"image": unscaling(bank(patches, weights)), "logits": logits, "weights": weights}
+                prediction = unscaling(bank(patches, weights))
+                return {"prediction": prediction, "gate_logits": logits, "routing_weights": weights}
 
         parts = {
             "class_module": ["scaling", "class_module", "cost_bias", "top_k"],
             "branches": ["branches", "unscaling"],
         }
-        super().__init__(input_shape, connect, parts, name, dtype)
-
-        # === Config ===
-        self._config = config
-        if weights is not None:
-            load_weights(self, weights)
+        resolved = {"filters": list(filters)}
+        super().__init__(input_shape, connect, parts, name=name, dtype=dtype, resolved=resolved)
 
     @property
-    def cost_weight(self):
+    def cost_weight(self) -> float:
         """The knob between quality (0 and less) and cost, a float; it may be set at any time."""
         return self.get_layer("cost_bias").cost_weight
 
     @cost_weight.setter
-    def cost_weight(self, value):
+    def cost_weight(self, value: float) -> None:
         self.get_layer("cost_bias").cost_weight = value
 
-    def macs_of_patch(self, height, width):
+    def macs_of_patch(self, height: int, width: int) -> Macs:
         shape = (None, height, width, 3)
         return {
             "class_module": cost.macs(self.get_layer("class_module"), shape),

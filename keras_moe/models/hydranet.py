@@ -11,10 +11,11 @@ from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights
 from keras_moe.layers import ExpertBank, TopKGate
 from keras_moe.models import backbones
-from keras_moe.models.anatomy import Anatomy, in_dtype
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
-from keras_moe.models.imagenet import initialize
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel
+from keras_moe.models.partitioned import dtype_scope
+from keras_moe.models.split_classifier import ClassifierSplit, activation_of, in_dtype
+from keras_moe.types import DType, Path, Shape
 
 _check = functools.partial(check, "HydraNet")
 
@@ -24,29 +25,25 @@ class HydraNet(MoEModel):
     """A stem for every image, branches that specialise on groups of similar classes, a gate that picks ``top_k``.
 
     ``images -> stem -> {branches, gate} -> combiner -> prediction over all classes`` (the paper's figure 1). The stem
-    is the backbone's first convolution and its first ``split`` stages; each branch is a copy of the remaining stages.
+    is the backbone's first convolution and its first ``split_at`` stages; each branch is a copy of the remaining ones.
     The paper leaves the gate and the combiner open; here the gate is a strided 3x3 convolution (``gate_filters``),
     global average pooling and a ``Dense``; its softmax over the top-k weighs the branches' pooled features; their
     sum is classified by one head. ``combine="logits"`` gives every branch a head of its own instead and sums
-    logits.
+    logits. ``from_classifier`` takes stem and branches from a classifier of your own.
 
     Args:
-        input_shape: ``(height, width, channels)``; sizes may be None (then ``macs`` cannot be told).
+        input_shape: ``(height, width, channels)``; sizes may be None (then MACs cannot be told).
         alpha: float, width multiplier of the backbone, as in ``keras.applications.MobileNetV2``.
         backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
-            ``keras_moe.models.backbones``; or a functional classifier of your own, with ``combine="logits"``: it is
-            copied, weights included, every branch is a copy of its tail, and ``input_shape``, ``alpha``,
-            ``branch_alpha``, ``branch_blocks``, ``classes``, ``dropout_rate`` and ``include_preprocessing`` are not
-            used.
-        branches: int, number of branches.
+            ``keras_moe.models.backbones``.
+        num_experts: int, number of branches.
         top_k: int, branches that run for an image.
-        split: int, stages in the stem; None: all but the last. For a classifier of your own the name of the stem's last
-            layer; None: the tail nearest to a third of its multiply-accumulates.
+        split_at: int, stages in the stem; None: all but the last.
         branch_alpha: float, width multiplier of the branches, on top of ``alpha``.
         branch_blocks: int or None, most blocks of a stage of the branches. What is left out comes after a stage's first
             block and has a skip around it, so that a thinned copy of a trained network computes nearly the same.
         gate_filters: int, filters of the gate's convolution; 0: pool the stem's features directly.
-        gate_noise: float, standard deviation of the noise on the gate's logits in training.
+        noise_std: float, standard deviation of the noise on the gate's logits in training.
         drop_below: float in [0, 1], dynamic k (see ``TopKGate``).
         combine: ``"features"`` or ``"logits"``.
         include_top: bool, whether to end with the head. Without it the output is the combined feature map.
@@ -68,104 +65,145 @@ class HydraNet(MoEModel):
         float32 ``(n, classes)`` with the head.
 
     Raises:
-        ValueError: an argument out of range, or a classifier that cannot be cut.
+        ValueError: an argument out of range.
     """
 
     knob = ("drop_below", "top_k")
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
-        input_shape=(32, 32, 3),
-        alpha=1.0,
-        backbone="resnet20",
-        branches=8,
-        top_k=2,
-        split=None,
-        branch_alpha=1.0,
-        branch_blocks=None,
-        gate_filters=32,
-        gate_noise=0.0,
-        drop_below=0.0,
-        combine="features",
-        include_top=True,
-        weights=None,
-        classes=100,
-        pooling=None,
-        dropout_rate=0.0,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="hydranet",
-        dtype=None,
-    ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        own = not isinstance(backbone, str)
-        if not own:
-            spec = backbones.get(backbone, alpha)
-            split = len(spec.stages) - 1 if split is None else split
-            _check("split", split, 0 <= split < len(spec.stages), f"in 0…{len(spec.stages) - 1}, stages of the stem")
-        _check("top_k", top_k, 1 <= top_k <= branches, "between 1 and `branches`")
+        input_shape: Shape = (32, 32, 3),
+        alpha: float = 1.0,
+        backbone: str = "resnet20",
+        num_experts: int = 8,
+        top_k: int = 2,
+        split_at: int | None = None,
+        branch_alpha: float = 1.0,
+        branch_blocks: int | None = None,
+        gate_filters: int = 32,
+        noise_std: float = 0.0,
+        drop_below: float = 0.0,
+        combine: str = "features",
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 100,
+        pooling: str | None = None,
+        dropout_rate: float = 0.0,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "hydranet",
+        dtype: DType = None,
+    ) -> None:
+        spec = backbones.get(backbone, alpha)
+        split_at = len(spec.stages) - 1 if split_at is None else split_at
+        in_range = not isinstance(split_at, str) and 0 <= split_at < len(spec.stages)
+        _check("split_at", split_at, in_range, f"in 0…{len(spec.stages) - 1}, stages of the stem")
         _check("combine", combine, combine in ("features", "logits"), "'features' or 'logits'")
         _check("combine", combine, include_top or combine == "features", "'features' without the head")
-        _check("combine", combine, not own or combine == "logits", "'logits' with a classifier as backbone")
+        # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
+        pooled = include_top or pooling == "avg"
+        branch_head, head = (classes, None) if combine == "logits" else (None, classes)
 
         with dtype_scope(dtype):
-            # === Layers ===
-            # Averaging commutes with the weighted sum: pooled in the branch, a vector travels back instead of a map.
-            pooled = include_top or pooling == "avg"
-            if own:
-                anatomy = Anatomy(in_dtype(backbone, dtype), split)
-                config |= anatomy.config
-                images = keras.Input(anatomy.input.shape[1:], dtype=anatomy.input.dtype, name="images")
-                stem, scaling = anatomy.trunk("stem"), layers.Identity(name="scaling")
-                members = [anatomy.tail(f"branch_{k}", f"branch_{k}_") for k in range(branches)]
-            else:
-                images = keras.Input(input_shape, name="images")
-                stem, scaling = _stem(spec, input_shape, split), backbones.scaling(include_preprocessing, spec)
-                heads = classes if combine == "logits" else None
-                branch = functools.partial(
-                    _branch, spec, split, branch_alpha, branch_blocks, stem.output_shape[1:], pooled, heads
-                )
-                members = [branch(f"branch_{k}") for k in range(branches)]
-            gate = _gate(stem.output_shape[1:], gate_filters, branches)
-            top = TopKGate(top_k, noise=gate_noise, drop_below=drop_below, dtype=ROUTING_DTYPE, name="top_k")
-            bank = ExpertBank(members, name="branches")
+            images = keras.Input(input_shape, name="images")
+            stem = _stem(spec, input_shape, split_at)
+            scaling = backbones.scaling(include_preprocessing, spec)
+            shape = stem.output_shape[1:]
+            branch = functools.partial(_branch, spec, split_at, branch_alpha, branch_blocks, shape, pooled, branch_head)
+            branches = [branch(f"branch_{k}") for k in range(num_experts)]
 
-            # === Functional model ===
+        def combiner():
+            after = None if pooled else pooling
+            return backbones.head(include_top, head, after, dropout_rate, classifier_activation, "combiner")
+
+        gate = {"k": top_k, "noise_std": noise_std, "drop_below": drop_below}
+        self._assemble(images, scaling, stem, branches, combiner, gate_filters, gate, name=name, dtype=dtype)
+
+    @classmethod
+    @remembered
+    def from_classifier(
+        cls,
+        classifier: keras.Model,
+        split_at: str | None = None,
+        num_experts: int = 8,
+        top_k: int = 2,
+        gate_filters: int = 32,
+        noise_std: float = 0.0,
+        drop_below: float = 0.0,
+        weights: Path | None = None,
+        classifier_activation: str | None = "same",
+        name: str = "hydranet",
+        dtype: DType = None,
+    ) -> "HydraNet":
+        """A HydraNet whose stem is the start of a classifier of your own, and whose branches are copies of its tail.
+
+        The classifier is copied, weights included. Branches sum their logits, so that the mixture answers as the
+        classifier does until it is trained.
+
+        Args:
+            classifier: see ``ClassifierSplit``.
+            split_at: name of the stem's last layer; None: the tail nearest to a third of the multiply-accumulates.
+            weights: None or the path of a ``.safetensors`` file, loaded over the classifier's.
+            classifier_activation: ``"softmax"``, None for logits, or ``"same"``: as the classifier ends.
+            num_experts, top_k, gate_filters, noise_std, drop_below, name, dtype: as for the constructor.
+
+        Returns:
+            A ``HydraNet``.
+
+        Raises:
+            ValueError: an argument out of range, or a classifier that cannot be cut there.
+        """
+        with dtype_scope(dtype):
+            split = ClassifierSplit(in_dtype(classifier, dtype), split_at)
+            activation = activation_of(split, classifier_activation)
+            images = keras.Input(split.input.shape[1:], dtype=split.input.dtype, name="images")
+            stem, scaling = split.trunk("stem"), layers.Identity(name="scaling")
+            branches = [split.tail(f"branch_{k}", f"branch_{k}_") for k in range(num_experts)]
+
+        def combiner():
+            return backbones.head(True, None, None, 0.0, activation, "combiner")
+
+        gate = {"k": top_k, "noise_std": noise_std, "drop_below": drop_below}
+        resolved = {"split_at": split.split_at, "classifier_activation": activation}
+        model = cls.__new__(cls)
+        model._assemble(
+            images, scaling, stem, branches, combiner, gate_filters, gate, name=name, dtype=dtype, resolved=resolved
+        )
+        return model
+
+    def _assemble(self, images, scaling, stem, branches, combiner, gate_filters, gate, **options):
+        """Makes the gate, connects the layers and becomes the model of them.
+
+        ``combiner``: makes the last layer. ``gate``: arguments of the ``TopKGate``.
+        """
+        _check("top_k", gate["k"], 1 <= gate["k"] <= len(branches), "between 1 and `num_experts`")
+        with dtype_scope(options["dtype"]):
+            gate_network = _gate(stem.output_shape[1:], gate_filters, len(branches))
+            top = TopKGate(**gate, dtype=ROUTING_DTYPE, name="top_k")
+            bank = ExpertBank(branches, name="branches")
             features = stem(scaling(images))
-            logits = gate(features)
+            logits = gate_network(features)
             routing = top(logits)
             combined = bank(features, routing)
-            head = classes if combine == "features" else None
-            pooling = None if pooled else pooling
-            combiner = backbones.head(include_top, head, pooling, dropout_rate, classifier_activation, "combiner")
-            outputs = combiner(combined)
+            outputs = combiner()(combined)
 
-        super().__init__(
-            images,
-            outputs,
-            parts={
-                "stem": ["scaling", "stem"],
-                "gate": ["gate", "top_k"],
-                "branches": ["branches"],
-                "combiner": ["combiner"],
-            },
-            gate={"logits": logits, "weights": routing},
-            name=name,
-            dtype=dtype,
-        )
+        parts = {
+            "stem": ["scaling", "stem"],
+            "gate": ["gate", "top_k"],
+            "branches": ["branches"],
+            "combiner": ["combiner"],
+        }
+        gate_tensors = {"gate_logits": logits, "routing_weights": routing}
+        super().__init__(images, outputs, parts, gate_tensors, **options)
 
-        # === Config ===
-        self._config = config
-        initialize(self, weights, backbone, alpha)
-
-    def grow_from(self, single):
+    def init_from_single_branch(self, single: "HydraNet") -> None:
         """Starts every branch as a copy of the only branch of ``single``, and copies its stem and combiner.
 
         Before any further training this network then answers as ``single`` does, whatever the gate says.
 
         Args:
-            single: a ``HydraNet`` of the same configuration but ``branches=1``, ``top_k=1`` and any gate.
+            single: a ``HydraNet`` of the same configuration but ``num_experts=1``, ``top_k=1`` and any gate.
 
         Raises:
             ValueError: more than one branch, or weights of other shapes.
@@ -180,24 +218,24 @@ class HydraNet(MoEModel):
             copy_weights(source, target)
 
     @property
-    def drop_below(self):
+    def drop_below(self) -> float:
         """The dynamic-k threshold, a float in [0, 1]; it may be set after training."""
         return self.get_layer("top_k").drop_below
 
     @drop_below.setter
-    def drop_below(self, value):
+    def drop_below(self, value: float) -> None:
         self.get_layer("top_k").drop_below = value
 
 
-def _stem(spec, input_shape, split):
+def _stem(spec, input_shape, split_at):
     x = inputs = keras.Input(input_shape)
     x = backbones.first(x, spec, "stem")
-    for i, stage in enumerate(spec.stages[:split]):
+    for i, stage in enumerate(spec.stages[:split_at]):
         x = backbones.stage(x, spec, stage, f"stem_stage{i}")
     return keras.Model(inputs, x, name="stem")
 
 
-def _gate(shape, filters, branches):
+def _gate(shape, filters, num_experts):
     x = inputs = keras.Input(shape)
     if filters and len(shape) == 3:
         x = Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
@@ -205,16 +243,16 @@ def _gate(shape, filters, branches):
         x = layers.ReLU(name="gate_conv_relu")(x)
     if len(shape) == 3:
         x = GlobalAveragePooling2D(name="gate_pool")(x)
-    return keras.Model(inputs, layers.Dense(branches, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
-def _branch(spec, split, alpha, blocks, shape, pooled, classes, name):
+def _branch(spec, split_at, alpha, blocks, shape, pooled, classes, name):
     x = inputs = keras.Input(shape)
-    for i, stage in enumerate(spec.stages[split:]):
+    for i, stage in enumerate(spec.stages[split_at:]):
         own = dataclasses.replace(
             stage, filters=backbones.scale(stage.filters, alpha), blocks=min(stage.blocks, blocks or stage.blocks)
         )
-        x = backbones.stage(x, spec, own, f"{name}_stage{split + i}")
+        x = backbones.stage(x, spec, own, f"{name}_stage{split_at + i}")
     x = backbones.last(x, spec, f"{name}_")
     if pooled:
         x = GlobalAveragePooling2D(name=f"{name}_pool")(x)

@@ -10,9 +10,12 @@ import importlib.metadata
 import json
 import pathlib
 
+import keras
+
 from keras_moe.checks import IntegrityError
 from keras_moe.models import backbones
 from keras_moe.torch_file import read_torch_file
+from keras_moe.types import Path
 from keras_moe.weights import load_weights
 
 CLASSES = 1000
@@ -41,7 +44,7 @@ _LABELS = (
 )
 
 
-def load_imagenet(model, backbone):
+def load_imagenet(model: keras.Model, backbone: str) -> None:
     """Sets every variable of ``model`` that belongs to ``backbone`` to its value after training on ImageNet.
 
     See ``backbones.assign_dense``: every copy of a stage gets the same values, and a head of another number of classes
@@ -60,30 +63,32 @@ def load_imagenet(model, backbone):
     backbones.assign_dense(model, _trained(backbone), f"ImageNet's {backbone}")
 
 
-def initialize(model, weights, backbone, alpha):
-    """What the argument ``weights`` of every model with a named backbone asks for.
+def initialize(model: keras.Model, weights: Path | None, backbone: str | None, alpha: float | None) -> None:
+    """What the argument ``weights`` of every model asks for.
 
     Args:
         model: the model, just made.
         weights: None, which leaves its random values; ``"imagenet"``, see ``load_imagenet``; or the path of a
             ``.safetensors`` file.
-        backbone, alpha: the model's.
+        backbone, alpha: the model's; None where it has no such argument.
 
     Raises:
         ValueError: ``"imagenet"`` for a backbone that has no such weights, or a file that does not fit.
     """
+    if weights is None:
+        return
     if weights != "imagenet":
-        return None if weights is None else load_weights(model, weights)
+        load_weights(model, weights)
+        return
     if backbone not in _FILES or alpha != 1:
-        name = backbone if isinstance(backbone, str) else f"a network of your own, {backbone.name!r}"
         raise ValueError(
             f"weights='imagenet' is there for the backbones {list(_FILES)} with alpha=1. Received: "
-            f"backbone={name}, alpha={alpha!r}"
+            f"backbone={backbone!r}, alpha={alpha!r}"
         )
-    return load_imagenet(model, backbone)
+    load_imagenet(model, backbone)
 
 
-def imagenet_labels():
+def imagenet_labels() -> tuple[str, ...]:
     """The names of ImageNet's 1,000 classes in the order of the outputs, a tuple of str.
 
     Raises:

@@ -1,6 +1,7 @@
 """Patcher: patch transformers with mixture of experts for segmentation (Ou et al., MICCAI 2022)."""
 
 import functools
+import typing
 
 import keras
 from keras import layers
@@ -9,9 +10,10 @@ from keras_moe.channels_last import Conv2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.layers import WeightedSum
 from keras_moe.models import backbones, patcher_blocks
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
-from keras_moe.weights import load_weights
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel
+from keras_moe.models.partitioned import dtype_scope
+from keras_moe.types import DType, Path, Shape
 
 _check = functools.partial(check, "Patcher")
 
@@ -50,23 +52,22 @@ class Patcher(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
-        input_shape=(256, 256, 3),
-        size="tiny",
-        decoder="moe",
-        drop_path_rate=0.1,
-        include_top=True,
-        weights=None,
-        classes=2,
-        dropout_rate=0.1,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="patcher",
-        dtype=None,
-    ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        input_shape: Shape = (256, 256, 3),
+        size: str | dict = "tiny",
+        decoder: str = "moe",
+        drop_path_rate: float = 0.1,
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 2,
+        dropout_rate: float = 0.1,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "patcher",
+        dtype: DType = None,
+    ) -> None:
         plan = patcher_blocks.resolve(size)
         _check("decoder", decoder, decoder in ("moe", "sum"), "'moe' or 'sum'")
         _check("drop_path_rate", drop_path_rate, 0 <= drop_path_rate < 1, "a float in [0, 1)")
@@ -107,17 +108,19 @@ class Patcher(MoEModel):
                 **({"gate": ["gate", "gate_weights"]} if moe else {}),
                 "head": ["mixture", "head", "probabilities"],
             },
-            gate={"logits": logits, "weights": weights_per_pixel} if moe else None,
+            gate={"gate_logits": logits, "routing_weights": weights_per_pixel} if moe else None,
             name=name,
             dtype=dtype,
         )
 
-        # === Config ===
-        self._config = config
-        if weights is not None:
-            load_weights(self, weights)
-
-    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs):
+    def export(
+        self,
+        filepath: Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: typing.Any = None,
+        **kwargs: typing.Any,
+    ) -> None:
         """As every model's; but to ONNX on PyTorch alone, for a number of images that ``input_signature`` fixes.
 
         The converter of TensorFlow writes an operation that ONNX does not have, and that of PyTorch wants to know the

@@ -9,6 +9,7 @@ from keras import layers
 from keras_moe.channels_last import Conv2D, DepthwiseConv2D
 from keras_moe.layers import EfficientAttention, PatchWise
 from keras_moe.layers.attention import fan_out, linear
+from keras_moe.types import Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class PatcherSize:
             raise ValueError(f"Patcher: a size needs one number per scale in each tuple. Received: lengths {lengths}")
 
     @property
-    def multiples(self):
+    def multiples(self) -> list[int]:
         """What height and width of an image must be multiples of: each block's patches, seen from the image."""
         reached, factors = 1, []
         for patch, stride in zip(self.patches, self.strides, strict=True):
@@ -68,7 +69,7 @@ SIZES = {
 }
 
 
-def resolve(size):
+def resolve(size: str | dict) -> PatcherSize:
     """The ``PatcherSize`` called ``size``, or made of the dict ``size``, whose missing fields are those of "tiny".
 
     Raises:
@@ -86,7 +87,7 @@ def resolve(size):
     return dataclasses.replace(SIZES["tiny"], **given)
 
 
-def encoder(input_shape, size, drop_path_rate):
+def encoder(input_shape: Shape, size: PatcherSize, drop_path_rate: float) -> keras.Model:
     """The cascade of Patcher blocks: a model from images ``(n, h, w, c)`` to the list of feature maps, finest first."""
     inputs = keras.Input(input_shape)
     x, maps, done, layers_in_all = inputs, [], 0, sum(size.depths)

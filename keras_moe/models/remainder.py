@@ -1,5 +1,8 @@
 """What Keras leaves out of a file, so that training goes on after loading as if it had never stopped."""
 
+import collections.abc
+import typing
+
 import keras
 from keras import ops
 
@@ -16,15 +19,15 @@ class Remainder(keras.layers.Layer):
         model: ``() -> keras.Model``. A function, because a layer counts the models it holds as its own.
     """
 
-    def __init__(self, model, **kwargs):
+    def __init__(self, model: collections.abc.Callable[[], keras.Model], **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self._model = model
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: typing.Any) -> None:
         for name, variable in self._kept().items():
             store[name] = ops.convert_to_numpy(variable)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: typing.Any) -> None:
         names = set(store.keys())
         for name, variable in self._kept().items():
             if name in names:  # a file of another model, or of Keras alone, has none

@@ -1,6 +1,8 @@
 """The functional model under every model of the package: how ``predict`` and ``evaluate`` run."""
 
+import collections.abc
 import functools
+import typing
 
 from keras_moe.layers import inference_only
 from keras_moe.layers.changes import MadeOf
@@ -13,10 +15,10 @@ class RoutedModel(ServedModel):
     Both follow a change of its layers, such as LoRA, quantization or another activation, without being compiled anew.
     """
 
-    def make_predict_function(self, force=False):
+    def make_predict_function(self, force: bool = False) -> collections.abc.Callable:
         return super().make_predict_function(force or self._has_changed_since("predict"))
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> collections.abc.Callable:
         return super().make_test_function(force or self._has_changed_since("test"))
 
     def _has_changed_since(self, use):
@@ -32,10 +34,10 @@ class RoutedModel(ServedModel):
     def _state_of_layers(self):
         return MadeOf(lambda *layers: object())
 
-    def predict_step(self, *args):
+    def predict_step(self, *args: typing.Any) -> typing.Any:
         with inference_only():
             return super().predict_step(*args)
 
-    def test_step(self, *args):
+    def test_step(self, *args: typing.Any) -> typing.Any:
         with inference_only():
             return super().test_step(*args)

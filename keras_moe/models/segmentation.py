@@ -1,5 +1,6 @@
 """Mixture of domain experts for segmentation (Pavlitskaya et al., SAIAD at CVPR 2020, pp. 342-343)."""
 
+import collections.abc
 import functools
 
 import keras
@@ -12,12 +13,12 @@ from keras_moe.graph import open_graph, rebuild
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import backbones, segmenters
-from keras_moe.models.anatomy import in_dtype, without_softmax
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import ROUTING_DTYPE, MoEModel, dtype_scope
-from keras_moe.models.imagenet import initialize
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import ROUTING_DTYPE, MoEModel
+from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.segmenter import Segmenter
-from keras_moe.settings import serialized
+from keras_moe.models.split_classifier import in_dtype, without_softmax
+from keras_moe.types import DType, Path, Shape
 
 GATES = ("image", "class", "pixel")
 ENSEMBLES = {"mean": layers.Average, "max": layers.Maximum}
@@ -41,16 +42,12 @@ class SegmentationMoE(MoEModel):
     Args:
         input_shape: ``(height, width, channels)``, see ``Segmenter``.
         alpha: float, width multiplier.
-        backbone: as for ``Segmenter``; or a functional segmentation network of your own, ``(n, h, w, c)`` to logits
-            ``(n, h, w, classes)`` (a softmax at its end is left off). It is copied for every expert, weights included;
-            then ``input_shape``, ``alpha`` and ``classes`` are the network's and what is given for them is not used.
-        experts: int >= 2.
-        gate: ``"image"`` (the paper's simple gate), ``"class"`` or ``"pixel"``: what a row of weights is for.
+        backbone: as for ``Segmenter``. ``from_network`` takes a network of your own.
+        num_experts: int >= 2.
+        gate_kind: ``"image"`` (the paper's simple gate), ``"class"`` or ``"pixel"``: what a row of weights is for.
         conv: bool: a 3x3 convolution, classes to classes without bias, on the weighted logits. It starts as identity.
-        sparse: bool, see above; with ``gate="image"`` only.
+        sparse: bool, see above; with ``gate_kind="image"`` only.
         drop_below: float in [0, 1], used with ``sparse``; it may be set after training. 1: one expert for every image.
-        features: name of the layer of your own ``backbone`` that the gate reads; None: the last of those with the
-            smallest map.
         include_top: True. There is no form without the head: experts meet in their logits.
         weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
@@ -67,151 +64,187 @@ class SegmentationMoE(MoEModel):
         of the gate's map, ``(n, h, w, experts)``.
 
     Raises:
-        ValueError: an argument out of range, sizes that do not divide, or a network of your own that is none for
-            segmentation.
+        ValueError: an argument out of range, or sizes that do not divide.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
-        input_shape=(120, 160, 3),
-        alpha=1.0,
-        backbone="resnet14",
-        experts=2,
-        gate="image",
-        conv=False,
-        sparse=False,
-        drop_below=0.2,
-        features=None,
-        include_top=True,
-        weights=None,
-        classes=11,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="segmentation_moe",
-        dtype=None,
-    ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
-        _check("experts", experts, experts >= 2, "an int >= 2: one needs no gate")
-        _check("gate", gate, gate in GATES, f"one of {GATES}")
-        _check("sparse", sparse, not sparse or gate == "image", "False unless gate='image': an expert runs, or not")
+        input_shape: Shape = (120, 160, 3),
+        alpha: float = 1.0,
+        backbone: str = "resnet14",
+        num_experts: int = 2,
+        gate_kind: str = "image",
+        conv: bool = False,
+        sparse: bool = False,
+        drop_below: float = 0.2,
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 11,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "segmentation_moe",
+        dtype: DType = None,
+    ) -> None:
         _check("include_top", include_top, include_top, "True: experts meet in their logits")
-
         with dtype_scope(dtype):
+            build = functools.partial(segmenters.build, backbone, input_shape, alpha, classes, include_preprocessing)
+            networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
+        gate = {"gate_kind": gate_kind, "sparse": sparse, "drop_below": drop_below}
+        gate["include_preprocessing"] = include_preprocessing
+        self._assemble(networks, gate, conv, classifier_activation, name=name, dtype=dtype)
+
+    @classmethod
+    @remembered
+    def from_network(
+        cls,
+        network: keras.Model,
+        num_experts: int = 2,
+        gate_kind: str = "image",
+        conv: bool = False,
+        sparse: bool = False,
+        drop_below: float = 0.2,
+        features: str | None = None,
+        weights: Path | None = None,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "segmentation_moe",
+        dtype: DType = None,
+    ) -> "SegmentationMoE":
+        """A mixture whose experts are copies of a segmentation network of your own, weights included.
+
+        Args:
+            network: a functional network, ``(n, h, w, c)`` to logits ``(n, h, w, classes)``; a softmax at its end is
+                left off.
+            features: name of the layer that the gate reads; None: the last of those with the smallest map.
+            weights: None or the path of a ``.safetensors`` file, loaded over the network's.
+            include_preprocessing: bool: the ``sparse`` gate gets images in [0, 255] (True) or [-1, 1].
+            num_experts, gate_kind, conv, sparse, drop_below, classifier_activation, name, dtype: as for the
+                constructor.
+
+        Returns:
+            A ``SegmentationMoE``.
+
+        Raises:
+            ValueError: an argument out of range, sizes that do not divide, or a network that is none for segmentation.
+        """
+        with dtype_scope(dtype):
+            own = in_dtype(network, dtype)
+            networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
+        gate = {"gate_kind": gate_kind, "sparse": sparse, "drop_below": drop_below}
+        gate["include_preprocessing"] = include_preprocessing
+        model = cls.__new__(cls)
+        model._assemble(networks, gate, conv, classifier_activation, name=name, dtype=dtype)
+        return model
+
+    def _assemble(self, networks, gate, conv, classifier_activation, **options):
+        """Makes the gate, connects the experts and becomes the model of them.
+
+        ``gate``: dict of ``gate_kind``, ``sparse``, ``drop_below`` and ``include_preprocessing``.
+        """
+        num_experts, gate_kind, sparse = len(networks), gate["gate_kind"], gate["sparse"]
+        _check("num_experts", num_experts, num_experts >= 2, "an int >= 2: one needs no gate")
+        _check("gate_kind", gate_kind, gate_kind in GATES, f"one of {GATES}")
+        per_image = gate_kind == "image"
+        _check("sparse", sparse, not sparse or per_image, "False unless gate_kind='image': an expert runs, or not")
+
+        with dtype_scope(options["dtype"]):
             # === Layers ===
-            if isinstance(backbone, str):
-                build = functools.partial(
-                    segmenters.build, backbone, input_shape, alpha, classes, include_preprocessing
-                )
-                networks = [build(f"expert_{k}", f"expert_{k}_") for k in range(experts)]
-            else:
-                own = in_dtype(backbone, dtype)
-                networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(experts)]
-                config |= {"backbone": serialized(backbone)}
             input_shape, classes = networks[0].input_shape[1:], networks[0].output_shape[1][-1]
-            config |= {"input_shape": input_shape, "classes": classes}
-            top = TopKGate(experts, drop_below=drop_below if sparse else 0.0, dtype=ROUTING_DTYPE, name="top_k")
+            dropped = gate["drop_below"] if sparse else 0.0
+            top = TopKGate(num_experts, drop_below=dropped, dtype=ROUTING_DTYPE, name="top_k")
             activation = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
 
             # === Functional model ===
             images = keras.Input(input_shape, name="images")
             if sparse:
-                gate_logits = _early_gate(input_shape, experts, include_preprocessing)(images)
+                gate_logits = _early_gate(input_shape, num_experts, gate["include_preprocessing"])(images)
                 route = top(gate_logits)
                 mixed = ExpertBank([_only_logits(n) for n in networks], name="experts")(images, route)
             else:
                 said = [network(images) for network in networks]
                 joined = layers.Concatenate(name="features")([features for features, _ in said])
-                gate_logits = _gate(joined.shape[1:], gate, experts, classes)(joined)
+                gate_logits = _gate(joined.shape[1:], gate_kind, num_experts, classes)(joined)
                 route = weights_at = top(gate_logits)
-                if gate == "pixel":
+                if gate_kind == "pixel":
                     _check_divides(input_shape, joined.shape)
                     factor = tuple(a // b for a, b in zip(input_shape[:2], joined.shape[1:3], strict=True))
                     weights_at = UpSampling2D(factor, interpolation="bilinear", name="weights_up")(route)
                 logits = layers.Concatenate(name="logits")([logits for _, logits in said])
-                mixed = WeightedSum(experts, name="weighted_sum")(logits, weights_at)
+                mixed = WeightedSum(num_experts, name="weighted_sum")(logits, weights_at)
             if conv:
                 mixed = _identity_conv(classes)(mixed)
             outputs = activation(mixed)
 
-        super().__init__(
-            images,
-            outputs,
-            parts={
-                "experts": ["experts"] if sparse else [network.name for network in networks],
-                "gate": ["gate", "top_k"],
-                "ensembler": ["conv_predictions", "probabilities"] if conv else ["probabilities"],
-            },
-            gate={"logits": gate_logits, "weights": route},
-            name=name,
-            dtype=dtype,
-        )
-
-        # === Config ===
-        self._config = config
+        parts = {
+            "experts": ["experts"] if sparse else [network.name for network in networks],
+            "gate": ["gate", "top_k"],
+            "ensembler": ["conv_predictions", "probabilities"] if conv else ["probabilities"],
+        }
+        super().__init__(images, outputs, parts, {"gate_logits": gate_logits, "routing_weights": route}, **options)
         self.knob = ("drop_below", "top_k") if sparse else None
-        initialize(self, weights, backbone, alpha)
 
     @property
-    def drop_below(self):
+    def drop_below(self) -> float:
         """The weight from which a further expert runs, a float in [0, 1]; it may be set after training."""
         return self.get_layer("top_k").drop_below
 
     @drop_below.setter
-    def drop_below(self, value):
+    def drop_below(self, value: float) -> None:
         _check("drop_below", value, self._config["sparse"], "left alone: without `sparse` every expert runs")
         self.get_layer("top_k").drop_below = value
 
     @property
-    def experts(self):
+    def experts(self) -> list[keras.Model]:
         """The experts, models from images to ``[features, logits]``, or to logits if the model is sparse."""
         return self.bank.experts if self.bank else self.parts["experts"]
 
-    def grow_from(self, segmenters):
+    def init_from_networks(self, networks: collections.abc.Sequence[keras.Model]) -> None:
         """Copies trained networks into the experts, in order; the gate stays.
 
         Args:
-            segmenters: list of ``Segmenter``, or of functional networks like the own ``backbone``, one per expert.
+            networks: list of ``Segmenter``, or of functional networks as for ``from_network``, one per expert.
 
         Raises:
             ValueError: another number of them, other classes, or other layers; the model is unchanged.
         """
-        if len(segmenters) != len(self.experts):
-            raise ValueError(f"Expected {len(self.experts)} networks, one per expert. Received: {len(segmenters)}")
-        networks = [self._as_network(segmenter) for segmenter in segmenters]
+        if len(networks) != len(self.experts):
+            raise ValueError(f"Expected {len(self.experts)} networks, one per expert. Received: {len(networks)}")
+        networks = [self._cut(network) for network in networks]
         for k, (network, expert) in enumerate(zip(networks, self.experts, strict=True)):
             _check_alike(network, expert, k, self.output_shape[-1])
         for network, expert in zip(networks, self.experts, strict=True):
             copy_weights(network, expert)
 
-    def ensemble(self, how="mean"):
+    def ensemble(self, how: str = "mean") -> keras.Model:
         """The experts' mean or largest logits without any gate, as a model from images to logits; it shares layers."""
         _check("how", how, how in ENSEMBLES, f"one of {tuple(ENSEMBLES)}")
         logits = ENSEMBLES[how](dtype="float32", name="ensemble")(self._logits())
         return self.sharing(self.input, logits, f"{self.name}_{how}")
 
-    def every_opinion(self):
+    def expert_outputs(self) -> keras.Model:
         """A model from images to what gate and every expert say.
 
         Returns:
             A ``keras.Model`` with outputs ``"experts"`` ``(n, experts, h, w, classes)``, logits of each expert alone,
-            ``"gate"``, the gate's logits, and ``"class"``, this model's output. It shares its layers with this one.
+            ``"gate_logits"``, and ``"prediction"``, this model's output. It shares its layers with this one.
         """
         stacked = layers.Concatenate(axis=1)([layers.Reshape((1, *y.shape[1:]))(y) for y in self._logits()])
-        outputs = {"experts": stacked, "gate": self.gate["logits"], "class": self.output}
-        return self.sharing(self.input, outputs, f"{self.name}_opinions")
+        outputs = {"experts": stacked, "gate_logits": self.gate["gate_logits"], "prediction": self.output}
+        return self.sharing(self.input, outputs, f"{self.name}_expert_outputs")
 
     def _logits(self):
         said = [expert(self.input) for expert in self.experts]
         return said if self.bank else [logits for _, logits in said]
 
-    def _as_network(self, segmenter):
-        if isinstance(segmenter, Segmenter):
-            return segmenter.get_layer("network")
-        return cut_segmenter(segmenter, self._config["features"], "grown", "grown_")
+    def _cut(self, network):
+        """``network`` as experts are: from images to ``[features, logits]``."""
+        if isinstance(network, Segmenter):
+            return network.get_layer("network")
+        return cut_segmenter(network, self._config.get("features"), "grown", "grown_")
 
 
-def cut_segmenter(network, features, name, prefix):
+def cut_segmenter(network: keras.Model, features: str | None, name: str, prefix: str) -> keras.Model:
     """Copy of a functional segmentation network, from images to ``[features, logits]``.
 
     Raises:
@@ -246,27 +279,27 @@ def _only_logits(network):
     return keras.Model(network.input, network.outputs[1], name=network.name)
 
 
-def _gate(shape, kind, experts, classes):
+def _gate(shape, kind, num_experts, classes):
     x = inputs = keras.Input(shape)
     x = Conv2D(32, 3, padding="same", activation="relu", name="gate_conv")(x)
     if kind == "pixel":
-        return keras.Model(inputs, Conv2D(experts, 1, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+        return keras.Model(inputs, Conv2D(num_experts, 1, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
     x = GlobalAveragePooling2D(name="gate_pool")(x)
     if kind == "image":
-        return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
-    x = layers.Dense(classes * experts, dtype=ROUTING_DTYPE, name="gate_predictions")(x)
-    reshape = layers.Reshape((classes, experts), dtype=ROUTING_DTYPE, name="gate_logits")
+        return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    x = layers.Dense(classes * num_experts, dtype=ROUTING_DTYPE, name="gate_predictions")(x)
+    reshape = layers.Reshape((classes, num_experts), dtype=ROUTING_DTYPE, name="gate_logits")
     return keras.Model(inputs, reshape(x), name="gate")
 
 
-def _early_gate(shape, experts, include_preprocessing):
+def _early_gate(shape, num_experts, include_preprocessing):
     x = inputs = keras.Input(shape)
     x = backbones.scaling(include_preprocessing)(x)
     x = AveragePooling2D(4, padding="same", name="gate_shrink")(x)
     x = Conv2D(16, 3, 2, "same", activation="relu", name="gate_conv0")(x)
     x = Conv2D(32, 3, 2, "same", activation="relu", name="gate_conv1")(x)
     x = GlobalAveragePooling2D(name="gate_pool")(x)
-    return keras.Model(inputs, layers.Dense(experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
+    return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
 def _identity_conv(classes):

@@ -5,9 +5,10 @@ from keras import layers
 
 from keras_moe.checks import check
 from keras_moe.models import segmenters
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.models.imagenet import initialize
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import MoEModel
+from keras_moe.models.partitioned import dtype_scope
+from keras_moe.types import DType, Path, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -38,21 +39,20 @@ class Segmenter(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
-        input_shape=(120, 160, 3),
-        alpha=1.0,
-        backbone="resnet14",
-        include_top=True,
-        weights=None,
-        classes=11,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="segmenter",
-        dtype=None,
-    ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        input_shape: Shape = (120, 160, 3),
+        alpha: float = 1.0,
+        backbone: str = "resnet14",
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 11,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "segmenter",
+        dtype: DType = None,
+    ) -> None:
         check("Segmenter", "include_top", include_top, include_top, "True: a segmenter has no form without its head")
 
         with dtype_scope(dtype):
@@ -68,7 +68,3 @@ class Segmenter(MoEModel):
         super().__init__(
             images, outputs, parts={"network": ["network"], "head": ["probabilities"]}, name=name, dtype=dtype
         )
-
-        # === Config ===
-        self._config = config
-        initialize(self, weights, backbone, alpha)

@@ -16,6 +16,7 @@ from keras import layers
 from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D, MaxPooling2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.models import backbones
+from keras_moe.types import Shape
 
 FRRN = "frrn_a"
 _DILATIONS = (1, 2, 4, 6)
@@ -24,7 +25,15 @@ _DOWN = ((3, 96, 2), (4, 192, 4), (2, 384, 8), (2, 384, 16))
 _UP = ((2, 192, 8), (2, 192, 4), (2, 96, 2))
 
 
-def build(backbone, input_shape, alpha, classes, include_preprocessing, name, prefix=""):
+def build(
+    backbone: str,
+    input_shape: Shape,
+    alpha: float,
+    classes: int,
+    include_preprocessing: bool,
+    name: str,
+    prefix: str = "",
+) -> keras.Model:
     """A segmentation network: ``(n, h, w, c)`` to ``[features, logits]``.
 
     Args:

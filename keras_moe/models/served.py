@@ -3,11 +3,13 @@
 import contextlib
 import functools
 import threading
+import typing
 
 import keras
 
 from keras_moe.layers import EarlyExit, ExpertBank, TopKGate
 from keras_moe.layers.inference import every_expert
+from keras_moe.types import Path
 
 # What each backend writes that answers as the model does.
 FORMATS = {
@@ -38,7 +40,7 @@ class ServedModel(keras.Model):
         turns: the lock of a model that shares its variables with this one; None: a new one.
     """
 
-    def __init__(self, *args, turns=None, **kwargs):
+    def __init__(self, *args: typing.Any, turns: typing.Any = None, **kwargs: typing.Any) -> None:
         super().__init__(*args, **kwargs)
         new = threading.RLock if keras.backend.backend() == "jax" else contextlib.nullcontext
         self._turns = turns or new()
@@ -49,7 +51,14 @@ class ServedModel(keras.Model):
     evaluate = _in_turn("evaluate")
     test_on_batch = _in_turn("test_on_batch")
 
-    def export(self, filepath, format="tf_saved_model", verbose=None, input_signature=None, **kwargs):
+    def export(
+        self,
+        filepath: Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: typing.Any = None,
+        **kwargs: typing.Any,
+    ) -> None:
         """Writes the model for another runtime, as ``keras.Model.export`` does; the route is computed there, too.
 
         A TensorFlow SavedModel that is made on TensorFlow runs only the chosen experts. In all other files every expert

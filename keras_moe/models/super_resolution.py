@@ -1,42 +1,52 @@
 """What super-resolution models share, and the dense one of them."""
 
+import collections.abc
 import functools
+import typing
 
 import keras
 from keras import layers
 
 from keras_moe import cost
-from keras_moe.models import sr_branches
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.superres.upscale import BATCH_SIZE, OVERLAP, PATCH, upscale_routed
-from keras_moe.weights import load_weights
+from keras_moe.models import super_resolution_branches
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import MoEModel
+from keras_moe.models.partitioned import dtype_scope
+from keras_moe.super_resolution.upscale import BATCH_SIZE, OVERLAP, PATCH, Upscaled, upscale_routed
+from keras_moe.types import Array, DType, Macs, Path, Shape, Tensor
 
 
 class SuperResolution(MoEModel):
     """A model from RGB patches in [0, 255] to larger ones, and its use on whole images.
 
-    Subclasses give ``connect``: ``images -> dict`` of symbolic outputs: ``"image"`` and, for a mixture, ``"logits"``
-    and ``"weights"``. It holds for patches of any size, whatever the size of the model's own input.
+    Subclasses give ``connect``: ``images -> dict`` of symbolic outputs: ``"prediction"`` and, for a mixture,
+    ``"gate_logits"`` and ``"routing_weights"``. It holds for patches of any size, whatever the size of the model's
+    own input.
     """
 
     answers = "image"
 
-    def __init__(self, input_shape, connect, parts, name, dtype=None):
+    def __init__(
+        self,
+        input_shape: Shape,
+        connect: collections.abc.Callable[[Tensor], dict[str, Tensor]],
+        parts: dict[str, list[str]],
+        **kwargs: typing.Any,
+    ) -> None:
         images = keras.Input(input_shape, name="images")
-        outputs = connect(images)
-        gate = {k: outputs[k] for k in ("logits", "weights")} if "logits" in outputs else None
-        super().__init__(images, outputs["image"], parts=parts, gate=gate, name=name, dtype=dtype)
+        gate = dict(connect(images))
+        prediction = gate.pop("prediction")
+        super().__init__(images, prediction, parts, gate or None, **kwargs)
         self._connect = connect
 
     @property
-    def scale(self):
+    def scale(self) -> int:
         """How many times larger the output is, int."""
         return self._config["scale"]
 
     @functools.cached_property
-    def at_size(self):
-        """``(height, width) -> model`` from patches of that size to ``{"image", "logits", "weights"}``, same weights.
+    def at_size(self) -> collections.abc.Callable[[int, int], keras.Model]:
+        """``(height, width) -> model`` from patches of that size to what ``connect`` gives, with the same weights.
 
         The size is fixed because a branch that no patch of a batch takes still has to tell the size of its output.
         """
@@ -48,19 +58,33 @@ class SuperResolution(MoEModel):
 
         return build
 
-    def upscale(self, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
+    def upscale(
+        self,
+        image: Array,
+        patch: int = PATCH,
+        overlap: int = OVERLAP,
+        batch_size: int = BATCH_SIZE,
+        verbose: str | int = "auto",
+    ) -> Array:
         """A whole image, enlarged. Arguments and errors are those of ``upscale_routed``, of which it is the image."""
         return self.upscale_routed(image, patch, overlap, batch_size, verbose).image
 
-    def upscale_routed(self, image, patch=PATCH, overlap=OVERLAP, batch_size=BATCH_SIZE, verbose="auto"):
+    def upscale_routed(
+        self,
+        image: Array,
+        patch: int = PATCH,
+        overlap: int = OVERLAP,
+        batch_size: int = BATCH_SIZE,
+        verbose: str | int = "auto",
+    ) -> Upscaled:
         """A whole image enlarged, which branch each of its patches took and what that cost.
 
-        See ``keras_moe.superres.upscale_routed`` for arguments, errors and the ``Upscaled`` that it returns.
+        See ``keras_moe.super_resolution.upscale_routed`` for arguments, errors and the ``Upscaled`` that it returns.
         """
         return upscale_routed(self, image, patch, overlap, batch_size, verbose)
 
-    def macs_of_patch(self, height, width):
-        """As ``macs()``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
+    def macs_of_patch(self, height: int, width: int) -> Macs:
+        """As ``macs_by_part``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
         raise NotImplementedError
 
     @functools.cached_property
@@ -70,11 +94,11 @@ class SuperResolution(MoEModel):
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
-class SRNetwork(SuperResolution):
+class SuperResolutionNetwork(SuperResolution):
     """One super-resolution network that every patch runs: the baseline of a ``ClassSR``, and its single branch.
 
     Args:
-        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then ``macs`` cannot be told).
+        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then MACs cannot be told).
         backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``.
         filters: int, its width; None: that of the original network, the hard branch of the paper.
         scale: 2, 3 or 4.
@@ -92,39 +116,34 @@ class SRNetwork(SuperResolution):
         ValueError: an argument out of range.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
-        input_shape=(32, 32, 3),
-        backbone="fsrcnn",
-        filters=None,
-        scale=4,
-        weights=None,
-        name="sr_network",
-        dtype=None,
-    ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        input_shape: Shape = (32, 32, 3),
+        backbone: str = "fsrcnn",
+        filters: int | None = None,
+        scale: int = 4,
+        weights: Path | None = None,
+        name: str = "sr_network",
+        dtype: DType = None,
+    ) -> None:
         with dtype_scope(dtype):
             # === Layers ===
-            filters = sr_branches.WIDTHS.get(backbone, (None,))[-1] if filters is None else filters
+            filters = super_resolution_branches.widths(backbone)[-1] if filters is None else filters
             scaling, unscaling = layers.Rescaling(1 / 255, name="scaling"), unscaled()
-            branch = sr_branches.branch(backbone, filters, scale, "branch")
+            branch = super_resolution_branches.branch(backbone, filters, scale, "branch")
 
             # === Functional model ===
             def connect(images):
-                return {"image": unscaling(branch(scaling(images)))}
+                return {"prediction": unscaling(branch(scaling(images)))}
 
-        super().__init__(input_shape, connect, {"branch": ["scaling", "branch", "unscaling"]}, name, dtype)
+        parts = {"branch": ["scaling", "branch", "unscaling"]}
+        super().__init__(input_shape, connect, parts, name=name, dtype=dtype)
 
-        # === Config ===
-        self._config = config
-        if weights is not None:
-            load_weights(self, weights)
-
-    def macs_of_patch(self, height, width):
+    def macs_of_patch(self, height: int, width: int) -> Macs:
         return {"branch": cost.macs(self.get_layer("branch"), (None, height, width, 3))}
 
 
-def unscaled():
+def unscaled() -> keras.Layer:
     """The last layer: [0, 1] to [0, 255], in float32 whatever the policy."""
     return layers.Rescaling(255.0, dtype="float32", name="unscaling")

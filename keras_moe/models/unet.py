@@ -1,5 +1,6 @@
 """The U-Net (Ronneberger, Fischer, Brox; MICCAI 2015): the dense baseline of segmentation."""
 
+import collections.abc
 import functools
 
 import keras
@@ -8,9 +9,10 @@ from keras import layers
 from keras_moe.channels_last import Conv2D, MaxPooling2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.models import backbones
-from keras_moe.models.arguments import plain_arguments
-from keras_moe.models.base import MoEModel, dtype_scope
-from keras_moe.weights import load_weights
+from keras_moe.models.arguments import remembered
+from keras_moe.models.base import MoEModel
+from keras_moe.models.partitioned import dtype_scope
+from keras_moe.types import DType, Path, Shape
 
 _check = functools.partial(check, "UNet")
 
@@ -34,21 +36,20 @@ class UNet(MoEModel):
         ValueError: an argument out of range, or sizes that do not divide.
     """
 
-    @plain_arguments
+    @remembered
     def __init__(
         self,
-        input_shape=(256, 256, 3),
-        filters=(8, 16, 32, 64, 128),
-        include_top=True,
-        weights=None,
-        classes=2,
-        dropout_rate=0.1,
-        classifier_activation="softmax",
-        include_preprocessing=True,
-        name="unet",
-        dtype=None,
-    ):
-        config = {k: v for k, v in locals().items() if k not in ("self", "__class__", "weights")}
+        input_shape: Shape = (256, 256, 3),
+        filters: collections.abc.Sequence[int] = (8, 16, 32, 64, 128),
+        include_top: bool = True,
+        weights: Path | None = None,
+        classes: int = 2,
+        dropout_rate: float = 0.1,
+        classifier_activation: str | None = "softmax",
+        include_preprocessing: bool = True,
+        name: str = "unet",
+        dtype: DType = None,
+    ) -> None:
         _check("filters", filters, len(filters) >= 2 and min(filters) >= 1, "at least two ints >= 1")
         _check("include_top", include_top, include_top, "True: the decoder ends in its head")
         multiple = 2 ** (len(filters) - 1)
@@ -79,11 +80,6 @@ class UNet(MoEModel):
             name=name,
             dtype=dtype,
         )
-
-        # === Config ===
-        self._config = config
-        if weights is not None:
-            load_weights(self, weights)
 
 
 def _encoder(input_shape, filters):

@@ -1,14 +1,23 @@
 """Any Keras classifier turned into a mixture of experts."""
 
+import typing
+
+import keras
+
 from keras_moe.checks import integer
-from keras_moe.models.anatomy import Anatomy
 from keras_moe.models.hydranet import HydraNet
 from keras_moe.models.single_gated import SingleGatedMoE
 
 SYSTEMS = ("single_gated", "hydranet")
 
 
-def upcycle(classifier, split_at=None, experts=4, system="single_gated", **options):
+def upcycle(
+    classifier: keras.Model,
+    split_at: str | None = None,
+    num_experts: int = 4,
+    system: str = "single_gated",
+    **options: typing.Any,
+) -> SingleGatedMoE | HydraNet:
     """A mixture of experts that answers as ``classifier`` does, until it is trained further.
 
     The classifier is cut at a layer; experts start as copies of what comes after it. ``"single_gated"`` keeps the whole
@@ -21,9 +30,9 @@ def upcycle(classifier, split_at=None, experts=4, system="single_gated", **optio
             opened.
         split_at: name of the layer after which it is cut; its output must be all that the rest needs. None: the cut
             whose tail is nearest to a third of the multiply-accumulates.
-        experts: int, number of experts.
+        num_experts: int, number of experts.
         system: ``"single_gated"`` or ``"hydranet"``.
-        **options: further arguments of the model's class, such as ``top_k`` or ``threshold``.
+        **options: further arguments of the class's ``from_classifier``, such as ``top_k`` or ``threshold``.
 
     Returns:
         A ``SingleGatedMoE`` or ``HydraNet``. It ends in a softmax if the classifier does, else in logits.
@@ -36,10 +45,7 @@ def upcycle(classifier, split_at=None, experts=4, system="single_gated", **optio
     """
     if system not in SYSTEMS:
         raise ValueError(f"`system` must be one of {SYSTEMS}. Received: system={system!r}")
-    experts = integer("upcycle", "experts", experts, 2)  # one expert needs no gate
-    softmax = Anatomy(classifier, split_at).softmax
-    options = {"classifier_activation": "softmax" if softmax else None, **options}
+    num_experts = integer("upcycle", "num_experts", num_experts, 2)  # one expert needs no gate
     if system == "single_gated":
-        return SingleGatedMoE(backbone=classifier, experts=experts, split=split_at, **options)
-    options = {"top_k": min(2, experts), "combine": "logits", **options}
-    return HydraNet(backbone=classifier, branches=experts, split=split_at, **options)
+        return SingleGatedMoE.from_classifier(classifier, split_at, num_experts, **options)
+    return HydraNet.from_classifier(classifier, split_at, num_experts, **{"top_k": min(2, num_experts), **options})

@@ -1,5 +1,6 @@
 """The any-time curve of a single-gated MoE, and the threshold for a budget or an accuracy."""
 
+import collections.abc
 import dataclasses
 
 import numpy as np
@@ -7,6 +8,8 @@ from keras import ops
 
 from keras_moe.checks import number
 from keras_moe.layers import EarlyExit
+from keras_moe.models.single_gated import SingleGatedMoE
+from keras_moe.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +22,9 @@ class Point:
     exits: float
 
 
-def anytime_curve(model, images, labels, thresholds=None):
+def anytime_curve(
+    model: SingleGatedMoE, images: Array, labels: Array, thresholds: collections.abc.Sequence[float] | None = None
+) -> list[Point]:
     """Accuracy against compute over thresholds, with every image computed once.
 
     Args:
@@ -34,11 +39,13 @@ def anytime_curve(model, images, labels, thresholds=None):
     seen = _see(model, images)
     thresholds = _quantiles(seen, model.get_layer("early_exit").rule) if given is None else given
     early_exit = EarlyExit(model.get_layer("early_exit").rule, dtype="float32")  # the model's own stays as it is
-    seen["route"] = model.get_layer("top_k")(seen["gate"])
+    seen["route"] = model.get_layer("top_k")(seen["gate_logits"])
     return [_point(model, early_exit, seen, np.asarray(labels), t) for t in sorted(thresholds)]
 
 
-def fit_threshold(model, images, labels, budget=None, accuracy=None):
+def fit_threshold(
+    model: SingleGatedMoE, images: Array, labels: Array, budget: float | None = None, accuracy: float | None = None
+) -> Point:
     """Sets ``model.threshold`` by what held-out images show, not by what the base believes of itself.
 
     Args:
@@ -80,24 +87,25 @@ def fit_threshold(model, images, labels, budget=None, accuracy=None):
 def _see(model, images):
     """What base, gate and each expert say of every image: a dict of float32 arrays."""
     return {
-        k: np.asarray(v, "float32") for k, v in model.every_opinion().predict(images, batch_size=256, verbose=0).items()
+        k: np.asarray(v, "float32")
+        for k, v in model.expert_outputs().predict(images, batch_size=256, verbose=0).items()
     }
 
 
 def _quantiles(seen, rule):
     unsure = 1 - np.asarray(ops.softmax(seen["base"])).max(-1)
-    score = 1 - unsure if rule == "confidence" else np.asarray(ops.softmax(seen["gate"])).max(-1) * unsure
+    score = 1 - unsure if rule == "confidence" else np.asarray(ops.softmax(seen["gate_logits"])).max(-1) * unsure
     return np.unique([0.0, *np.quantile(score, np.linspace(0, 1, 199)), 1.0])
 
 
 def _point(model, early_exit, seen, labels, threshold):
     early_exit.threshold = threshold
-    weights = ops.convert_to_numpy(early_exit(seen["route"], seen["gate"], seen["base"]))
+    weights = ops.convert_to_numpy(early_exit(seen["route"], seen["gate_logits"], seen["base"]))
     experts = np.einsum("nk,nkc->nc", weights, seen["experts"])
     logits = ops.convert_to_numpy(model.get_layer("ensembler")(seen["base"], experts, weights))
     return Point(
         threshold=threshold,
         accuracy=float(np.mean(logits.argmax(-1) == labels)),
-        macs=model.macs(route=weights),
+        macs=model.mean_macs(route=weights),
         exits=float(np.mean(~weights.any(-1))),
     )

@@ -3,11 +3,12 @@
 import numpy as np
 
 from keras_moe.checks import integer
+from keras_moe.types import Array
 
 AREA, ASPECT, COLOUR = (0.35, 1.0), (3 / 4, 4 / 3), 0.3
 
 
-def random_views(images, size, seed):
+def random_views(images: Array, size: int, seed: int) -> Array:
     """One random view of each image: a crop of random area and aspect ratio, resized, perhaps mirrored, recoloured.
 
     The crop is that of Inception (Szegedy et al., CVPR 2015, section 6) with at least 35 % of the area; brightness,
@@ -27,15 +28,6 @@ def random_views(images, size, seed):
     for i, image in enumerate(images):
         views[i] = _view(image, size, np.random.default_rng((seed, i)))
     return views
-
-
-def resized(images, size):
-    """The whole images, each resized as ``keras_moe.images.read_image`` does it: uint8 ``(n, size, size, 3)``."""
-    from PIL import Image
-
-    size = integer("resized", "size", size, 1)
-    shape = (size, size)
-    return np.stack([np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BICUBIC)) for image in images])
 
 
 def _view(image, size, rng):

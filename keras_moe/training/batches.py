@@ -1,9 +1,12 @@
 """Batches whose order and augmentation depend on seed and epoch alone: a resumed run sees what it would have seen."""
 
+import typing
+
 import keras
 import numpy as np
 
 from keras_moe.checks import flag, integer, number
+from keras_moe.types import Array
 
 
 class ImageBatches(keras.utils.PyDataset):
@@ -21,7 +24,15 @@ class ImageBatches(keras.utils.PyDataset):
         epoch: int, from 0; advanced by Keras at the end of each epoch.
     """
 
-    def __init__(self, images, targets, batch_size=128, augment=True, pad=4, seed=0):
+    def __init__(
+        self,
+        images: Array,
+        targets: Array | dict,
+        batch_size: int = 128,
+        augment: bool = True,
+        pad: int = 4,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         owner = type(self).__name__
         batch_size, pad = integer(owner, "batch_size", batch_size, 1), integer(owner, "pad", pad, 0)
@@ -32,10 +43,10 @@ class ImageBatches(keras.utils.PyDataset):
         self.augment, self.pad, self.seed, self.epoch = augment, pad, seed, 0
         self._order: tuple[int, np.ndarray] | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images) // self.batch_size
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[Array, Array | dict]:
         rows = self._permutation()[i * self.batch_size : (i + 1) * self.batch_size]
         images = self.images[rows]
         if self.augment:
@@ -44,7 +55,7 @@ class ImageBatches(keras.utils.PyDataset):
         picked = {k: t[rows] for k, t in targets.items()} if isinstance(targets, dict) else targets[rows]
         return images.astype("float32"), picked
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.epoch += 1
 
     def _permutation(self):
@@ -62,15 +73,17 @@ class DrawnBatches(ImageBatches):
         images, targets, …: as for ``ImageBatches``.
     """
 
-    def __init__(self, images, targets, probabilities, share, **kwargs):
+    def __init__(
+        self, images: Array, targets: Array | dict, probabilities: Array, share: float, **kwargs: typing.Any
+    ) -> None:
         share = number("DrawnBatches", "share", share, above=0, most=1)
         super().__init__(images, targets, **kwargs)
         probabilities = np.asarray(probabilities, "float64")
         self.probabilities = probabilities / probabilities.sum()
-        self.drawn = min(round(share * len(images)), np.count_nonzero(self.probabilities))
+        self.drawn = min(round(share * len(images)), int(np.count_nonzero(self.probabilities)))
         self.batch_size = min(self.batch_size, self.drawn)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.drawn // self.batch_size
 
     def _permutation(self):
@@ -81,7 +94,7 @@ class DrawnBatches(ImageBatches):
         return self._order[1]
 
 
-def flip_and_crop(images, pad, rng):
+def flip_and_crop(images: Array, pad: int, rng: np.random.Generator) -> Array:
     """Flips half of the images and shifts each by up to ``pad`` pixels; ``(n, h, w, c)`` to the same shape."""
     n, h, w, _ = images.shape
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="reflect")

@@ -3,9 +3,11 @@
 import numpy as np
 
 from keras_moe.checks import number
+from keras_moe.models.base import MoEModel
+from keras_moe.types import Array
 
 
-def fit_drop_below(model, images, budget):
+def fit_drop_below(model: MoEModel, images: Array, budget: float) -> float:
     """Sets ``model.drop_below`` to the least threshold whose mean cost on ``images`` is within ``budget``.
 
     No label is needed: the threshold decides only how often a second choice is worth running. The gate is asked once,
@@ -27,7 +29,7 @@ def fit_drop_below(model, images, budget):
     route = model.route(images)
     kept = route == route.max(axis=1, keepdims=True)
     for threshold in np.linspace(0, 1, 1001):
-        cost = model.macs(route=(route >= threshold) & (route > 0) | kept)
+        cost = model.mean_macs(route=(route >= threshold) & (route > 0) | kept)
         if cost <= budget:
             model.drop_below = float(threshold)
             return float(threshold)

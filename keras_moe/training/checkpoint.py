@@ -1,5 +1,6 @@
 """All that a run needs to go on, in one file that is replaced atomically."""
 
+import collections.abc
 import json
 import pathlib
 
@@ -7,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_moe.layer_state import finalize
+from keras_moe.types import Path
 from keras_moe.weights import assign, read_tensors, write_tensors
 
 
@@ -20,17 +22,17 @@ class Checkpoint:
         folder: where the file lies; made if need be.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = pathlib.Path(folder)
         self.path = self.folder / "checkpoint.safetensors"
 
-    def save(self, model, progress, optimizer=None):
+    def save(self, model: keras.Model, progress: dict, optimizer: keras.optimizers.Optimizer | None = None) -> None:
         """Writes model, optimizer and ``progress`` (JSON-able), replacing what was there in one step."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: ops.convert_to_numpy(v) for name, v in _state(model, optimizer).items()}
         write_tensors(self.path, tensors, {"progress": json.dumps(progress)})
 
-    def progress(self):
+    def progress(self) -> dict | None:
         """What ``save`` was given, or None where there is no checkpoint."""
         if not self.path.exists():
             return None
@@ -39,7 +41,7 @@ class Checkpoint:
         with safe_open(self.path, "numpy") as file:
             return json.loads(file.metadata()["progress"])
 
-    def restore(self, model, optimizer=None):
+    def restore(self, model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None) -> None:
         """Assigns the saved state, all or nothing. Raises ValueError when it does not fit."""
         tensors = read_tensors(self.path)
         if optimizer is None:
@@ -57,11 +59,13 @@ class SaveEachEpoch(keras.callbacks.Callback):
         progress: ``(epochs done, logs) -> progress``.
     """
 
-    def __init__(self, checkpoint, target, progress):
+    def __init__(
+        self, checkpoint: Checkpoint, target: keras.Model, progress: collections.abc.Callable[[int, dict], dict]
+    ) -> None:
         super().__init__()
         self.checkpoint, self.target, self.progress = checkpoint, target, progress
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.checkpoint.save(self.target, self.progress(epoch + 1, logs or {}), self.model.optimizer)
 
 

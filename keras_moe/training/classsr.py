@@ -7,27 +7,37 @@ import keras
 import numpy as np
 
 from keras_moe.layer_state import copy_weights
-from keras_moe.models import SRNetwork
-from keras_moe.models.sr_branches import start_as_interpolation
+from keras_moe.models import SuperResolutionNetwork
+from keras_moe.models.classsr import ClassSR
+from keras_moe.models.super_resolution_branches import start_as_interpolation
 from keras_moe.training.cost_curve import fit_cost_weight, logits_and_errors
 from keras_moe.training.losses import RoutingLoss
 from keras_moe.training.patches import PatchBatches, split_by_psnr
 from keras_moe.training.stages import Stage, run_stages
+from keras_moe.training.super_resolution_recipe import SuperResolutionRecipe
+from keras_moe.types import Array, LabelledImages, Path
 
 # Of patches; a branch that gets fewer has dropped out of the competition.
 COLLAPSED = 0.01
+_LOSSES = {"mse": keras.losses.MeanSquaredError, "mae": keras.losses.MeanAbsoluteError}
 
 
-def train_branch(network, train, validation, folder, recipe):
+def train_branch(
+    network: SuperResolutionNetwork,
+    train: LabelledImages,
+    validation: LabelledImages,
+    folder: Path,
+    recipe: SuperResolutionRecipe,
+) -> dict[str, list]:
     """Trains one super-resolution network with Adam, and resumes where it was cut off.
 
     The stage *branch*, then one of the name of each of the recipe's ``rounds``.
 
     Args:
-        network: an ``SRNetwork``. An FSRCNN starts as linear interpolation.
+        network: an ``SuperResolutionNetwork``. An FSRCNN starts as linear interpolation.
         train, validation: ``(low, high)`` patches, see ``cut_patches``.
         folder: for checkpoints; one folder, one run.
-        recipe: an ``SRRecipe``; what it says of class module and joint training is not used.
+        recipe: an ``SuperResolutionRecipe``; what it says of class module and joint training is not used.
 
     Returns:
         dict, stage -> list of logs.
@@ -38,7 +48,14 @@ def train_branch(network, train, validation, folder, recipe):
     return run_stages(network, stages, folder, verbose=2)
 
 
-def train_classsr(model, train, validation, folder, recipe, largest=None):
+def train_classsr(
+    model: ClassSR,
+    train: LabelledImages,
+    validation: LabelledImages,
+    folder: Path,
+    recipe: SuperResolutionRecipe,
+    largest: SuperResolutionNetwork | None = None,
+) -> dict[str, list]:
     """Trains a ``ClassSR`` in the paper's stages (section 3.4), and resumes where it was cut off.
 
     1. *branch_k*: each branch alone on its own third of the patches, by bicubic PSNR, the cheapest on the easiest.
@@ -59,8 +76,8 @@ def train_classsr(model, train, validation, folder, recipe, largest=None):
         model: a ``ClassSR``.
         train, validation: ``(low, high)`` patches, see ``cut_patches``.
         folder: for checkpoints; one folder, one run.
-        recipe: an ``SRRecipe``.
-        largest: None or an ``SRNetwork`` like the last branch, whose weights that branch starts from.
+        recipe: an ``SuperResolutionRecipe``.
+        largest: None or an ``SuperResolutionNetwork`` like the last branch, whose weights that branch starts from.
 
     Returns:
         dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``;
@@ -88,7 +105,7 @@ def train_classsr(model, train, validation, folder, recipe, largest=None):
     history |= _choose(model, "", recipe.share, *arguments, folder)
     for turn in recipe.rounds:
         got = [_parts(model.route(low).argmax(axis=1), len(experts)) for low, _ in (train, validation)]
-        groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)] if turn.thirds else got
+        groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)] if turn.own_third else got
         history |= _train_apart(model, turn, groups, *arguments, folder)
         history |= _choose(model, f"_{turn.name}", turn.share or recipe.share, *arguments, folder)
     check_collapse(model.route(validation[0].astype("float32")))
@@ -113,7 +130,7 @@ def _choose(model, suffix, share, recipe, train, validation, folder):
         stage = _errors(model, f"errors{suffix}", recipe, train, validation)
         history |= run_stages(model, [stage], folder / stage.name, verbose=2)
     if share is not None:
-        budget = share * max(model.macs()["branches"])
+        budget = share * max(model.macs_by_part()["branches"])
         history[f"knob{suffix}"] = [vars(fit_cost_weight(model, validation[0], validation[1], budget))]
     return history
 
@@ -128,7 +145,7 @@ def _train_apart(model, turn, groups, recipe, train, validation, folder):
         mine, theirs = ([x[of[k]] for x in pair] for of, pair in zip(groups, (train, validation), strict=True))
         if not len(mine[0]) or not epochs:
             continue
-        network = SRNetwork(
+        network = SuperResolutionNetwork(
             config["input_shape"], config["backbone"], config["filters"][k], config["scale"], dtype=config["dtype"]
         )
         branch, stage = network.get_layer("branch"), f"{turn.name}_{k}"
@@ -147,35 +164,50 @@ def _alone(turn, epochs, train, validation, recipe):
         train=("branch",),
         epochs=epochs,
         optimizer=lambda: _adam(turn.learning_rate, epochs * recipe.steps),
-        data=PatchBatches(train[0], train[1], ("class",), recipe.steps, turn.batch_size, recipe.seed, turn.recoloured),
-        losses={"class": keras.losses.MeanSquaredError() if turn.squared else keras.losses.MeanAbsoluteError()},
-        validation_data=(low, {"class": high}) if len(low) else None,
+        data=PatchBatches(
+            train[0],
+            train[1],
+            steps=recipe.steps,
+            batch_size=turn.batch_size,
+            seed=recipe.seed,
+            recolor_rate=turn.recolor_rate,
+        ),
+        losses={"prediction": _LOSSES[turn.loss]()},
+        validation_data=(low, {"prediction": high}) if len(low) else None,
     )
 
 
-def check_collapse(route):
+def check_collapse(route: Array) -> None:
     """Warns where a branch gets less than 1 % of the patches. ``route``: ``(n, branches)`` weights."""
     usage = np.mean(route != 0, axis=0)
     if usage.min() < COLLAPSED:
         shares = ", ".join(f"{u:.1%}" for u in usage)
         warnings.warn(
-            f"The class module has collapsed: the branches get {shares} of the patches. Raise `balanced`, lower "
-            "`gate_rate`, or train the branches for longer before it.",
+            f"The class module has collapsed: the branches get {shares} of the patches. Raise "
+            "`average_loss_weight`, lower `gate_rate`, or train the branches for longer before it.",
             stacklevel=2,
         )
 
 
 def _routed(name, parts, recipe, train, validation, epochs, batch_size):
     low, high = (x.astype("float32") for x in validation)
+    routing = RoutingLoss(recipe.class_loss_weight, recipe.average_loss_weight)
     return Stage(
         name=name,
         train=parts,
         epochs=epochs,
         optimizer=lambda: _adam(recipe.gate_rate, epochs * recipe.steps),
-        data=PatchBatches(train[0], train[1], ("class", "gate"), recipe.steps, batch_size, recipe.seed),
-        losses={"class": keras.losses.MeanAbsoluteError(), "gate": RoutingLoss(recipe.decided, recipe.balanced)},
-        loss_weights={"class": recipe.image_weight / 255, "gate": 1.0},  # the model's output is in [0, 255]
-        validation_data=(low, {"class": high, "gate": high}),
+        data=PatchBatches(
+            train[0],
+            train[1],
+            outputs=("prediction", "gate_logits"),
+            steps=recipe.steps,
+            batch_size=batch_size,
+            seed=recipe.seed,
+        ),
+        losses={"prediction": keras.losses.MeanAbsoluteError(), "gate_logits": routing},
+        loss_weights={"prediction": recipe.image_weight / 255, "gate_logits": 1.0},  # the model's output is in [0, 255]
+        validation_data=(low, {"prediction": high, "gate_logits": high}),
     )
 
 
@@ -185,7 +217,7 @@ def _errors(model, name, recipe, train, validation):
 
     def data():
         wanted = _gains(model, *train) / unit
-        return PatchBatches(train[0], wanted, ("gate",), recipe.steps, recipe.class_batch_size, recipe.seed)
+        return PatchBatches(train[0], wanted, ("gate_logits",), recipe.steps, recipe.class_batch_size, recipe.seed)
 
     return Stage(
         name=name,
@@ -193,8 +225,8 @@ def _errors(model, name, recipe, train, validation):
         epochs=recipe.error_epochs,
         optimizer=lambda: _adam(recipe.learning_rate, recipe.error_epochs * recipe.steps),
         data=data,
-        losses={"gate": keras.losses.MeanSquaredError()},
-        validation_data=(validation[0].astype("float32"), {"gate": held / unit}),
+        losses={"gate_logits": keras.losses.MeanSquaredError()},
+        validation_data=(validation[0].astype("float32"), {"gate_logits": held / unit}),
     )
 
 

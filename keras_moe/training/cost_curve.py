@@ -1,10 +1,13 @@
 """ClassSR's knob after training: the curve of cost against quality, and the setting for a budget."""
 
+import collections.abc
 import dataclasses
 
 import numpy as np
 
 from keras_moe.checks import integer, number
+from keras_moe.models.classsr import ClassSR
+from keras_moe.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +21,13 @@ class CostPoint:
     usage: tuple[float, ...]
 
 
-def cost_curve(model, low, high, weights=None, batch_size=64):
+def cost_curve(
+    model: ClassSR,
+    low: Array,
+    high: Array,
+    weights: collections.abc.Sequence[float] | None = None,
+    batch_size: int = 64,
+) -> list[CostPoint]:
     """PSNR against cost over ``cost_weight``, with every patch computed once by each branch.
 
     Args:
@@ -38,11 +47,11 @@ def cost_curve(model, low, high, weights=None, batch_size=64):
     costs = np.asarray(model.get_layer("cost_bias").costs)
     if weights is None:
         between = _between(_switches(logits, costs))
-        weights = np.unique([0.0, *np.quantile(between, np.linspace(0, 1, 40), method="nearest")])
+        weights = np.unique([0.0, *np.quantile(between, np.linspace(0, 1, 40), method="nearest")]).tolist()
     return [_point(model, logits, errors, costs, float(w)) for w in sorted(weights)]
 
 
-def fit_cost_weight(model, low, high, budget):
+def fit_cost_weight(model: ClassSR, low: Array, high: Array, budget: float) -> CostPoint:
     """Sets ``model.cost_weight`` to the least of the curve whose mean cost on held-out patches is within ``budget``.
 
     Args:
@@ -67,7 +76,7 @@ def fit_cost_weight(model, low, high, budget):
     return fit[0]
 
 
-def logits_and_errors(model, low, high, batch_size=64):
+def logits_and_errors(model: ClassSR, low: Array, high: Array, batch_size: int = 64) -> tuple[Array, Array]:
     """The logits of every patch, ``(n, branches)``, and the mean squared error of every branch on it, the same shape.
 
     Arguments as for ``cost_curve``.
@@ -77,7 +86,7 @@ def logits_and_errors(model, low, high, batch_size=64):
     for first in range(0, len(low), batch_size):
         patches = low[first : first + batch_size].astype("float32")
         target = high[first : first + batch_size].astype("float32")
-        logits.append(np.asarray(network.predict_on_batch(patches)["logits"]))
+        logits.append(np.asarray(network.predict_on_batch(patches)["gate_logits"]))
         outputs = [np.clip(branch.predict_on_batch(patches / 255) * 255, 0, 255) for branch in model.bank.experts]
         errors.append(np.stack([np.mean((y - target) ** 2, axis=(1, 2, 3)) for y in outputs], axis=1))
     return np.concatenate(logits), np.concatenate(errors)
@@ -100,4 +109,4 @@ def _point(model, logits, errors, costs, weight):
     route = np.eye(len(costs))[chosen]
     error = errors[np.arange(len(chosen)), chosen].mean()
     psnr = float(10 * np.log10(255**2 / error))
-    return CostPoint(weight, psnr, model.macs(route=route), tuple(route.mean(0).tolist()))
+    return CostPoint(weight, psnr, model.mean_macs(route=route), tuple(route.mean(0).tolist()))

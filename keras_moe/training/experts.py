@@ -19,9 +19,11 @@ import numpy as np
 
 from keras_moe.checks import check, integer, number
 from keras_moe.layer_state import set_weights
+from keras_moe.models.single_gated import SingleGatedMoE
 from keras_moe.training.batches import DrawnBatches
+from keras_moe.training.classification import Recipe, adamw
 from keras_moe.training.stages import freeze_all_but, jit_compile
-from keras_moe.training.supervised import Recipe, adamw
+from keras_moe.types import LabelledImages, Path
 from keras_moe.weights import read_tensors, write_tensors
 
 
@@ -48,7 +50,16 @@ class _Job:
         return digest.hexdigest()
 
 
-def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=1, verbose="auto"):
+def train_experts(
+    model: SingleGatedMoE,
+    train: LabelledImages,
+    folder: Path,
+    recipe: Recipe,
+    noise: float = 0.1,
+    n_jobs: int | None = None,
+    retries: int = 1,
+    verbose: str | int = "auto",
+) -> dict[str, list]:
     """Trains every expert of a single-gated MoE on images that the gate would send it, and a few others.
 
     Expert k learns alone (poster, step 4): base and gate are frozen, its images are drawn with probability in
@@ -97,7 +108,7 @@ def train_experts(model, train, folder, recipe, noise=0.1, n_jobs=None, retries=
     return _collect(model, jobs, folder)
 
 
-def check_settings(owner, noise, n_jobs):
+def check_settings(owner: str, noise: float, n_jobs: int | None) -> tuple[float, int | None]:
     """``(noise, n_jobs)`` as Python's numbers; ValueError, in the name of ``owner``, unless they are as above."""
     n_jobs = integer(owner, "n_jobs", n_jobs, or_none=True)
     check(owner, "n_jobs", n_jobs, n_jobs != 0, "None, an int >= 1, or a negative one: all processors but as many")
@@ -106,7 +117,7 @@ def check_settings(owner, noise, n_jobs):
 
 def _jobs(model, train, recipe, noise, verbose):
     images, labels = train
-    gate = keras.Model(model.inputs, keras.layers.Softmax(dtype="float32")(model.gate["logits"]))
+    gate = keras.Model(model.inputs, keras.layers.Softmax(dtype="float32")(model.gate["gate_logits"]))
     probabilities = np.asarray(gate.predict(images, batch_size=256, verbose=0), "float32") + noise
     experts = len(model.bank.experts)
     plain, weights = keras.saving.serialize_keras_object(model), model.get_weights()

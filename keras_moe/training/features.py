@@ -13,11 +13,13 @@ import numpy as np
 
 from keras_moe.checks import integer
 from keras_moe.graph import outer_graph, replay
+from keras_moe.images import resized
 from keras_moe.models.base import MoEModel
-from keras_moe.training.augmentation import random_views, resized
+from keras_moe.training.augmentation import random_views
+from keras_moe.types import Array, Path
 
 
-def behind(model, layer):
+def behind(model: MoEModel, layer: str) -> tuple[keras.Model, MoEModel]:
     """``model`` cut in two after one of its own layers, without copying any: the trunk, and the rest.
 
     Args:
@@ -46,7 +48,9 @@ def behind(model, layer):
     return keras.Model(graph.inputs[0], features, name=f"{model.name}_until_{layer}"), rest
 
 
-def cache_views(trunk, images, folder, views, seed=0, batch_size=64):
+def cache_views(
+    trunk: keras.Model, images: Array, folder: Path, views: int | None, seed: int = 0, batch_size: int = 64
+) -> list[Array]:
     """Features of random views of all images, one float16 file per view; files that are there already are kept.
 
     Args:
@@ -97,7 +101,7 @@ def _fast(trunk):
         return lambda images: trunk.predict_on_batch(images)
     import tensorflow as tf
 
-    from keras_moe.layers.dispatch_tensorflow import with_fused_norms
+    from keras_moe.layers.dispatch.tensorflow import with_fused_norms
 
     run = tf.function(with_fused_norms(trunk), input_signature=[tf.TensorSpec(trunk.input_shape, "float32")])
     return lambda images: run(images.astype("float32")).numpy()
@@ -116,17 +120,17 @@ class FeatureBatches(keras.utils.PyDataset):
         epoch: int, from 0; advanced by Keras at the end of each epoch.
     """
 
-    def __init__(self, views, targets, batch_size=64, seed=0):
+    def __init__(self, views: list[Array], targets: dict, batch_size: int = 64, seed: int = 0) -> None:
         super().__init__()
         self.batch_size = integer("FeatureBatches", "batch_size", batch_size, 1)
         self.seed = integer("FeatureBatches", "seed", seed, 0)
         self.views, self.targets, self.epoch = views, targets, 0
         self.first = np.random.default_rng(self.seed).integers(0, len(views), len(views[0]))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.views[0]) // self.batch_size
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[Array, dict]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.first))
         rows = order[i * self.batch_size : (i + 1) * self.batch_size]
         view = (self.epoch + self.first[rows]) % len(self.views)
@@ -138,5 +142,5 @@ class FeatureBatches(keras.utils.PyDataset):
             return np.stack([target[v][row] for v, row in zip(view, rows, strict=True)])
         return target[rows]
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.epoch += 1

@@ -1,9 +1,12 @@
 """Losses of routing: on what the gate says, whatever the target."""
 
+import typing
+
 import keras
 from keras import ops
 
 from keras_moe.checks import number
+from keras_moe.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
@@ -20,31 +23,39 @@ class RoutingLoss(keras.losses.Loss):
     The constants are those of the paper's code. The targets given to the loss are not looked at.
 
     Args:
-        decided: float, weight of the class loss.
-        balanced: float, weight of the average loss.
+        class_loss_weight: float, weight of the class loss.
+        average_loss_weight: float, weight of the average loss.
     """
 
-    def __init__(self, decided=0.5, balanced=3.0, name="routing_loss", **kwargs):
+    def __init__(
+        self,
+        class_loss_weight: float = 0.5,
+        average_loss_weight: float = 3.0,
+        name: str = "routing_loss",
+        **kwargs: typing.Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
-        self.decided = number("RoutingLoss", "decided", decided)
-        self.balanced = number("RoutingLoss", "balanced", balanced)
+        self.class_loss_weight = number("RoutingLoss", "class_loss_weight", class_loss_weight)
+        self.average_loss_weight = number("RoutingLoss", "average_loss_weight", average_loss_weight)
 
-    def call(self, y_true, logits):
+    def call(self, y_true: Tensor, logits: Tensor) -> Tensor:
         probabilities = ops.softmax(ops.cast(logits, "float32"))
-        return self.decided * class_loss(probabilities) + self.balanced * average_loss(probabilities)
+        decided, balanced = class_loss(probabilities), average_loss(probabilities)
+        return self.class_loss_weight * decided + self.average_loss_weight * balanced
 
-    def get_config(self):
-        return {**super().get_config(), "decided": self.decided, "balanced": self.balanced}
+    def get_config(self) -> dict:
+        weights = {"class_loss_weight": self.class_loss_weight, "average_loss_weight": self.average_loss_weight}
+        return {**super().get_config(), **weights}
 
 
-def class_loss(probabilities):
+def class_loss(probabilities: Tensor) -> Tensor:
     """The class loss above, of ``(n, M)`` probabilities: a scalar tensor."""
     experts = probabilities.shape[-1]
     gaps = ops.abs(ops.expand_dims(probabilities, -1) - ops.expand_dims(probabilities, -2))  # every pair twice
     return experts - 1 - ops.mean(ops.sum(gaps, axis=(-2, -1))) / 2
 
 
-def average_loss(probabilities):
+def average_loss(probabilities: Tensor) -> Tensor:
     """The average loss above, of ``(n, M)`` probabilities: a scalar tensor."""
     experts = probabilities.shape[-1]
     # Divided by n in both places: the shares are means.

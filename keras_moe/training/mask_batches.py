@@ -5,6 +5,7 @@ import numpy as np
 from keras_moe.checks import integer, number
 from keras_moe.metrics import IGNORE
 from keras_moe.training.batches import ImageBatches
+from keras_moe.types import Array
 
 
 class MaskBatches(ImageBatches):
@@ -28,7 +29,15 @@ class MaskBatches(ImageBatches):
             are not uint8.
     """
 
-    def __init__(self, images, targets, batch_size=8, augment=True, zoom=1.5, seed=0):
+    def __init__(
+        self,
+        images: Array,
+        targets: Array | dict,
+        batch_size: int = 8,
+        augment: bool = True,
+        zoom: float = 1.5,
+        seed: int = 0,
+    ) -> None:
         zoom = number("MaskBatches", "zoom", zoom, 1)
         super().__init__(images, targets, batch_size, augment, seed=seed)
         if augment and images.dtype != np.uint8 and images.shape[-1] != 1:
@@ -38,7 +47,7 @@ class MaskBatches(ImageBatches):
                 raise ValueError(f"Expected masks {images.shape[:3]}, as the images. Received: {target.shape}")
         self.zoom = zoom
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[Array, Array | dict]:
         rows = self._permutation()[i * self.batch_size : (i + 1) * self.batch_size]
         rng = np.random.default_rng((self.seed, self.epoch, i))
         windows = [_window(self.images.shape[1:3], self.zoom, rng) for _ in rows] if self.augment else None
@@ -48,7 +57,7 @@ class MaskBatches(ImageBatches):
         return images, _cut(self.targets[rows], windows).astype("int32")
 
 
-def check_masks(images, masks, classes, ignore=IGNORE):
+def check_masks(images: Array, masks: Array, classes: int, ignore: int | None = IGNORE) -> None:
     """Raises ValueError unless ``masks`` can teach a segmenter of ``classes`` classes; says what is wrong and where.
 
     Args:

@@ -3,9 +3,10 @@
 import numpy as np
 
 from keras_moe.checks import integer
+from keras_moe.types import Array
 
 
-def partition_classes(features, labels, groups, seed=0):
+def partition_classes(features: Array, labels: Array, groups: int, seed: int = 0) -> Array:
     """Groups classes by balanced k-means over class-mean features (HydraNets, CVPR 2018, section 3.1).
 
     k-means on the mean feature of each class gives ``groups`` centroids; classes are then assigned so that the sum of
@@ -38,7 +39,7 @@ def partition_classes(features, labels, groups, seed=0):
     return _numbered_by_smallest(seats // capacity)
 
 
-def partition_samples(embeddings, groups, seed=0):
+def partition_samples(embeddings: Array, groups: int, seed: int = 0) -> tuple[Array, Array]:
     """Groups images by k-means over their embeddings, image by image (single-gated MoE, BMVC 2022; poster, step 2).
 
     Args:

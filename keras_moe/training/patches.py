@@ -1,12 +1,15 @@
 """Pairs of low- and high-resolution patches for super-resolution."""
 
+import collections.abc
+
 import keras
 import numpy as np
 
 from keras_moe.checks import integer, number
+from keras_moe.types import Array
 
 
-def shrink(image, scale):
+def shrink(image: Array, scale: int) -> tuple[Array, Array]:
     """The low-resolution image of a high-resolution one: Pillow's antialiased bicubic on uint8.
 
     Args:
@@ -25,7 +28,7 @@ def shrink(image, scale):
     return np.asarray(low), high
 
 
-def bicubic(image, scale):
+def bicubic(image: Array, scale: int) -> Array:
     """uint8 ``(h, w, 3)`` enlarged by Pillow's bicubic: the baseline of every table."""
     from PIL import Image
 
@@ -34,7 +37,13 @@ def bicubic(image, scale):
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 
 
-def cut_patches(images, scale, patch=32, stride=16, zooms=(1.0,)):
+def cut_patches(
+    images: collections.abc.Sequence[Array],
+    scale: int,
+    patch: int = 32,
+    stride: int = 16,
+    zooms: collections.abc.Sequence[float] = (1.0,),
+) -> tuple[Array, Array]:
     """Dense patches of photographs and of smaller versions of them (the paper's data, with fewer versions).
 
     Args:
@@ -69,7 +78,7 @@ def cut_patches(images, scale, patch=32, stride=16, zooms=(1.0,)):
     return np.stack(lows), np.stack(highs)
 
 
-def split_by_psnr(low, high, groups=3):
+def split_by_psnr(low: Array, high: Array, groups: int = 3) -> Array:
     """Which of ``groups`` equal parts each patch belongs to by its bicubic PSNR, 0 the easiest: int ``(n,)``.
 
     The paper splits at terciles of the PSNR of a network it does not name; bicubic needs none.
@@ -81,7 +90,7 @@ def split_by_psnr(low, high, groups=3):
 
 
 class PatchBatches(keras.utils.PyDataset):
-    """Batches drawn at random, flipped, turned and recoloured; they depend on seed, epoch and position alone.
+    """Batches drawn at random, flipped, turned and recolored; they depend on seed, epoch and position alone.
 
     Args:
         low, high: as ``cut_patches`` returns them.
@@ -90,36 +99,45 @@ class PatchBatches(keras.utils.PyDataset):
         steps: int, batches an epoch.
         batch_size: int.
         seed: int.
-        recoloured: float in [0, 1], the share of patches that are multiplied by random numbers below 1: one, or one per
-            channel. Good photographs hold little black and few saturated colours, and a network that never saw them
+        recolor_rate: float in [0, 1], the share of patches that are multiplied by random numbers below 1: one, or one
+            per channel. Good photographs hold little black and few saturated colours, and a network that never saw them
             tints them.
 
     Attributes:
         epoch: int, from 0; advanced by Keras at the end of each epoch.
     """
 
-    def __init__(self, low, high, outputs=("class",), steps=500, batch_size=16, seed=0, recoloured=0.0):
+    def __init__(
+        self,
+        low: Array,
+        high: Array,
+        outputs: collections.abc.Sequence[str] = ("prediction",),
+        steps: int = 500,
+        batch_size: int = 16,
+        seed: int = 0,
+        recolor_rate: float = 0.0,
+    ) -> None:
         super().__init__()
         self.low, self.high, self.outputs, self.epoch = low, high, outputs, 0
         self.steps = integer("PatchBatches", "steps", steps, 1)
         self.batch_size = integer("PatchBatches", "batch_size", batch_size, 1)
         self.seed = integer("PatchBatches", "seed", seed, 0)
-        self.recoloured = number("PatchBatches", "recoloured", recoloured, 0, 1)
+        self.recolor_rate = number("PatchBatches", "recolor_rate", recolor_rate, 0, 1)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[Array, dict]:
         rng = np.random.default_rng((self.seed, self.epoch, i))
         rows = rng.integers(len(self.low), size=self.batch_size)
         turns, flip = rng.integers(4), rng.random() < 0.5
         low, high = (_turned(patches[rows], turns, flip) for patches in (self.low, self.high))
-        if self.recoloured:
-            gain = _gains(rng, self.batch_size, self.recoloured)
+        if self.recolor_rate:
+            gain = _gains(rng, self.batch_size, self.recolor_rate)
             low, high = (patches * gain for patches in (low, high))
         return low, dict.fromkeys(self.outputs, high)
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.epoch += 1
 
 

@@ -1,5 +1,6 @@
 """Training of domain experts and of the gate between them (SAIAD at CVPR 2020, pp. 342-343), in frozen stages."""
 
+import collections.abc
 import dataclasses
 import pathlib
 
@@ -8,12 +9,24 @@ import numpy as np
 
 from keras_moe.checks import integer
 from keras_moe.metrics import IGNORE
+from keras_moe.models.base import MoEModel
+from keras_moe.models.segmentation import SegmentationMoE
+from keras_moe.training.classification import Recipe, adamw
 from keras_moe.training.mask_batches import MaskBatches, check_masks
 from keras_moe.training.stages import Stage, run_stages
-from keras_moe.training.supervised import adamw
+from keras_moe.types import Array, LabelledImages, Path
 
 
-def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", parts=None, loss=None):
+def segmentation_stage(
+    model: MoEModel,
+    recipe: Recipe,
+    train: LabelledImages,
+    domains: Array | None = None,
+    ignore: int | None = IGNORE,
+    name: str = "segment",
+    parts: collections.abc.Sequence[str] | None = None,
+    loss: keras.losses.Loss | None = None,
+) -> Stage:
     """The ``Stage`` that trains ``parts`` of ``model`` on images with masks, by default by cross-entropy per pixel.
 
     Args:
@@ -35,13 +48,13 @@ def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", p
     check_masks(train[0], train[1], model.output_shape[-1], ignore)
     _check_sizes(model, *train)
     loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)
-    losses = {"class": loss}
-    targets = {"class": train[1]}
+    losses = {"prediction": loss}
+    targets = {"prediction": train[1]}
     if domains is not None:
-        if len(model.gate["logits"].shape) != 2:
+        if len(model.gate["gate_logits"].shape) != 2:
             raise ValueError("`domains` supervise a gate per image. This model's gate is per class or per pixel.")
-        losses["gate"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        targets["gate"] = _check_domains(train[0], domains, model.gate["logits"].shape[-1])
+        losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        targets["gate_logits"] = _check_domains(train[0], domains, model.gate["gate_logits"].shape[-1])
     data = MaskBatches(train[0], targets, recipe.batch_size, recipe.augment, seed=recipe.seed)
     return Stage(
         name=name,
@@ -50,11 +63,19 @@ def segment(model, recipe, train, domains=None, ignore=IGNORE, name="segment", p
         optimizer=lambda: adamw(recipe, len(data)),
         data=data,
         losses=losses,
-        loss_weights={"class": 1.0, "gate": recipe.gate_weight} if domains is not None else None,
+        loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if domains is not None else None,
     )
 
 
-def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignore=IGNORE):
+def train_domain_experts(
+    build: collections.abc.Callable[[], MoEModel],
+    train: LabelledImages,
+    domains: Array,
+    folder: Path,
+    recipe: Recipe,
+    num_experts: int = 2,
+    ignore: int | None = IGNORE,
+) -> tuple[list[MoEModel], dict[str, list]]:
     """One network per domain, each trained on its domain alone, and resumed where it was cut off.
 
     Each takes as many steps as one network would for ``recipe.epochs`` passes over all images: a small domain is seen
@@ -63,10 +84,10 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
     Args:
         build: ``() -> model``, fresh, that ends in logits: a ``Segmenter``.
         train: ``(images, masks)`` of all domains.
-        domains: int array ``(n,)`` in 0…experts-1.
+        domains: int array ``(n,)`` in 0…num_experts-1.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of each expert.
-        experts: int.
+        num_experts: int.
         ignore: int, the label that no loss counts.
 
     Returns:
@@ -76,17 +97,17 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
     Raises:
         ValueError: a domain without a batch of images, or masks that do not fit; before anything is trained.
     """
-    experts = integer("train_domain_experts", "experts", experts, 1)
+    num_experts = integer("train_domain_experts", "num_experts", num_experts, 1)
     ignore = integer("train_domain_experts", "ignore", ignore, or_none=True)
-    domains = _check_domains(train[0], domains, experts)
+    domains = _check_domains(train[0], domains, num_experts)
     stages = []
-    for k in range(experts):
+    for k in range(num_experts):
         network, own = build(), domains == k
         epochs = round(recipe.epochs * len(domains) / max(own.sum(), 1))
-        settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * experts + k)
+        settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * num_experts + k)
         data = (train[0][own], train[1][own])
         try:
-            stages.append((network, segment(network, settings, data, ignore=ignore, name=f"expert_{k}")))
+            stages.append((network, segmentation_stage(network, settings, data, ignore=ignore, name=f"expert_{k}")))
         except ValueError as error:
             raise ValueError(f"Domain {k}: {error}") from error
     history: dict[str, list] = {}
@@ -95,18 +116,26 @@ def train_domain_experts(build, train, domains, folder, recipe, experts=2, ignor
     return [network for network, _ in stages], history
 
 
-def train_segmentation(model, experts, train, folder, recipe, domains=None, ignore=IGNORE):
+def train_segmentation(
+    model: SegmentationMoE,
+    experts: collections.abc.Sequence[keras.Model],
+    train: LabelledImages,
+    folder: Path,
+    recipe: Recipe,
+    domains: Array | None = None,
+    ignore: int | None = IGNORE,
+) -> dict[str, list]:
     """Trains gate and ensembler of a ``SegmentationMoE`` around trained experts, which stay as they are.
 
     Frozen means BatchNorm's statistics too.
 
     Args:
         model: a ``SegmentationMoE`` that ends in logits.
-        experts: list of trained networks, one per expert, see ``grow_from``.
+        experts: list of trained networks, one per expert, see ``init_from_networks``.
         train: ``(images, masks)`` of all domains.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of the gate.
-        domains, ignore: as for ``segment``.
+        domains, ignore: as for ``segmentation_stage``.
 
     Returns:
         dict, ``"gate"`` -> list of logs.
@@ -115,8 +144,8 @@ def train_segmentation(model, experts, train, folder, recipe, domains=None, igno
         ValueError: experts or masks that do not fit the model; before anything is trained.
     """
     ignore = integer("train_segmentation", "ignore", ignore, or_none=True)
-    stage = segment(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
-    model.grow_from(experts)
+    stage = segmentation_stage(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
+    model.init_from_networks(experts)
     return run_stages(model, [stage], folder)
 
 

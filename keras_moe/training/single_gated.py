@@ -7,14 +7,26 @@ import keras
 import numpy as np
 
 from keras_moe.checks import integer
+from keras_moe.models.single_gated import SingleGatedMoE
 from keras_moe.training.batches import ImageBatches
+from keras_moe.training.classification import Recipe, adamw, classification_stage
 from keras_moe.training.experts import check_settings, train_experts
 from keras_moe.training.partition import partition_samples
 from keras_moe.training.stages import Stage, run_stages
-from keras_moe.training.supervised import adamw, supervised
+from keras_moe.types import Array, LabelledImages, Path
 
 
-def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, groups=None, noise=0.1, n_jobs=None):
+def train_single_gated(
+    model: SingleGatedMoE,
+    train: LabelledImages,
+    validation: LabelledImages,
+    folder: Path,
+    recipe: Recipe,
+    gate_epochs: int = 1,
+    groups: Array | None = None,
+    noise: float = 0.1,
+    n_jobs: int | None = None,
+) -> dict[str, list]:
     """Trains gate, experts and ensembler around a base that is already trained, and resumes where it was cut off.
 
     1. k-means over the base's embeddings of the training images gives a target expert per image.
@@ -23,7 +35,8 @@ def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, 
     4. *ensembler*: only if it is ``learned``, for one epoch.
 
     Args:
-        model: a ``SingleGatedMoE`` that ends in logits and whose base is trained (``grow_from``, or ``upcycle``).
+        model: a ``SingleGatedMoE`` that ends in logits and whose base is trained (``init_from_classifier``,
+            or ``upcycle``).
         train, validation: ``(images, labels)``: uint8 ``(n, h, w, c)`` and int ``(n,)``.
         folder: for checkpoints; one folder, one run.
         recipe: a ``Recipe``, that of each expert.
@@ -53,7 +66,7 @@ def train_single_gated(model, train, validation, folder, recipe, gate_epochs=1, 
     history = run_stages(model, stages, folder / "gate")
     history |= train_experts(model, train, folder / "experts", recipe, noise, n_jobs)
     if model.get_layer("ensembler").learned:
-        stage = supervised(
+        stage = classification_stage(
             model, dataclasses.replace(short, epochs=1), train, validation, None, "ensembler", ["ensembler"]
         )
         history |= run_stages(model, [stage], folder / "ensembler")
@@ -68,7 +81,7 @@ def _targets(embeddings, labels, groups, experts, seed):
 
 
 def _gate_stage(model, recipe, train, target, validation, centroids, groups):
-    data = ImageBatches(train[0], {"gate": target}, recipe.batch_size, recipe.augment, seed=recipe.seed)
+    data = ImageBatches(train[0], {"gate_logits": target}, recipe.batch_size, recipe.augment, seed=recipe.seed)
     nearest = _nearest(model.embed(validation[0]), centroids) if groups is None else np.asarray(groups)[validation[1]]
     return Stage(
         name="gate",
@@ -76,9 +89,9 @@ def _gate_stage(model, recipe, train, target, validation, centroids, groups):
         epochs=recipe.epochs,
         optimizer=lambda: adamw(recipe, len(data)),
         data=data,
-        losses={"gate": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
-        metrics={"gate": ["accuracy"]},
-        validation_data=(validation[0], {"gate": nearest}),
+        losses={"gate_logits": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        metrics={"gate_logits": ["accuracy"]},
+        validation_data=(validation[0], {"gate_logits": nearest}),
     )
 
 

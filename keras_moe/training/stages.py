@@ -7,7 +7,9 @@ import keras
 import numpy as np
 
 from keras_moe.checks import plain_numbers
+from keras_moe.models.base import MoEModel
 from keras_moe.training.checkpoint import Checkpoint, SaveEachEpoch
+from keras_moe.types import Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +23,8 @@ class Stage:
         optimizer: ``() -> keras.optimizers.Optimizer``. A function, because each stage starts with a fresh one.
         data: a ``keras.utils.PyDataset`` with an ``epoch`` attribute, as ``ImageBatches``, or a function that makes it,
             called only if there is an epoch to run. Its targets are a dict with the keys of ``losses``.
-        losses: dict, output name -> Keras loss. Outputs: ``"class"`` (the model's output) and ``"gate"`` (the gate's
-            logits).
+        losses: dict, output name -> Keras loss. Outputs: ``"prediction"`` (the model's output) and
+            ``"gate_logits"``.
         loss_weights: dict, output name -> float.
         metrics: dict, output name -> list of Keras metrics or their names.
         validation_data: ``(x, targets)`` or None.
@@ -42,7 +44,13 @@ class Stage:
         plain_numbers(self, epochs={"least": 1})
 
 
-def run_stages(model, stages, folder, callbacks=(), verbose="auto"):
+def run_stages(
+    model: MoEModel,
+    stages: collections.abc.Sequence[Stage],
+    folder: Path,
+    callbacks: collections.abc.Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+) -> dict[str, list]:
     """Trains ``model`` through ``stages``, saving after every epoch; called again, it goes on where it was cut off.
 
     For each stage: sets ``trainable`` on every part, compiles with a fresh optimizer, fits. After ``kill -9`` the same
@@ -75,18 +83,18 @@ def run_stages(model, stages, folder, callbacks=(), verbose="auto"):
     for stage in stages[names.index(progress["stage"]) :]:
         done = progress["epoch"] if progress["stage"] == stage.name else 0
         _run(model, stage, done, progress["history"], checkpoint, callbacks, verbose)
-        progress = checkpoint.progress()
+        progress = checkpoint.progress() or progress
     return progress["history"]
 
 
-def freeze_all_but(model, parts):
+def freeze_all_but(model: MoEModel, parts: collections.abc.Collection[str]) -> None:
     """Sets ``trainable`` on every part of ``model``: True for those named, False for the rest."""
     for name, layers in model.parts.items():
         for layer in layers:
             layer.trainable = name in parts
 
 
-def jit_compile():
+def jit_compile() -> bool | str:
     """What ``compile`` gets: TensorFlow's XLA trains convolutions more slowly than its own kernels on a CPU."""
     return False if keras.backend.backend() == "tensorflow" else "auto"
 
@@ -135,7 +143,7 @@ def _divisible(data):
 
 
 def _network(model, stage):
-    outputs = {"class": model.output, "gate": model.gate and model.gate["logits"]}
+    outputs = {"prediction": model.output, **(model.gate or {})}
     return model.sharing(model.inputs, {name: outputs[name] for name in stage.losses}, stage.name)
 
 
@@ -165,6 +173,8 @@ def _check(model, stages):
             raise ValueError(
                 f"Stage {stage.name!r}: `train` must name parts of {sorted(model.parts)}. Received: {stage.train}"
             )
-        wrong = sorted(set(stage.losses) - ({"class", "gate"} if model.gate else {"class"}))
+        wrong = sorted(set(stage.losses) - ({"prediction", "gate_logits"} if model.gate else {"prediction"}))
         if wrong or not stage.losses:
-            raise ValueError(f"Stage {stage.name!r}: `losses` are for 'class' and 'gate'. Received: {stage.losses}")
+            raise ValueError(
+                f"Stage {stage.name!r}: `losses` are for 'prediction' and 'gate_logits'. Received: {stage.losses}"
+            )

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_moe.types import Tensor
+
 _WINDOW = 31
 
 
@@ -23,7 +25,7 @@ class StructureLoss(keras.losses.Loss):
         ValueError: logits of another number of classes.
     """
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         if y_pred.shape[-1] != 2:
             raise ValueError(f"StructureLoss: expected logits of 2 classes. Received: {y_pred.shape[-1]} classes")
         mask = ops.cast(ops.equal(y_true, 1), "float32")

@@ -11,36 +11,36 @@ import http.client
 import os
 import pathlib
 import time
+import typing
 import urllib.error
 import urllib.parse
 import urllib.request
-
-import keras
+from collections.abc import Callable, Iterator
 
 from keras_moe.checks import IntegrityError
-from keras_moe.weights import write_bytes
-from keras_moe.zoo.model_card import check_name
+from keras_moe.files import write_bytes
+from keras_moe.zoo.model_card import File, check_name
 
 _CHUNK = 1 << 16
 _TIMEOUT = 30.0
 _DAY = 24 * 3600.0
 
 
-def published_folder():
+def published_folder() -> pathlib.Path:
     """The folder of the published models: inside an installed package, or ``zoo`` at the root of a checkout."""
     here = pathlib.Path(__file__).parent
     installed = here / "published"
     return installed if installed.is_dir() else here.parents[1] / "zoo"
 
 
-def cache_path(name, file):
+def cache_path(name: str, file: File) -> pathlib.Path:
     """Where the cache keeps a ``File`` of the model ``name``. It need not exist."""
     check_name(name)
     home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
     return pathlib.Path(home) / "models" / "keras_moe" / name / file.sha256[:12] / file.name
 
 
-def fetch(name, file):
+def fetch(name: str, file: File) -> bytes:
     """The content of a published file.
 
     Args:
@@ -79,7 +79,7 @@ def fetch(name, file):
     return _into_cache(f"{mirror}/{name}/{file.name}", file, cached)
 
 
-def _mirror():
+def _mirror() -> str | None:
     url = os.environ.get("KERAS_MOE_MIRROR", "").rstrip("/")
     if not url or os.environ.get("KERAS_MOE_OFFLINE", "0") not in ("", "0"):
         return None
@@ -88,12 +88,12 @@ def _mirror():
     return url
 
 
-def _read(path, file):
+def _read(path: pathlib.Path, file: File) -> bytes:
     with open(path, "rb") as stream:
         return stream.read(file.size + 1)
 
 
-def _verified(data, file, source, remedy):
+def _verified(data: bytes, file: File, source: object, remedy: str) -> bytes:
     digest = hashlib.sha256(data).hexdigest()
     if len(data) == file.size and digest == file.sha256:
         return data
@@ -104,7 +104,7 @@ def _verified(data, file, source, remedy):
     )
 
 
-def _into_cache(url, file, cached):
+def _into_cache(url: str, file: File, cached: pathlib.Path) -> bytes:
     with _explained(cached):
         cached.parent.mkdir(parents=True, exist_ok=True)
     _sweep(cached.parent)
@@ -115,7 +115,7 @@ def _into_cache(url, file, cached):
     return data
 
 
-def _download(url, file):
+def _download(url: str, file: File) -> bytes:
     """At most one byte more than the file should have: enough to tell that it is too long."""
     data, progress = bytearray(), _progress(url, file.size)
     try:
@@ -128,14 +128,16 @@ def _download(url, file):
     return bytes(data)
 
 
-def _progress(url, size):
+def _progress(url: str, size: int) -> Callable[[int], None]:
+    import keras
+
     if not keras.config.is_interactive_logging_enabled():
         return lambda received: None
     print(f"Downloading {url}")
     return keras.utils.Progbar(size, unit_name="byte").update
 
 
-def _sweep(folder):
+def _sweep(folder: pathlib.Path) -> None:
     """Removes what a killed process left behind; a day is longer than any write takes."""
     for part in folder.glob("*.part"):
         with contextlib.suppress(OSError):
@@ -144,7 +146,7 @@ def _sweep(folder):
 
 
 @contextlib.contextmanager
-def _explained(cached):
+def _explained(cached: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -155,7 +157,15 @@ def _explained(cached):
 class _SameHost(urllib.request.HTTPRedirectHandler):
     """The user chose the mirror and nobody else: no redirect to another host, none from https to http."""
 
-    def redirect_request(self, request, response, code, message, headers, url):
+    def redirect_request(
+        self,
+        request: urllib.request.Request,
+        response: typing.IO[bytes],
+        code: int,
+        message: str,
+        headers: http.client.HTTPMessage,
+        url: str,
+    ) -> urllib.request.Request | None:
         before, after = urllib.parse.urlsplit(request.full_url), urllib.parse.urlsplit(url)
         if after.hostname != before.hostname or after.scheme not in (before.scheme, "https"):
             raise urllib.error.URLError(f"redirect to {url} refused")

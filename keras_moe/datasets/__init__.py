@@ -1,0 +1,38 @@
+"""Data sets, as NumPy arrays: a module each, with what training, cards, LiteRT files and insights need of it.
+
+``KERAS_MOE_DATA`` may name a folder of packed sets (``<set>_<split>.npz``: WebP or AVIF images, labels beside them);
+without it CIFAR-100's official download is used, checked against its published hash. The digits come with
+scikit-learn.
+"""
+
+from keras_moe.datasets.camvid import CAMVID as CAMVID
+from keras_moe.datasets.camvid import CAMVID_CLASSES as CAMVID_CLASSES
+from keras_moe.datasets.camvid import CAMVID_DOMAINS as CAMVID_DOMAINS
+from keras_moe.datasets.camvid import camvid as camvid
+from keras_moe.datasets.cifar100 import CIFAR100 as CIFAR100
+from keras_moe.datasets.cifar100 import cifar100 as cifar100
+from keras_moe.datasets.dataset import Dataset as Dataset
+from keras_moe.datasets.dataset import Split as Split
+from keras_moe.datasets.digit_scenes import DIGIT_SCENES as DIGIT_SCENES
+from keras_moe.datasets.digit_scenes import digit_scenes as digit_scenes
+from keras_moe.datasets.digits import DIGITS as DIGITS
+from keras_moe.datasets.digits import digits as digits
+from keras_moe.datasets.kvasir import KVASIR as KVASIR
+from keras_moe.datasets.kvasir import KVASIR_CLASSES as KVASIR_CLASSES
+from keras_moe.datasets.kvasir import kvasir as kvasir
+from keras_moe.datasets.photos import PHOTOS as PHOTOS
+from keras_moe.datasets.photos import PHOTOS_DOMAINS as PHOTOS_DOMAINS
+from keras_moe.datasets.photos import photos as photos
+from keras_moe.datasets.photos import photos_classes as photos_classes
+from keras_moe.datasets.super_resolution import SUPER_RESOLUTION as SUPER_RESOLUTION
+from keras_moe.datasets.super_resolution import bsd400 as bsd400
+from keras_moe.datasets.super_resolution import super_resolution as super_resolution
+from keras_moe.datasets.two_photographs import TWO_PHOTOGRAPHS as TWO_PHOTOGRAPHS
+
+LABELLED = (DIGITS, CIFAR100, PHOTOS, CAMVID, KVASIR, DIGIT_SCENES)
+"""The sets with classes or masks, which insights and the command line take by name."""
+
+
+def labelled(task: str) -> dict[str, Dataset]:
+    """The sets of ``LABELLED`` for a task, by name."""
+    return {dataset.name: dataset for dataset in LABELLED if dataset.task == task}

@@ -1,0 +1,1 @@
+"""Smaller weights: pruned, clustered, trained for quantization."""

@@ -1,0 +1,110 @@
+"""Running exported files with LiteRT in Python."""
+
+import hashlib
+import json
+import pathlib
+
+import numpy as np
+
+from keras_moe.checks import IntegrityError, integer, require
+from keras_moe.export.litert import integrity, interpreters
+from keras_moe.export.litert.metadata import DESCRIPTION, LABELS
+from keras_moe.labels import from_lines
+
+
+class LiteRTModel:
+    """An exported model, run by ``ai_edge_litert`` (extra ``litert``); no Keras backend is needed.
+
+    Files are verified before the runtime sees them: it might crash on a damaged one.
+
+    Any number of threads may ask one model at once. Each call runs on interpreters of its own, lent from a pool that
+    grows to as many as were ever needed at once, one set per processor at most; a set takes a few times the file's
+    size, and all are freed with the model. LiteRT runs outside Python's global lock, so that threads work side by side
+    (``python -m benchmarks.threads``); with an interpreter per thread, a server of many threads would hold as many. A
+    model may be pickled, with what its files held, and used after a fork.
+
+    Args:
+        path: a ``.tflite`` file that ``litert`` wrote, or the ``.json`` manifest of parts.
+        num_threads: int >= 1, of each interpreter.
+        sha256: hex digest that the file (or manifest) must have, such as a card's; None: its own checksum decides.
+
+    Attributes:
+        description: dict, what ``litert`` wrote of the model: its name, form, quantization and input shape.
+        labels: tuple of str, empty where the model has no classes.
+        runtime_seconds: float, what LiteRT itself has taken since the file was opened, summed over the threads of this
+            process; the rest of a call is Python.
+
+    Raises:
+        FileNotFoundError: no such file.
+        IntegrityError: not what was exported.
+        ValueError: another ``num_threads``.
+        ImportError: no ``ai_edge_litert``.
+    """
+
+    def __init__(self, path, num_threads=1, sha256=None):
+        num_threads = integer("LiteRTModel", "num_threads", num_threads, 1)
+        require("LiteRTModel", "litert", "ai_edge_litert")
+        path = pathlib.Path(path)
+        if path.suffix == ".json":
+            self.description = integrity.read_manifest(_read(path, sha256), path)
+            graphs = {row["name"]: (path.parent / row["file"], row["sha256"]) for row in self.description["parts"]}
+        else:
+            graphs = {"model": (path, sha256)}
+        contents = {name: _read(*pinned) for name, pinned in graphs.items()}
+        files = {name: integrity.unseal(data, graphs[name][0]) for name, data in contents.items()}
+        if "model" in files:
+            self.description = json.loads(files["model"][DESCRIPTION])
+        self.labels = from_lines(next((attached[LABELS] for attached in files.values() if LABELS in attached), b""))
+        self._pool = interpreters.Pool(contents, num_threads)
+        with self._pool.lent():  # makes the first interpreters: what cannot be run is refused here
+            pass
+
+    @property
+    def runtime_seconds(self):
+        return self._pool.seconds
+
+    def predict(self, images):
+        """Predictions of images, one after another.
+
+        Args:
+            images: float or uint8 array ``(n, height, width, channels)``, in the range the model takes.
+
+        Returns:
+            float32 array ``(n, ...)``.
+
+        Raises:
+            ValueError: another shape.
+        """
+        return self.predict_routed(images)[0]
+
+    def route(self, images):
+        """Routing weights, float32 ``(n, experts)``; zero where an expert did not run.
+
+        Raises:
+            ValueError: another shape than ``predict`` takes, or a model without a gate.
+        """
+        route = self.predict_routed(images)[1]
+        if route is None:
+            raise ValueError(f"{self.description['name']!r} is a dense network: it has no gate and no route.")
+        return route
+
+    def predict_routed(self, images):
+        """``(predictions, route)``; ``route`` is None for a dense network."""
+        shape = tuple(self.description["input_shape"])
+        if np.ndim(images) != 4 or np.shape(images)[1:] != shape:
+            raise ValueError(
+                f"Expected images of shape (n, {', '.join(map(str, shape))}). Received: {np.shape(images)}"
+            )
+        if len(images) == 0:
+            raise ValueError("Expected at least one image. Received: none")
+        with self._pool.lent() as graphs:
+            results = [interpreters.run(graphs, np.asarray(image, "float32")[None]) for image in images]
+        predictions, routes = zip(*results, strict=True)
+        return np.concatenate(predictions), None if routes[0] is None else np.concatenate(routes)
+
+
+def _read(path, sha256):
+    data = path.read_bytes()
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise IntegrityError(f"{path} does not have the sha256 {sha256}. Fetch or export it again.")
+    return data

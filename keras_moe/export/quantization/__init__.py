@@ -1,0 +1,1 @@
+"""Before int8: kernels rounded, layers equalized, ranges of activations measured."""

@@ -1,0 +1,123 @@
+"""Kernels rounded to the int8 grid so that a layer's outputs change least, rather than its weights.
+
+Each weight rounded to the nearest step is off by up to half of one, and over inputs that vary together, as neighbouring
+pixels do, these errors add up. Here the errors of the weights rounded so far are made up for by the others, on the
+inputs that the layer really sees: optimal brain quantization (Frantar and Alistarh, NeurIPS 2022) in the fixed order of
+GPTQ (ICLR 2023). Runs on the TensorFlow backend only.
+"""
+
+import contextlib
+
+import numpy as np
+from keras import layers, ops
+
+from keras_moe.export.quantization.restored_weights import kernel_alone, weights_kept
+from keras_moe.graph import open_graph
+from keras_moe.layer_state import set_weights
+
+_STEPS = 127  # of a kernel's largest weight per output channel: the grid that the converter will find
+_ROWS = 1024  # places of a map, evenly spread, that one sample counts with,
+_WEIGHTS = 576  # of a kernel for an output; of larger ones fewer, so that their products take no longer
+_LEAST = 32  # but as many
+_KINDS = (layers.Conv2D, layers.Conv2DTranspose, layers.Dense)
+_DAMPING = 1e-2  # of the mean square of the inputs, so that what hardly varies is not trusted
+
+
+@contextlib.contextmanager
+def rounded(model, samples):
+    """Inside, kernels of ``Conv2D``, ``Conv2DTranspose`` and ``Dense`` lie on the int8 grid; then all is as it was.
+
+    Args:
+        model: a functional model.
+        samples: list of lists of arrays, its inputs.
+    """
+    graph = open_graph(model)
+    calls = [call for call in graph.calls if _is_plain(call.layer)]
+    with weights_kept(call.layer for call in calls):
+        before = [call.layer.get_weights() for call in calls]
+        for call, (kernel, *rest), products in zip(calls, before, _products(graph, calls, samples), strict=True):
+            set_weights(call.layer, [_round(call.layer, kernel, products), *rest])
+        yield
+
+
+def _is_plain(layer):
+    dilated = isinstance(layer, layers.Conv2DTranspose) and layer.dilation_rate != (1, 1)
+    return type(layer) in _KINDS and getattr(layer, "groups", 1) == 1 and not dilated and kernel_alone(layer)
+
+
+def round_kernel(kernel, products, step=None):
+    """A kernel on its int8 grid. Its largest weight per output channel stays, and with it the grid.
+
+    Args:
+        kernel: float array ``(..., outputs)``, ``d`` weights for each output.
+        products: float array ``(d, d)``, sums of the products of each two inputs.
+        step: float array ``(outputs,)``, of the grid, where the kernel is a part of one; None: its largest weight per
+            output over 127.
+
+    Returns:
+        float32 array of the kernel's shape, multiples of the step.
+    """
+    weights = kernel.reshape(len(products), -1).astype("float64")
+    step = np.abs(weights).max(0) / _STEPS if step is None else step
+    step = np.maximum(step, np.finfo("float32").tiny)
+    stays, left = np.abs(weights) > (_STEPS - 1e-3) * step, weights.copy()
+    damped = products + (_DAMPING * np.mean(np.diag(products)) + 1e-12) * np.eye(len(products))
+    compensation = np.linalg.cholesky(np.linalg.inv(damped)).T
+    for i, row in enumerate(compensation):
+        wanted = np.where(stays[i], weights[i], left[i])
+        taken = np.clip(np.rint(wanted / step), -_STEPS, _STEPS) * step
+        left[i + 1 :] -= row[i + 1 :, None] * (left[i] - taken) / row[i]
+        left[i] = taken
+    return left.reshape(kernel.shape).astype("float32")
+
+
+def _round(layer, kernel, products):
+    if isinstance(layer, layers.Conv2DTranspose):
+        return _round_transposed(kernel, products, layer.strides)
+    return round_kernel(kernel, products)
+
+
+def _round_transposed(kernel, products, strides):
+    """A kernel ``(h, w, outputs, inputs)``, of which each output pixel sees every ``strides``-th weight."""
+    step, found = np.abs(kernel).max((0, 1, 3)).astype("float64") / _STEPS, np.empty_like(kernel)
+    places = np.arange(len(products)).reshape(*_reach(kernel.shape, strides), -1)
+    for y, x in np.ndindex(*strides):
+        part = np.s_[y :: strides[0], x :: strides[1]]
+        taps = kernel[part][::-1, ::-1].swapaxes(2, 3)  # the first weight meets the last pixel
+        if not taps.size:
+            continue
+        seen = places[-taps.shape[0] :, -taps.shape[1] :].ravel()
+        found[part] = round_kernel(taps, products[np.ix_(seen, seen)], step).swapaxes(2, 3)[::-1, ::-1]
+    return found
+
+
+def _reach(size, strides):
+    """How many input pixels, down and across, an output pixel of a transposed convolution sees at most."""
+    return tuple(-(-of // stride) for of, stride in zip(size, strides, strict=False))
+
+
+def _products(graph, calls, samples):
+    """For each call, the sums over ``samples`` of the products of each two of its inputs, ``(d, d)``."""
+    import tensorflow as tf
+
+    @tf.function
+    def of_sample(tensors):
+        found = graph.run(tensors)
+        seen = [_rows(call.layer, found[id(call.inputs[0])]) for call in calls]
+        return [ops.matmul(ops.transpose(rows), rows) for rows in seen]
+
+    found = (of_sample([tf.constant(a) for a in arrays]) for arrays in samples)
+    return [sum(np.asarray(products, "float64") for products in each) for each in zip(*found, strict=True)]
+
+
+def _rows(layer, x):
+    """What the kernel is multiplied with, a row for each place."""
+    if isinstance(layer, layers.Conv2D):
+        cut = layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
+        x = ops.image.extract_patches(x, *cut, data_format="channels_last")
+    if isinstance(layer, layers.Conv2DTranspose):
+        reach = _reach(layer.kernel_size, layer.strides)
+        x = ops.image.extract_patches(x, reach, padding="same", data_format="channels_last")
+    rows = ops.reshape(x, (-1, x.shape[-1]))
+    most = max(_LEAST, _ROWS * _WEIGHTS**2 // max(_WEIGHTS, rows.shape[1]) ** 2)
+    return rows[:: -(-rows.shape[0] // most)]

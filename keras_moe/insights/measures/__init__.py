@@ -1,0 +1,1 @@
+"""Measures of a mixture from plain arrays."""

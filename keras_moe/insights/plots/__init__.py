@@ -1,0 +1,1 @@
+"""Figures whose titles state the finding."""

@@ -1,0 +1,9 @@
+"""Dispatch that skips nothing: the oracle of the tests, training on JAX, and files that cannot hold a choice."""
+
+from keras_moe.layers.dispatch.common import weighted
+from keras_moe.types import Tensor
+
+
+def dense(experts: list, x: Tensor, weights: Tensor, training: bool = False) -> Tensor:
+    """Every expert on every row, then the weighted sum."""
+    return sum(weighted(expert(x, training=training), weights[:, k]) for k, expert in enumerate(experts))

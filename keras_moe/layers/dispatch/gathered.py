@@ -1,0 +1,57 @@
+"""Dispatch where shapes may vary: rows are sorted by expert, run and put back."""
+
+import keras
+from keras import ops
+
+from keras_moe.layers.dispatch.common import weighted, zeros
+from keras_moe.types import Tensor
+
+
+def gathered(experts: list, x: Tensor, weights: Tensor, training: bool = False) -> Tensor:
+    """Each expert on the rows that chose it: sort rows by expert, run, scatter back. Needs dynamic shapes."""
+    by_expert = ops.transpose(weights)
+    pairs = ops.stack(ops.nonzero(by_expert), axis=-1)  # (expert, row), sorted by expert
+    rows = pairs[:, 1]
+    counts = ops.sum(ops.cast(ops.not_equal(by_expert, 0), "int32"), axis=1)
+    parts = _split(ops.take(x, rows, axis=0), counts, x.shape[1:])
+    values = [_run_rows(expert, part, weights.dtype, training) for expert, part in zip(experts, parts, strict=True)]
+    weight = ops.take(ops.reshape(by_expert, (-1,)), pairs[:, 0] * ops.shape(x)[0] + rows)
+    values = weighted(ops.concatenate(values), weight)
+    return _put_back(values, rows, ops.shape(x)[0])
+
+
+def _split(x, counts, shape):
+    """Runs of ``counts`` rows each; ``shape`` is a row's."""
+    if keras.backend.backend() == "torch":
+        return x.split(counts.tolist())
+    import tensorflow as tf
+
+    return [tf.ensure_shape(part, (None, *shape)) for part in tf.split(x, counts, num=counts.shape[0])]
+
+
+def _run_rows(expert, x, dtype, training):
+    # TensorFlow's convolutions raise on an empty batch, so an expert that nobody chose is not called at all.
+    def run():
+        return ops.cast(expert(x, training=training), dtype)
+
+    def skip():
+        return zeros(expert, x, 0, dtype) + (_no_gradient(expert, dtype) if training else 0)
+
+    if keras.backend.backend() == "torch":  # where the number of rows is known, and a conditional costs more than "if"
+        return run() if len(x) else skip()
+    return ops.cond(ops.shape(x)[0] > 0, run, skip)
+
+
+def _put_back(values, rows, n):
+    """Values added up in the rows of an ``(n, ...)`` tensor that they belong to."""
+    if keras.backend.backend() == "torch":  # where Keras' scatter is a loop in Python over the rows
+        return values.new_zeros((n, *values.shape[1:])).index_add(0, rows, values)
+    return ops.scatter(ops.expand_dims(rows, -1), values, (n, *values.shape[1:]))
+
+
+def _no_gradient(expert, dtype):
+    # PyTorch gives no gradient at all, not zeros, to what took no part, and Keras warns of it at every step. The sum of
+    # none of a variable's numbers is zero, whatever they are.
+    if keras.backend.backend() != "torch":
+        return 0
+    return sum(v.value.flatten()[:0].sum().to(dtype) for v in expert.trainable_variables)

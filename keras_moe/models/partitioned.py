@@ -1,0 +1,151 @@
+"""A functional model of named parts that remembers how it was made."""
+
+import collections.abc
+import contextlib
+import copy
+import typing
+
+import keras
+
+from keras_moe import settings
+from keras_moe.layer_state import set_weights
+from keras_moe.models.imagenet import initialize
+from keras_moe.models.routed import RoutedModel
+from keras_moe.types import Array, DType, Tensor
+
+# Arguments that are networks of the user's own, each of the class method that takes it: ``from_<name>``.
+_NETWORKS = ("classifier", "network")
+
+
+class PartitionedModel(RoutedModel):
+    """A functional model whose top-level layers belong to named parts, and whose configuration is its arguments.
+
+    Subclasses build their graph and call ``super().__init__(inputs, outputs, parts=…, name=…)`` in a constructor that
+    ``arguments.remembered`` decorates.
+
+    Args:
+        inputs, outputs: as for ``keras.Model``.
+        parts: dict, part name -> list of names of top-level layers. Each layer of the graph that has weights
+            belongs to one part; training stages freeze and thaw parts by name.
+        dtype: as the layers were made with; ``compile`` scales losses by it.
+        resolved: dict, arguments whose values were proposed: the configuration has these instead of those given.
+    """
+
+    knob: tuple[str, str] | None = None  # an argument that may be set later, and the top-level layer that has it
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        outputs: Tensor,
+        parts: dict[str, list[str]],
+        dtype: DType = None,
+        resolved: dict | None = None,
+        **kwargs: typing.Any,
+    ) -> None:
+        with dtype_scope(dtype):
+            super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        self._part_names = {part: tuple(names) for part, names in parts.items()}
+        self._resolved = resolved or {}
+        self._policy = self.dtype_policy
+        self._settings = settings.Settings(self)
+
+    def remember(self, arguments: dict) -> None:
+        """Keeps the ``arguments`` that made this model, a dict, for ``get_config``, and loads the ``"weights"`` among
+        them.
+        """
+        arguments = {**arguments}
+        weights = arguments.pop("weights", None)
+        networks = {name: settings.serialized(arguments[name]) for name in _NETWORKS if name in arguments}
+        self._config = {**arguments, **networks, **self._resolved}
+        initialize(self, weights, arguments.get("backbone"), arguments.get("alpha"))
+
+    def get_config(self) -> dict:
+        """The constructor's arguments and, as ``"settings"``, what was set on layers after it; see ``settings``.
+
+        Raises:
+            ValueError: a change that a configuration cannot hold, such as an expert replaced by another network.
+        """
+        config, aside = dict(self._config), None
+        if self.knob:
+            argument, name = self.knob
+            aside = self.get_layer(name), argument
+            config[argument] = getattr(*aside)
+        if "dtype" in config:  # whatever the global policy will be
+            config["dtype"] = _plain(config["dtype"] or self._policy)
+        changes = self._settings.changes(self, aside)
+        return {**config, "settings": changes} if changes or self._settings.frozen else config
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None) -> "PartitionedModel":
+        config = dict(config)
+        changes = config.pop("settings", None)
+        make = cls
+        for name in _NETWORKS:
+            if name in config:
+                # Keras takes a functional model's config apart as it reads it; the caller's stays whole.
+                network = copy.deepcopy(config[name])
+                config[name] = keras.saving.deserialize_keras_object(network, custom_objects)
+                make = getattr(cls, f"from_{name}")
+        model = make(**config)
+        if changes is not None:
+            settings.apply(model, changes)
+        return model
+
+    def get_compile_config(self) -> dict:
+        config, optimizer = super().get_compile_config(), getattr(self, "optimizer", None)
+        if not config or optimizer is None:
+            return config
+        index = {id(v): i for i, v in enumerate(self.variables)}
+        built = optimizer.built and [index[id(v)] for v in optimizer._trainable_variables]
+        return {**config, "optimized": built or None}
+
+    def compile_from_config(self, config: dict) -> None:
+        """As in Keras; and the optimizer is built for the variables it had, which need not be the trainable ones."""
+        config = keras.saving.deserialize_keras_object(dict(config))
+        optimized = config.pop("optimized", None)
+        self.compile(**config)
+        if optimized:
+            self.optimizer.build([self.variables[i] for i in optimized])
+
+    def set_weights(self, weights: list[Array]) -> None:
+        """As in Keras; and what layers derive from their weights follows."""
+        set_weights(self, weights)
+
+    @property
+    def parts(self) -> dict[str, list[keras.Layer]]:
+        """Dict, part name -> list of layers."""
+        return {part: [self.get_layer(n) for n in names] for part, names in self._part_names.items()}
+
+
+@contextlib.contextmanager
+def dtype_scope(dtype: DType) -> collections.abc.Iterator[None]:
+    """Layers made inside take ``dtype`` (a name or ``keras.DTypePolicy``) as their policy; None changes nothing.
+
+    Raises:
+        ValueError: float64 on JAX where it is switched off: JAX would compute in float32.
+    """
+    before = keras.config.dtype_policy()
+    policy = before if dtype is None else keras.dtype_policies.get(dtype)
+    _check_available(policy)
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _plain(dtype):
+    policy = keras.dtype_policies.get(dtype)
+    return policy.name if type(policy) is keras.DTypePolicy else keras.dtype_policies.serialize(policy)
+
+
+def _check_available(policy):
+    if keras.backend.backend() != "jax" or "float64" not in (policy.compute_dtype, policy.variable_dtype):
+        return
+    import jax.numpy as jnp
+
+    if jnp.result_type(float) != "float64":  # what JAX takes for a Python number
+        raise ValueError(
+            'JAX computes in float32 where "float64" is asked for, unless `jax.config.update("jax_enable_x64", True)` '
+            f"comes before anything is computed. Received: dtype policy {policy.name!r}"
+        )

@@ -1,0 +1,164 @@
+"""A classifier taken apart at one layer: a trunk, a tail of which experts are copies, and the logits at its end."""
+
+import keras
+
+from keras_moe import cost
+from keras_moe.channels_last import check_network
+from keras_moe.graph import Call, open_graph, rebuild
+from keras_moe.settings import copy_state, serialized
+from keras_moe.types import DType
+
+# Experts that cost about this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
+TAIL_SHARE = 1 / 3
+
+
+class ClassifierSplit:
+    """Where a functional classifier is cut.
+
+    Args:
+        classifier: a functional or ``Sequential`` classifier, ``(n, h, w, c)`` to ``(n, classes)``, that ends in logits
+            or in a softmax over them; its layers are copied, never changed.
+        split_at: name of the layer after which it is cut; None: the cut whose tail is nearest to a third of the
+            multiply-accumulates.
+
+    Attributes:
+        split_at: name of the layer after which it was cut.
+        softmax: bool, whether the classifier ends in a softmax. ``tail`` never does.
+
+    Raises:
+        ValueError: not a functional classifier with one input and one output, no dense or convolutional layer that
+            gives the logits, an unknown layer name, or one where a single tensor is not all that the rest needs (it
+            lists the layers where one can cut).
+    """
+
+    def __init__(self, classifier: keras.Model, split_at: str | None = None) -> None:
+        _check_classifier(classifier)
+        graph = open_graph(classifier)
+        check_network(classifier.name, graph.calls)
+        self.input = graph.inputs[0]
+        calls, self.softmax = without_softmax(graph.calls, classifier)
+        if classifier.output_shape[-1] == 1:
+            raise ValueError(
+                f"Expected a classifier of two classes or more. Received: {classifier.name!r} with one output, which "
+                "leaves nothing to be sure of; end it in two logits."
+            )
+        head = max(i for i, call in enumerate(calls) if _has_kernel(call))
+        cuts = [i for i in graph.cuts() if i < head]
+        if not cuts:
+            raise ValueError(f"{classifier.name!r} cannot be cut: no layer's output alone is enough for the rest.")
+        if split_at is None:
+            at = _propose(calls, cuts, head, classifier.name)
+        else:
+            at = graph.index(split_at)
+            if at not in cuts:
+                names = [calls[i].name for i in cuts]
+                raise ValueError(
+                    f"{classifier.name!r} cannot be cut after {split_at!r}: what follows also needs other layers' "
+                    f"outputs, or it is the end. One can cut after {names}."
+                )
+        self.split_at = calls[at].name
+        self._trunk, self._tail, self._head = calls[: at + 1], calls[at + 1 : head], calls[head:]
+        self.features = calls[at].outputs
+        self.embedding = calls[head].inputs[0]
+        self.logits = calls[-1].outputs
+
+    def trunk(self, name: str) -> keras.Model:
+        """Copy of what comes before the cut: images to features."""
+        return rebuild(self._trunk, self.input, self.features, name)
+
+    def tail(self, name: str, prefix: str) -> keras.Model:
+        """Copy of the rest: features to logits."""
+        return rebuild([*self._tail, *self._head], self.features, self.logits, name, prefix)
+
+    def tail_and_embedding(self, name: str) -> keras.Model:
+        """As ``tail``, and what the last layer reads: features to ``[logits, embedding]``."""
+        return rebuild([*self._tail, *self._head], self.features, [self.logits, self.embedding], name)
+
+
+def activation_of(split: ClassifierSplit, asked: str | None) -> str | None:
+    """What the model ends in that was ``asked`` to end in ``"softmax"``, None or the ``"same"`` as the classifier."""
+    if asked == "same":
+        return "softmax" if split.softmax else None
+    return asked
+
+
+def in_dtype(network: keras.Model, dtype: DType) -> keras.Model:
+    """``network``; where ``dtype`` is given, a copy of it whose layers have that policy."""
+    if dtype is None:
+        return network
+    policy = keras.dtype_policies.serialize(keras.dtype_policies.get(dtype))
+    copy = keras.saving.deserialize_keras_object(_with_policy(serialized(network), policy))
+    copy_state(network, copy, but=("dtype",))
+    return copy
+
+
+def _with_policy(config, policy):
+    """A serialized object, the policies of its layers replaced but for those that are not of floats."""
+    if isinstance(config, list):
+        return [_with_policy(item, policy) for item in config]
+    if not isinstance(config, dict) or config.get("class_name") in ("InputLayer", "__keras_tensor__"):
+        return config
+    changed = {key: _with_policy(value, policy) for key, value in config.items()}
+    if changed.get("dtype") is not None and "float" in keras.dtype_policies.get(changed["dtype"]).compute_dtype:
+        changed["dtype"] = policy
+    return changed
+
+
+def _check_classifier(classifier):
+    if not isinstance(classifier, keras.Model):
+        return  # which is what `open_graph` will say
+    inputs = getattr(classifier, "inputs", None) or []
+    outputs = getattr(classifier, "outputs", None) or []
+    if len(inputs) > 1 or len(outputs) > 1:
+        raise ValueError(
+            f"Expected a classifier with one input and one output. Received: {len(inputs)} inputs and {len(outputs)} "
+            f"outputs of {classifier.name!r}"
+        )
+    if outputs and (len(outputs[0].shape) != 2 or outputs[0].shape[-1] is None):
+        raise ValueError(
+            f"Expected a classifier whose output is (n, classes). Received: output shape {outputs[0].shape} of "
+            f"{classifier.name!r}"
+        )
+
+
+def without_softmax(calls: tuple[Call, ...], classifier: keras.Model) -> tuple[tuple[Call, ...], bool]:
+    """The calls up to the logits, and whether a softmax came after them."""
+    last = calls[-1]
+    if type(last.layer).__name__ == "Softmax" or (_activation(last) == "softmax" and not _has_kernel(last)):
+        return calls[:-1], True
+    if not any(_has_kernel(call) for call in calls):
+        raise ValueError(f"{classifier.name!r} has no dense or convolutional layer whose output could be logits.")
+    if not _has_kernel(last) or _activation(last) in (None, "linear"):
+        return calls, False
+    if _activation(last) != "softmax":
+        raise ValueError(
+            f"Expected a classifier that ends in logits or in a softmax. Received: activation {_activation(last)!r} in "
+            f"{last.name!r} of {classifier.name!r}"
+        )
+    linear = type(last.layer).from_config(last.layer.get_config())
+    linear.build(last.inputs[0].shape)
+    copy_state(last.layer, linear)
+    linear.activation = keras.activations.linear
+    return (*calls[:-1], Call(last.name, linear, last.args, last.kwargs, last.outputs)), True
+
+
+def _activation(call):
+    return keras.activations.serialize(call.layer.activation) if hasattr(call.layer, "activation") else None
+
+
+def _has_kernel(call):
+    return any(len(w.shape) > 1 for w in getattr(call.layer, "weights", ()))
+
+
+def _propose(calls, cuts, head, name):
+    try:
+        macs = [cost.macs(call.layer, *(t.shape for t in call.inputs)) for call in calls]
+    except ValueError as error:
+        raise ValueError(
+            f"Where to cut {name!r} is proposed from its multiply-accumulates, which cannot be told ({error}). Say it: "
+            f"`split_at`, one of {[calls[i].name for i in cuts]}; or make it with a known input size."
+        ) from error
+    after = [sum(macs[i + 1 :]) for i in range(len(calls))]
+    distance = {i: abs(after[i] / max(sum(macs), 1) - TAIL_SHARE) for i in cuts}
+    # After a block its sum, its activation and the like are all cuts with one tail: the last is the finished block.
+    return min(cuts, key=lambda i: (distance[i], -i))

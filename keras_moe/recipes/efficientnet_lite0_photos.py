@@ -1,0 +1,41 @@
+"""efficientnet_lite0_photos: EfficientNet-Lite0 on photographs of 203 classes, the dense baseline of the mixtures.
+
+    KERAS_BACKEND=tensorflow python -m keras_moe.recipes efficientnet_lite0_photos [--publish]
+
+The first round of ``keras_moe.recipes.shared.photos``: the head learns alone, then the tail with it. Needs the extra
+``imagenet``. Nothing is published from this recipe yet.
+"""
+
+import pathlib
+import typing
+
+from keras_moe.datasets import PHOTOS
+from keras_moe.models import Classifier
+from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
+from keras_moe.recipes.shared.photos import CLASSES, TAIL, first_round, grow_from_dense, measure_on_photos
+
+CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
+
+
+def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
+    network, history = first_round(seed, epochs)
+    grow_from_dense(model, network)
+    return history
+
+
+RECIPE = ModelRecipe(
+    name="efficientnet_lite0_photos",
+    system="dense",
+    summary="EfficientNet-Lite0 on photographs of 203 everyday things: every image runs all of it.",
+    paper="Tan, Le: EfficientNet, ICML 2019; Lite: without squeeze-and-excite, with ReLU6",
+    paper_url="https://arxiv.org/abs/1905.11946",
+    model=Classifier,
+    recipe_note="The stem up to the fourth stage keeps its ImageNet weights; the head learns for 2 epochs, then "
+    "the rest for 3 more: AdamW at batch 64, a cosine from 2e-4, five random views of each photograph; TensorFlow "
+    "on two CPU cores.",
+    config=CONFIG,
+    dataset=PHOTOS,
+    measure=measure_on_photos,
+    train=train,
+    epochs=TAIL.epochs,
+)

@@ -1,0 +1,1 @@
+"""From a recipe to a folder of the zoo: measures, weights, LiteRT files, card."""

@@ -1,0 +1,115 @@
+"""LiteRT files of a published model, measured by its own metric on its test split and pinned in its card.
+
+    KERAS_BACKEND=tensorflow python -m keras_moe.recipes.publishing.litert_files NAME [--files routed_int8.tflite …]
+
+int8 is calibrated with training images. A file that loses more than its data set's ``tolerance``, or that would
+take the model's folder beyond what one may hold, is not kept. Run it after the model was published anew.
+"""
+
+import argparse
+import dataclasses
+import pathlib
+import typing
+
+import numpy as np
+
+from keras_moe import zoo
+from keras_moe.datasets import Dataset
+from keras_moe.export import LiteRTModel, ParityError, litert
+from keras_moe.models import MoEModel
+from keras_moe.recipes import load_recipe
+from keras_moe.recipes.publishing.publish import pinned
+from keras_moe.zoo import Card
+from keras_moe.zoo.model_card import File, Metric, write_card
+from keras_moe.zoo.store import published_folder
+
+MOST = 30e6  # bytes of a model's files
+
+# float16 is how the weights are published, and what decides the route is in float32 there: half the space, same routes.
+ROUTED = {f"routed_{q}.tflite": {"quantize": q} for q in ("float16", "dynamic", "int8")}
+INTEGERS = {"parts_int8.json": {"quantize": "int8", "form": "parts"}}
+PARTS = INTEGERS | {"parts_float16.json": {"quantize": "float16", "form": "parts"}}
+
+
+class Trial:
+    """The images of a data set on which the files of a model are calibrated and measured."""
+
+    def __init__(self, dataset: Dataset, card: Card) -> None:
+        self.dataset = dataset
+        self.images, self.labels, _ = dataset.load_test(card.input.shape)
+        self.calibration = dataset.load_calibration(card.input.shape)
+
+    def score(self, predictions: np.ndarray) -> float:
+        """The data set's ``score`` of predictions for ``images``."""
+        return round(float(self.dataset.score(predictions, self.labels)), 6)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Writes the LiteRT files of a published model into its folder.")
+    parser.add_argument("name", choices=zoo.list_models())
+    parser.add_argument("--files", nargs="+", choices=[*ROUTED, *PARTS], help="these alone; by default all")
+    arguments = parser.parse_args()
+    card = zoo.card(arguments.name)
+    model, folder = zoo.load(card.name), published_folder() / card.name
+    trial = Trial(load_recipe(card.name).dataset, card)
+    for old in (*folder.glob("*.tflite"), *folder.glob("parts_*.json")):
+        old.unlink()
+    reference = trial.score(model.predict(trial.images, batch_size=16, verbose=0))
+    print(f"{card.name}: Keras {trial.dataset.metric} {reference:.4f}")
+    files = [file for file in card.files if file.name.endswith(".safetensors")]
+    metrics = [metric for metric in card.metrics if not metric.name.endswith((".tflite", ".json"))]
+    for name, options in _wanted(model).items():
+        if name not in (arguments.files or _wanted(model)):
+            continue
+        made, metric = _made(card, model, folder / name, options, trial, reference)
+        if metric is None:
+            continue
+        kept = metric.value >= reference - trial.dataset.tolerance and sum(file.size for file in (*files, *made)) < MOST
+        print(f"{name}: {metric.text()}; {metric.note}{'' if kept else '; NOT KEPT'}", flush=True)
+        if kept:
+            files += made
+            metrics.append(metric)
+        else:
+            for file in made:
+                (folder / file.name).unlink()
+    write_card(dataclasses.replace(card, files=tuple(files), metrics=tuple(metrics)), folder / "card.toml")
+
+
+def _made(
+    card: Card, model: MoEModel, path: pathlib.Path, options: dict[str, str], trial: Trial, reference: float
+) -> tuple[list[File], Metric | None]:
+    """The files of one form and what it is worth: ``([File, …], Metric)``; ``([], None)`` if it does not agree."""
+    try:
+        report = litert(
+            model, path, representative_dataset=trial.calibration, images=trial.images, card=card, **options
+        )
+    except ParityError as error:
+        print(f"{path.name}: not kept. {error}")
+        return [], None
+    path.with_suffix(".report.json").unlink()
+    predictions, route = LiteRTModel(path).predict_routed(trial.images)
+    value, note = trial.score(predictions), _note(report, route, trial, reference)
+    name, seeds = f"{trial.dataset.metric} of {path.name}", card.metrics[0].seeds[:1]
+    metric = Metric(name, value, "test", seeds, (value,), note, trial.dataset.unit)
+    return [pinned(path.parent / name) for name in report["files"]], metric
+
+
+def _wanted(model: MoEModel) -> dict[str, dict[str, str]]:
+    """File name -> arguments of ``litert``. Without experts parts are worth having for their int8 border alone."""
+    return ROUTED | (PARTS if model.bank else INTEGERS)
+
+
+def _note(report: dict[str, typing.Any], route: np.ndarray | None, trial: Trial, reference: float) -> str:
+    parity = report["parity"]
+    keras = Metric("", reference, "", (0,), (reference,), unit=trial.dataset.unit).text()
+    note = f"{report['bytes']:,} bytes; Keras {keras}"
+    if not trial.dataset.unit:
+        note += f"; on {parity['images']:,} test images the same class for {parity['prediction_agreement']:.1%}"
+    if route is None:
+        return note
+    kept = ", trunk in float" if report["trunk_precision"] == "float" else ""
+    return f"{note}, the same experts for {parity['routing_agreement']:.1%}{kept}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""What models published on photographs have in common: the split, cached features, the teacher, one way to learn.
+
+Everything up to the stem's end keeps its ImageNet weights, so its features are computed once for each of a few random
+views of every photograph (``keras_moe.training.features``); what comes after learns from them. Every model learns in
+two rounds of as many epochs: first as the dense network at 160 pixels, from labels; then as what it is, grown from that
+network, from labels and from what that network says of the same views. The dense baseline is what the first
+round gives. One photograph in fifteen of the training split is held out.
+"""
+
+import dataclasses
+import functools
+import pathlib
+import typing
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_moe.datasets import photos
+from keras_moe.images import resized
+from keras_moe.models import Classifier, HydraNet, MoEModel
+from keras_moe.models.backbones import assign_dense, dense_name
+from keras_moe.recipes.publishing.measures import measure_classifier
+from keras_moe.training import Recipe, Stage, run_stages
+from keras_moe.training.classification import adamw
+from keras_moe.training.features import FeatureBatches, behind, cache_views
+
+CLASSES, VIEWS, CACHE = 203, 5, pathlib.Path("runs", "photos")
+TAIL = Recipe(epochs=3, batch_size=64, learning_rate=2e-4, weight_decay=0.02, gate_weight=0.3)
+HEAD = Recipe(epochs=2, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
+Pair = tuple[np.ndarray, np.ndarray]
+History = dict[str, typing.Any]
+
+SHARE = 0.7  # of the teacher's prediction in the target; the rest is the label's
+
+
+def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 4, **options: typing.Any) -> HydraNet:
+    """The dense network as a HydraNet of one branch, so that mixtures and it learn by the same code."""
+    return HydraNet(
+        (size, size, 3), backbone=backbone, split_at=split_at, num_experts=1, top_k=1, gate_filters=0, classes=CLASSES,
+        classifier_activation=None, **options,
+    )  # fmt: skip
+
+
+def split_photos() -> dict[str, Pair]:
+    """``{"learn": (images, labels), "held_out": …, "test": …}``."""
+    images, labels = photos("train")
+    held = np.arange(len(images)) % 15 == 7
+    return {"learn": (images[~held], labels[~held]), "held_out": (images[held], labels[held]), "test": photos("test")}
+
+
+def learn_behind_stem(
+    model: HydraNet,
+    folder: pathlib.Path,
+    recipe: Recipe = TAIL,
+    groups: np.ndarray | None = None,
+    soft: list[np.ndarray] | None = None,
+    name: str = "tail",
+) -> History:
+    """Trains all of ``model`` but its stem, which must hold the ImageNet weights, on cached features.
+
+    Without a teacher the head, whose values are random, learns first and alone.
+
+    Args:
+        model: a ``HydraNet`` with a named backbone, ending in logits.
+        folder: of the checkpoint.
+        recipe: a ``Recipe``.
+        groups: int array ``(classes,)``, the branch meant for each class; None: the gate learns from the class loss.
+        soft: list of float arrays ``(n, classes)``, what a teacher says of each view; None: labels alone, smoothed.
+        name: of the stage.
+
+    Returns:
+        dict, as ``run_stages`` gives it.
+    """
+    features, rest = cached(model)
+    labels = split_labels()
+    data, held_out = _targets(labels["learn"], soft, groups), _targets(labels["held_out"], None, groups, 0)
+
+    def stage(name: str, recipe: Recipe, parts: typing.Iterable[str]) -> Stage:
+        return Stage(
+            name=name,
+            train=tuple(parts),
+            epochs=recipe.epochs,
+            optimizer=lambda: adamw(recipe, len(labels["learn"]) // recipe.batch_size),
+            data=lambda: FeatureBatches(features["learn"], data, recipe.batch_size, recipe.seed),
+            losses=_losses(groups),
+            loss_weights=None if groups is None else {"prediction": 1.0, "gate_logits": recipe.gate_weight},
+            metrics={"prediction": ["accuracy"]},
+            validation_data=(np.asarray(features["held_out"][0], "float32"), held_out),
+        )
+
+    # A head of random values would first pull the tail away from what it has learned (Kumar et al., ICLR 2022).
+    head = [stage("head", dataclasses.replace(HEAD, seed=recipe.seed), ["combiner"])] if soft is None else []
+    return run_stages(rest, [*head, stage(name, recipe, rest.parts)], folder, verbose=2)
+
+
+def cached(model: HydraNet) -> tuple[dict[str, list[np.ndarray]], keras.Model]:
+    """``({"learn": views, "held_out": [whole]}, rest)`` of a model whose stem holds the ImageNet weights."""
+    trunk, rest = behind(model, "stem")
+    config = model.get_config()
+    folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
+    images = functools.cache(split_photos)
+    return {
+        "learn": _cache(trunk, images, folder, "learn", VIEWS),
+        "held_out": _cache(trunk, images, folder, "held_out", None),
+    }, rest
+
+
+def _cache(
+    trunk: keras.Model, images: Callable[[], dict[str, Pair]], folder: pathlib.Path, part: str, views: int | None
+) -> list[np.ndarray]:
+    done = [folder / part / f"view_{v}.npy" for v in range(views or 0)] or [folder / part / "whole.npy"]
+    if all(path.exists() for path in done):
+        return [np.load(path, mmap_mode="r") for path in done]
+    return cache_views(trunk, images()[part][0], folder / part, views)
+
+
+@functools.cache
+def split_labels() -> dict[str, np.ndarray]:
+    """Labels of ``split_photos``, read without its images."""
+    path = CACHE / "labels.npz"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        labels: dict[str, typing.Any] = {part: labels for part, (_, labels) in split_photos().items()}
+        np.savez(path, **labels)
+    with np.load(path) as file:
+        return {part: file[part] for part in file.files}
+
+
+def teacher_predictions(teacher: HydraNet, name: str) -> list[np.ndarray]:
+    """What a model that ``learn_behind_stem`` trained says of each view: list of float16 ``(n, classes)``, kept."""
+    path = CACHE / f"teacher_{name}.npy"
+    if not path.exists():
+        features, rest = cached(teacher)
+        said = [_softmax(rest.predict(np.asarray(view), batch_size=256, verbose=0)) for view in features["learn"]]
+        np.save(path, np.asarray(said, "float16"))
+    return list(np.load(path))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponents = np.exp(logits - logits.max(-1, keepdims=True))
+    return exponents / exponents.sum(-1, keepdims=True)
+
+
+def first_round(seed: int = 0, epochs: int = TAIL.epochs) -> tuple[HydraNet, History]:
+    """The dense network at 160 pixels after the first round, which is trained once for all models, and its history."""
+    model = dense(160, weights="imagenet")
+    recipe = dataclasses.replace(TAIL, seed=seed, epochs=epochs)
+    return model, learn_behind_stem(model, CACHE / f"first_{epochs}_seed{seed}", recipe, name="first")
+
+
+def second_round(
+    model: HydraNet,
+    teacher: HydraNet,
+    folder: pathlib.Path,
+    seed: int = 0,
+    epochs: int = TAIL.epochs,
+    groups: np.ndarray | None = None,
+) -> History:
+    """Grows ``model`` from ``teacher``, the network of the first round, and trains it on."""
+    grow_from_dense(model, teacher)
+    recipe = dataclasses.replace(TAIL, seed=seed + 1, epochs=epochs)
+    soft = teacher_predictions(teacher, f"{epochs}_seed{seed}")
+    return learn_behind_stem(model, folder / "second", recipe, groups, soft, name="second")
+
+
+def grow_from_dense(model: Classifier | HydraNet, source: HydraNet) -> None:
+    """Gives every copy of a stage in ``model`` what the dense network ``source`` of that backbone has there."""
+    values = {dense_name(v.path): keras.ops.convert_to_numpy(v) for v in source.weights if dense_name(v.path)}
+    assign_dense(model, values, source.name)
+
+
+def measure_on_photos(network: MoEModel, part: str = "test") -> dict[str, typing.Any]:
+    """``measure_classifier`` on a part of ``split_photos``."""
+    images, labels = split_photos()[part]
+    return measure_classifier(network, resized(images, network.input_shape[1]), labels)
+
+
+def _losses(groups: np.ndarray | None) -> dict[str, keras.Loss]:
+    losses = {"prediction": keras.losses.CategoricalCrossentropy(from_logits=True)}
+    if groups is not None:
+        losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return losses
+
+
+def _targets(
+    labels: np.ndarray, soft: list[np.ndarray] | None, groups: np.ndarray | None, smoothing: float = 0.1
+) -> dict[str, typing.Any]:
+    own = np.eye(CLASSES, dtype="float32")[labels]
+    if soft is None:
+        classes = (1 - smoothing) * own + smoothing / CLASSES
+    else:
+        classes = [SHARE * prediction.astype("float32") + (1 - SHARE) * own for prediction in soft]
+    return {"prediction": classes} | ({} if groups is None else {"gate_logits": groups[labels]})

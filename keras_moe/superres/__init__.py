@@ -1,8 +1,0 @@
-"""Super-resolution around the network: whole images, route maps, quality."""
-
-from keras_moe.superres.quality import luma as luma
-from keras_moe.superres.quality import psnr as psnr
-from keras_moe.superres.quality import ssim as ssim
-from keras_moe.superres.route_map import route_map as route_map
-from keras_moe.superres.upscale import Upscaled as Upscaled
-from keras_moe.superres.upscale import upscale_routed as upscale_routed

@@ -1,0 +1,117 @@
+"""The recipe that published classifiers share: cross-entropy, a warm-up, a cosine, gate supervision."""
+
+import collections.abc
+import dataclasses
+
+import keras
+import numpy as np
+
+from keras_moe.checks import check, plain_numbers
+from keras_moe.models.base import MoEModel
+from keras_moe.training.batches import ImageBatches
+from keras_moe.training.stages import Stage
+from keras_moe.types import Array, LabelledImages
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Settings of supervised training with AdamW.
+
+    Adam's steps do not shrink with the share of images that an expert sees, as those of plain SGD do.
+
+    Args:
+        epochs: int.
+        batch_size: int.
+        learning_rate: float, its peak, reached after ``warmup`` epochs.
+        warmup: float, epochs.
+        final: float in [0, 1], the fraction of the peak at which the cosine that follows ends; 1 keeps the peak.
+        weight_decay: float, decoupled (times the learning rate), kept off BatchNorm and biases.
+        augment: bool, flip and crop.
+        gate_weight: float, weight of the gate's loss beside the classifier's, for models with a gate.
+        seed: int, of the order of the data and of augmentation.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    warmup: float = 0.5
+    final: float = 0.0
+    weight_decay: float = 0.05
+    augment: bool = True
+    gate_weight: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self):
+        at_least_one = {"least": 1}
+        plain_numbers(self, epochs=at_least_one, batch_size=at_least_one, final={"least": 0, "most": 1})
+
+
+def classification_stage(
+    model: MoEModel,
+    recipe: Recipe,
+    train: LabelledImages,
+    validation: LabelledImages,
+    groups: Array | None = None,
+    name: str = "joint",
+    parts: collections.abc.Sequence[str] | None = None,
+    soft: Array | None = None,
+) -> Stage:
+    """The ``Stage`` that trains ``parts`` of ``model`` on labelled images.
+
+    HydraNets supervise the gate with the group of each image's class; the paper leaves the loss open, here it is
+    cross-entropy on the gate's logits, weighted by ``recipe.gate_weight``.
+
+    Args:
+        model: an ``MoEModel`` that ends in logits (``classifier_activation=None``).
+        recipe: a ``Recipe``.
+        train, validation: ``(images, labels)``: uint8 ``(n, h, w, c)`` and int ``(n,)``.
+        groups: int array ``(classes,)``, the expert meant for each class, or None: the gate learns from the class
+            loss alone.
+        name: of the stage.
+        parts: names of the parts to train; None: all.
+        soft: float array ``(n, classes)``, rows that sum to one, to learn instead of the labels of ``train``, by which
+            the gate still goes; see ``distillation_targets``.
+
+    Raises:
+        ValueError: ``soft`` of another shape.
+    """
+    if soft is not None:
+        rows = (len(train[0]), model.output_shape[-1])
+        check("classification_stage", "soft", soft.shape, soft.shape == rows, f"of shape {rows}, a row per image")
+    sparse, dense = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
+    losses = {"prediction": (sparse if soft is None else dense)(from_logits=True)}
+    if groups is not None and recipe.gate_weight:
+        losses["gate_logits"] = sparse(from_logits=True)
+
+    def targets(labels, classes):
+        every = {"prediction": classes, "gate_logits": None if groups is None else groups[labels]}
+        return {output: every[output] for output in losses}
+
+    learned, known = (train[1], validation[1]) if soft is None else (soft, np.eye(soft.shape[1])[validation[1]])
+    data = ImageBatches(train[0], targets(train[1], learned), recipe.batch_size, recipe.augment, seed=recipe.seed)
+    return Stage(
+        name=name,
+        train=tuple(parts or model.parts),
+        epochs=recipe.epochs,
+        optimizer=lambda: adamw(recipe, len(data)),
+        data=data,
+        losses=losses,
+        loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if len(losses) > 1 else None,
+        metrics={output: ["accuracy"] for output in losses},
+        validation_data=(validation[0], targets(validation[1], known)),
+    )
+
+
+def adamw(recipe: Recipe, steps: int) -> keras.optimizers.AdamW:
+    """A fresh AdamW of ``recipe`` with warm-up and cosine, for epochs of ``steps`` batches."""
+    warmup = int(recipe.warmup * steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        recipe.epochs * steps - warmup,
+        alpha=recipe.final,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer

@@ -1,0 +1,95 @@
+"""What there is to choose in the training of super-resolution networks."""
+
+import dataclasses
+
+from keras_moe.checks import check, integer, plain_numbers
+
+LOSSES = ("mse", "mae")
+
+_ONE = {"least": 1}
+_SHARE = {"above": 0, "most": 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One time that each branch, or a single network, learns alone.
+
+    Args:
+        name: str, unique in a recipe; the stage of branch k is ``<name>_k``.
+        epochs: int, of every branch, or ints, one for each; 0: it stays as it is.
+        own_third: bool, whether a branch learns from its own third of the patches besides those that it gets in use.
+        loss: ``"mse"``, squared errors, the ones that PSNR tells, or ``"mae"``, absolute ones.
+        recolor_rate: float, see ``PatchBatches``.
+        batch_size: int; learning_rate: float, which falls by a cosine to 1e-7.
+        share: float in (0, 1], see ``SuperResolutionRecipe``; None: the recipe's.
+    """
+
+    name: str
+    epochs: int | tuple[int, ...]
+    own_third: bool = True
+    loss: str = "mse"
+    recolor_rate: float = 0.5
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    share: float | None = None
+
+    def __post_init__(self):
+        plain_numbers(self, recolor_rate={"least": 0, "most": 1}, batch_size=_ONE, share=_SHARE)
+        check("Round", "loss", self.loss, self.loss in LOSSES, f"one of {LOSSES}")
+        several = self.epochs if isinstance(self.epochs, (tuple, list)) else (self.epochs,)
+        plain = tuple(integer("Round", "epochs", each, 0) for each in several)
+        object.__setattr__(self, "epochs", plain if several is self.epochs else plain[0])
+
+    def epochs_of(self, branches: int) -> tuple[int, ...]:
+        """The epochs of each of ``branches``, an int: tuple of ints. Raises ValueError where there are not as many."""
+        epochs = (self.epochs,) * branches if isinstance(self.epochs, int) else self.epochs
+        if len(epochs) != branches:
+            raise ValueError(
+                f"Round {self.name!r}: expected `epochs` to be an int, or {branches} of them, one for each branch. "
+                f"Received: {self.epochs}"
+            )
+        return epochs
+
+
+@dataclasses.dataclass(frozen=True)
+class SuperResolutionRecipe:
+    """Settings of ClassSR's training; the rates are the paper's for FSRCNN.
+
+    Args:
+        branch_epochs, class_epochs, joint_epochs: ints, epochs of each stage; 0 joint epochs leave that stage out.
+        error_epochs: int, epochs of the class module on the errors that the branches make; 0 leave that stage out.
+        rounds: ``Round``s after these, in order.
+        share: float in (0, 1], what a patch costs in use, of the largest branch's MACs: the knob is set to it on the
+            validation patches once the class module is trained. None: the knob stays where it is.
+        steps: int, batches an epoch.
+        batch_size: int, of branches and of the joint stage; class_batch_size: of the class module alone.
+        learning_rate: float, of the branches alone and of the errors stages; gate_rate: of the other stages. Each falls
+            by a cosine to 1e-7.
+        image_weight: float, of the L1 loss on [0, 1]; class_loss_weight,
+            average_loss_weight: floats, see ``RoutingLoss``.
+        seed: int.
+    """
+
+    branch_epochs: int
+    class_epochs: int
+    joint_epochs: int
+    error_epochs: int = 0
+    rounds: tuple[Round, ...] = ()
+    share: float | None = None
+    steps: int = 500
+    batch_size: int = 16
+    class_batch_size: int = 32
+    learning_rate: float = 1e-3
+    gate_rate: float = 2e-4
+    image_weight: float = 1000.0
+    class_loss_weight: float = 0.5
+    average_loss_weight: float = 3.0
+    seed: int = 0
+
+    def __post_init__(self):
+        plain_numbers(self, share=_SHARE, steps=_ONE, batch_size=_ONE, class_batch_size=_ONE)
+
+    @property
+    def first(self) -> Round:
+        """The ``Round`` that comes before all else, on patches as they are."""
+        return Round("branch", self.branch_epochs, True, "mae", 0.0, self.batch_size, self.learning_rate)

@@ -1,0 +1,42 @@
+"""What a classifier's outputs mean."""
+
+import typing
+
+import numpy as np
+
+from keras_moe.checks import integer
+from keras_moe.zoo.listing import card
+
+
+def decode_predictions(preds: typing.Any, name: str, top: int = 5) -> list[list[tuple[int, str, float]]]:
+    """The most probable classes.
+
+    Args:
+        preds: float array or tensor ``(n, classes)``, outputs of the published model ``name``.
+        name: str; or ``"imagenet"``, for outputs of a network with ``weights="imagenet"`` (extra ``imagenet``).
+        top: int, how many, at most the number of classes.
+
+    Returns:
+        List of n lists of ``top`` tuples ``(class_index: int, label: str, score: float)``, best first; of equal scores
+        the lowest index first.
+
+    Raises:
+        ValueError: another shape, scores that are not finite, or ``top`` out of range.
+    """
+    from keras import ops
+
+    labels = _imagenet_labels() if name == "imagenet" else card(name).classes
+    scores = np.asarray(ops.convert_to_numpy(preds), "float64")
+    if scores.ndim != 2 or scores.shape[1] != len(labels):
+        raise ValueError(f"Expected `preds` of shape (n, {len(labels)}). Received: shape {scores.shape}")
+    if not np.all(np.isfinite(scores)):
+        raise ValueError("Expected `preds` that are finite. Received: NaN or infinity")
+    top = integer("decode_predictions", "top", top, 1, len(labels))
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return [[(int(i), labels[i], float(row[i])) for i in best] for row, best in zip(scores, order, strict=True)]
+
+
+def _imagenet_labels() -> tuple[str, ...]:
+    from keras_moe.models.imagenet import imagenet_labels
+
+    return imagenet_labels()

@@ -1,0 +1,91 @@
+"""Frozen dataclasses from TOML, strictly, and back. Annotations say what a table must hold.
+
+Known kinds: str, int, float, dict (any table, its arrays as tuples), a dataclass (a table) and ``tuple[kind, ...]``
+(an array).
+"""
+
+import dataclasses
+import json
+import math
+import re
+import typing
+
+
+def read(kind: typing.Any, value: typing.Any, problems: list[str], where: str = "") -> typing.Any:
+    """``value``, as ``tomllib`` gives it, as ``kind``; appends to the list ``problems`` what does not fit.
+
+    A text may only be empty in a field whose default is empty, and numbers must be finite.
+    """
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _record(kind, value, problems, where)
+    if typing.get_origin(kind) is tuple and isinstance(value, list):
+        item = typing.get_args(kind)[0]
+        return tuple(read(item, v, problems, f"{where}[{i}]") for i, v in enumerate(value))
+    if kind is dict and isinstance(value, dict):
+        return {k: read(dict, v, problems, where) if isinstance(v, dict) else _tuple(v) for k, v in value.items()}
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        problems.append(f"{where}: expected {kind.__name__}. Received: {value!r}")
+    elif kind is float and not math.isfinite(value):
+        problems.append(f"{where}: expected a finite number. Received: {value!r}")
+    return value
+
+
+def toml(values: dict[str, typing.Any]) -> str:
+    """TOML text of a dict of str, int, float, bool, lists of them, tables (dict) of those and arrays of tables.
+
+    Raises:
+        ValueError: a value of another type.
+    """
+    tables = {k: v for k, v in values.items() if isinstance(v, dict)}
+    arrays = {k: v for k, v in values.items() if _is_tables(v)}
+    blocks = [_lines({k: v for k, v in values.items() if k not in tables and k not in arrays})]
+    blocks += [f"[{name}]\n{_lines(table)}" for name, table in tables.items()]
+    blocks += [f"[[{name}]]\n{_lines(row)}" for name, rows in arrays.items() for row in rows]
+    return "\n".join(blocks)
+
+
+def _record(kind: typing.Any, table: dict[str, typing.Any], problems: list[str], where: str) -> typing.Any:
+    before, prefix = len(problems), f"{where}." if where else ""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    required = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
+    problems += [f"{prefix}{name}: unknown key" for name in table if name not in fields]
+    problems += [f"{prefix}{name}: missing" for name in fields if name in required and name not in table]
+    problems += [f"{prefix}{name}: is empty" for name in fields if name in required and table.get(name) == ""]
+    given = [field for name, field in fields.items() if name in table]
+    parts = {field.name: read(field.type, table[field.name], problems, prefix + field.name) for field in given}
+    if len(problems) > before:
+        return None
+    try:
+        return kind(**parts)
+    except ValueError as error:
+        problems.append(f"{where}: {error}" if where else str(error))
+        return None
+
+
+def _tuple(value: typing.Any) -> typing.Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(row, dict) for row in value)
+
+
+def _lines(table: dict[str, typing.Any]) -> str:
+    return "".join(f"{key} = {_literal(value)}\n" for key, value in table.items())
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_literal(v) for v in value)}]"
+    if isinstance(value, str):
+        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped too.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, (bool, int)):
+        return str(value).lower()
+    if isinstance(value, float):
+        return float.__repr__(value)
+    if isinstance(value, dict) and all(re.fullmatch(r"\w+", str(key)) for key in value):
+        return f"{{{', '.join(f'{key} = {_literal(v)}' for key, v in value.items())}}}"
+    raise ValueError(f"TOML here holds text, numbers, booleans, lists and tables of them. Received: {value!r}")
