@@ -44,6 +44,7 @@ def test_the_setting_changes_nothing(d):
         assert type(other).from_config(other.get_config()).output_shape == usual.output_shape
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "make",
     [
@@ -64,6 +65,7 @@ def test_every_family_is_channels_last(make):
     assert [(w.path, w.shape) for w in other.weights] == [(w.path, w.shape) for w in usual.weights]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", zoo.list_models("test_*"))
 def test_published_models_give_their_golden_answers(name):
     golden = read_tensors(fetch(name, zoo.card(name).file("golden.safetensors")))
