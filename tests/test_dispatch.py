@@ -107,6 +107,16 @@ def test_nan_weights_poison_their_row_only(name):
     np.testing.assert_allclose(np.delete(y, 1, 0), np.delete(Y, 1, 0), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", DISPATCHERS)
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [([np.nan] * 3, [np.nan, np.nan]), ([0.25, 0, -0.5], [0.25 - 2.5, 0.5 - 4]), ([0, 0, 0], [0, 0])],
+)
+def test_a_batch_of_one(name, weights, expected):
+    """A broken weight is no zero, and a negative one is a weight."""
+    np.testing.assert_allclose(run(DISPATCHERS[name], affine_experts(), X[:1], [weights]), [expected], atol=1e-6)
+
+
 def test_a_broken_image_stays_in_its_row():
     x = np.array(X, "float32")
     x[0] = np.nan
