@@ -22,7 +22,7 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
         raise ValueError(f"`task` must be None or one of {TASKS}. Received: task={task!r}")
     folders = (path.parent.name for path in store.published_folder().glob("*/card.toml"))
     names = sorted(name for name in folders if fnmatch.fnmatchcase(name, pattern))
-    return [name for name in names if task is None or card(name, check_model=False).task == task]
+    return [name for name in names if task is None or read_card(_path(name), check_model=False).task == task]
 
 
 def card(name: str, check_model: bool = True) -> Card:
@@ -36,9 +36,8 @@ def card(name: str, check_model: bool = True) -> Card:
         ValueError: an unknown name, or a card that is none.
     """
     check_model = flag("card", "check_model", check_model)
-    names = list_models()
-    check_known(name, names)
-    return read_card(store.published_folder() / name / "card.toml", check_model)
+    check_known(name, list_models())
+    return read_card(_path(name), check_model)
 
 
 def check_known(name: str, names: list[str]) -> None:
@@ -47,3 +46,7 @@ def check_known(name: str, names: list[str]) -> None:
         near = difflib.get_close_matches(str(name), names)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"Unknown model {name!r}.{hint} The zoo has: {names}")
+
+
+def _path(name):
+    return store.published_folder() / name / "card.toml"
