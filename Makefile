@@ -51,7 +51,7 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
 
 # PyTorch is pinned: its CPU build of this version is what the suite is known to pass with.
 $(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
-	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0 -e ".[tensorflow,jax,torch,litert,onnx,tfmot,browser,dev]"
+	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0 -e ".[tensorflow,jax,torch,litert,onnx,tfmot,cv,browser,dev]"
 	touch $@
 
 clean:

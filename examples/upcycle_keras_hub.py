@@ -1,15 +1,19 @@
-"""Classifiers of KerasHub and of KerasCV turned into mixtures; needs the extra ``cv``.
+"""Classifiers of KerasHub and of KerasCV turned into mixtures and into LiteRT files; needs ``cv`` and ``litert``.
 
-    pip install -e ".[cv]"
+    pip install -e ".[cv,litert]"
     python examples/upcycle_keras_hub.py
 
 KerasCV is no longer developed; its models moved to KerasHub. What still builds under Keras 3 can be upcycled the same
 way. Random weights, so that nothing is downloaded; ``keras_hub.models.ImageClassifier.from_preset`` gives trained ones.
 """
 
+import pathlib
+import tempfile
+
 import keras
 import numpy as np
 
+from keras_moe.export import LiteRTModel, litert
 from keras_moe.models import upcycle
 
 
@@ -33,15 +37,24 @@ def keras_cv_classifier():
     return keras_cv.models.ImageClassifier(backbone=body, num_classes=5)
 
 
+def upcycle_and_export(classifier, path):
+    """Four experts grown from a classifier, and a file in which two of them run for an image."""
+    model = upcycle(classifier, num_experts=4, top_k=2)
+    images = np.random.default_rng(0).random((4, *model.input_shape[1:])).astype("float32")
+    prediction = model.predict(images, verbose=0)
+    grown = np.abs(prediction - keras.ops.convert_to_numpy(classifier(images, training=False))).max()
+    litert(model, path)
+    exported = np.abs(LiteRTModel(path).predict(images) - prediction).max()
+    return model, grown, exported
+
+
 def main():
     for make in (keras_hub_classifier, keras_cv_classifier):
-        classifier = make()
-        model = upcycle(classifier, num_experts=4)
-        x = np.random.default_rng(0).random((4, *model.input_shape[1:])).astype("float32")
-        apart = np.abs(model.predict(x, verbose=0) - keras.ops.convert_to_numpy(classifier(x, training=False))).max()
-        split = model.get_config()["split_at"]
-        print(f"{make.__name__}: cut after {split!r}, answers apart by {apart:.1e}, MACs {model.macs_by_part()}")
-        assert apart < 1e-5
+        with tempfile.TemporaryDirectory() as folder:
+            model, grown, exported = upcycle_and_export(make(), pathlib.Path(folder, "model.tflite"))
+        split_at = model.get_config()["split_at"]
+        print(f"{make.__name__}: cut after {split_at!r}, MACs {model.macs_by_part()}")
+        print(f"  predictions apart by {grown:.1e} from the classifier's, by {exported:.1e} in the LiteRT file")
 
 
 if __name__ == "__main__":
