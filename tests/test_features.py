@@ -90,3 +90,16 @@ def test_training_the_rest_trains_the_model(images):
     assert not np.allclose(model.predict(resized(images, 8), verbose=0), before)
     for a, b in zip(stem, model.get_layer("stem").get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_batches_of_some_images_alone():
+    views = [np.arange(6)[:, None]]
+    batches = features.FeatureBatches(views, {"prediction": np.arange(6)}, batch_size=2, rows=np.array([1, 4, 5]))
+    assert len(batches) == 1
+    seen = set()
+    for _ in range(8):
+        x, y = batches[0]
+        np.testing.assert_array_equal(x[:, 0], y["prediction"])
+        seen |= set(y["prediction"].tolist())
+        batches.on_epoch_end()
+    assert seen == {1, 4, 5}

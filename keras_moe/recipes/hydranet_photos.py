@@ -15,19 +15,17 @@ import typing
 
 import numpy as np
 
-from keras_moe.datasets import PHOTOS
+from keras_moe.datasets import PHOTOS, photos
 from keras_moe.images import resized
 from keras_moe.models import Classifier, HydraNet
 from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
+from keras_moe.recipes.shared.photo_features import held_out, photo_features, photo_labels
 from keras_moe.recipes.shared.photos import (
     CLASSES,
     TAIL,
-    cached,
     first_round,
     measure_on_photos,
     second_round,
-    split_labels,
-    split_photos,
 )
 from keras_moe.training import fit_drop_below, partition_classes
 
@@ -45,9 +43,10 @@ CONFIG: Config = {
 
 def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
     teacher, history = first_round(seed, epochs)
-    features, rest = cached(teacher)
-    logits = rest.predict(np.asarray(features["learn"][0]), batch_size=256, verbose=0)
-    groups = partition_classes(logits, split_labels()["learn"], CONFIG["num_experts"])
+    views, rest = photo_features(teacher)
+    learned = ~held_out()
+    logits = rest.predict(views[0][learned], batch_size=256, verbose=0)
+    groups = partition_classes(logits, photo_labels()[learned], CONFIG["num_experts"])
     history |= second_round(model, teacher, folder, seed, epochs, groups)
     fit_budget(model)
     return {**history, "groups": groups.tolist()}
@@ -56,7 +55,7 @@ def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict
 def fit_budget(model: HydraNet) -> None:
     """Sets the threshold for the share of the dense network's MACs."""
     dense = Classifier((160, 160, 3), backbone="efficientnet_lite0", classes=CLASSES)
-    fit_drop_below(model, resized(split_photos()["held_out"][0], SIZE), SHARE * dense.macs_total)
+    fit_drop_below(model, resized(photos("train")[0][held_out()], SIZE), SHARE * dense.macs_total)
 
 
 RECIPE = ModelRecipe(

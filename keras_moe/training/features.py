@@ -115,29 +115,33 @@ class FeatureBatches(keras.utils.PyDataset):
         targets: dict, output name -> array ``(n, …)``, or a list of one such array for each view.
         batch_size: int. The last, smaller batch is left out: BatchNorm dislikes it.
         seed: int.
+        rows: int array ``(m,)``, the images to take; None: all.
 
     Attributes:
         epoch: int, from 0; advanced by Keras at the end of each epoch.
     """
 
-    def __init__(self, views: list[Array], targets: dict, batch_size: int = 64, seed: int = 0) -> None:
+    def __init__(
+        self, views: list[Array], targets: dict, batch_size: int = 64, seed: int = 0, rows: Array | None = None
+    ) -> None:
         super().__init__()
         self.batch_size = integer("FeatureBatches", "batch_size", batch_size, 1)
         self.seed = integer("FeatureBatches", "seed", seed, 0)
         self.views, self.targets, self.epoch = views, targets, 0
+        self.rows = np.arange(len(views[0])) if rows is None else np.asarray(rows)
         self.first = np.random.default_rng(self.seed).integers(0, len(views), len(views[0]))
 
     def __len__(self) -> int:
-        return len(self.views[0]) // self.batch_size
+        return len(self.rows) // self.batch_size
 
     def __getitem__(self, i: int) -> tuple[Array, dict]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.first))
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
         rows = order[i * self.batch_size : (i + 1) * self.batch_size]
         view = (self.epoch + self.first[rows]) % len(self.views)
         features = np.stack([self.views[v][row] for v, row in zip(view, rows, strict=True)]).astype("float32")
-        return features, {name: self._rows(target, view, rows) for name, target in self.targets.items()}
+        return features, {name: self._targets(target, view, rows) for name, target in self.targets.items()}
 
-    def _rows(self, target, view, rows):
+    def _targets(self, target, view, rows):
         if isinstance(target, list):
             return np.stack([target[v][row] for v, row in zip(view, rows, strict=True)])
         return target[rows]

@@ -1,17 +1,14 @@
 """What models published on photographs have in common: the split, cached features, the teacher, one way to learn.
 
-Everything up to the stem's end keeps its ImageNet weights, so its features are computed once for each of a few random
-views of every photograph (``keras_moe.training.features``); what comes after learns from them. Every model learns in
-two rounds of as many epochs: first as the dense network at 160 pixels, from labels; then as what it is, grown from that
-network, from labels and from what that network says of the same views. The dense baseline is what the first
-round gives. One photograph in fifteen of the training split is held out.
+Everything up to the stem's end keeps its ImageNet weights, so its features are computed once for a few views of every
+photograph (``photo_features``); what comes after learns from them. Every model learns in two rounds of as many epochs:
+first as the dense network at 160 pixels, from labels; then as what it is, grown from that network, from labels and from
+what that network predicts for the same views. The dense baseline is what the first round gives.
 """
 
 import dataclasses
-import functools
 import pathlib
 import typing
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -21,14 +18,14 @@ from keras_moe.images import resized
 from keras_moe.models import Classifier, HydraNet, MoEModel
 from keras_moe.models.backbones import assign_dense, dense_name
 from keras_moe.recipes.publishing.measures import measure_classifier
+from keras_moe.recipes.shared.photo_features import CACHE, held_out, photo_features, photo_labels
 from keras_moe.training import Recipe, Stage, run_stages
 from keras_moe.training.classification import adamw
-from keras_moe.training.features import FeatureBatches, behind, cache_views
+from keras_moe.training.features import FeatureBatches
 
-CLASSES, VIEWS, CACHE = 203, 5, pathlib.Path("runs", "photos")
-TAIL = Recipe(epochs=3, batch_size=64, learning_rate=2e-4, weight_decay=0.02, gate_weight=0.3)
-HEAD = Recipe(epochs=2, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
-Pair = tuple[np.ndarray, np.ndarray]
+CLASSES = 203
+TAIL = Recipe(epochs=6, batch_size=64, learning_rate=5e-4, weight_decay=0.02, gate_weight=0.3)
+HEAD = Recipe(epochs=1, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
 History = dict[str, typing.Any]
 
 SHARE = 0.7  # of the teacher's prediction in the target; the rest is the label's
@@ -40,13 +37,6 @@ def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 4, **
         (size, size, 3), backbone=backbone, split_at=split_at, num_experts=1, top_k=1, gate_filters=0, classes=CLASSES,
         classifier_activation=None, **options,
     )  # fmt: skip
-
-
-def split_photos() -> dict[str, Pair]:
-    """``{"learn": (images, labels), "held_out": …, "test": …}``."""
-    images, labels = photos("train")
-    held = np.arange(len(images)) % 15 == 7
-    return {"learn": (images[~held], labels[~held]), "held_out": (images[held], labels[held]), "test": photos("test")}
 
 
 def learn_behind_stem(
@@ -66,27 +56,27 @@ def learn_behind_stem(
         folder: of the checkpoint.
         recipe: a ``Recipe``.
         groups: int array ``(classes,)``, the branch meant for each class; None: the gate learns from the class loss.
-        soft: list of float arrays ``(n, classes)``, what a teacher says of each view; None: labels alone, smoothed.
+        soft: list of float arrays ``(n, classes)``, a teacher's prediction for each view; None: labels alone, smoothed.
         name: of the stage.
 
     Returns:
         dict, as ``run_stages`` gives it.
     """
-    features, rest = cached(model)
-    labels = split_labels()
-    data, held_out = _targets(labels["learn"], soft, groups), _targets(labels["held_out"], None, groups, 0)
+    (views, rest), labels, held = photo_features(model), photo_labels(), held_out()
+    learned, targets = np.flatnonzero(~held), _targets(labels, soft, groups)
+    validation = np.asarray(views[0][held], "float32"), _targets(labels[held], None, groups, 0)
 
     def stage(name: str, recipe: Recipe, parts: typing.Iterable[str]) -> Stage:
         return Stage(
             name=name,
             train=tuple(parts),
             epochs=recipe.epochs,
-            optimizer=lambda: adamw(recipe, len(labels["learn"]) // recipe.batch_size),
-            data=lambda: FeatureBatches(features["learn"], data, recipe.batch_size, recipe.seed),
+            optimizer=lambda: adamw(recipe, len(learned) // recipe.batch_size),
+            data=lambda: FeatureBatches(views, targets, recipe.batch_size, recipe.seed, learned),
             losses=_losses(groups),
             loss_weights=None if groups is None else {"prediction": 1.0, "gate_logits": recipe.gate_weight},
             metrics={"prediction": ["accuracy"]},
-            validation_data=(np.asarray(features["held_out"][0], "float32"), held_out),
+            validation_data=validation,
         )
 
     # A head of random values would first pull the tail away from what it has learned (Kumar et al., ICLR 2022).
@@ -94,46 +84,13 @@ def learn_behind_stem(
     return run_stages(rest, [*head, stage(name, recipe, rest.parts)], folder, verbose=2)
 
 
-def cached(model: HydraNet) -> tuple[dict[str, list[np.ndarray]], keras.Model]:
-    """``({"learn": views, "held_out": [whole]}, rest)`` of a model whose stem holds the ImageNet weights."""
-    trunk, rest = behind(model, "stem")
-    config = model.get_config()
-    folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
-    images = functools.cache(split_photos)
-    return {
-        "learn": _cache(trunk, images, folder, "learn", VIEWS),
-        "held_out": _cache(trunk, images, folder, "held_out", None),
-    }, rest
-
-
-def _cache(
-    trunk: keras.Model, images: Callable[[], dict[str, Pair]], folder: pathlib.Path, part: str, views: int | None
-) -> list[np.ndarray]:
-    done = [folder / part / f"view_{v}.npy" for v in range(views or 0)] or [folder / part / "whole.npy"]
-    if all(path.exists() for path in done):
-        return [np.load(path, mmap_mode="r") for path in done]
-    return cache_views(trunk, images()[part][0], folder / part, views)
-
-
-@functools.cache
-def split_labels() -> dict[str, np.ndarray]:
-    """Labels of ``split_photos``, read without its images."""
-    path = CACHE / "labels.npz"
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        labels: dict[str, typing.Any] = {part: labels for part, (_, labels) in split_photos().items()}
-        np.savez(path, **labels)
-    with np.load(path) as file:
-        return {part: file[part] for part in file.files}
-
-
 def teacher_predictions(teacher: HydraNet, name: str) -> list[np.ndarray]:
-    """What a model that ``learn_behind_stem`` trained says of each view: list of float16 ``(n, classes)``, kept."""
+    """Predictions of a model that ``learn_behind_stem`` trained, for each view: float16 ``(n, classes)``, kept."""
     path = CACHE / f"teacher_{name}.npy"
     if not path.exists():
-        features, rest = cached(teacher)
-        said = [_softmax(rest.predict(np.asarray(view), batch_size=256, verbose=0)) for view in features["learn"]]
-        np.save(path, np.asarray(said, "float16"))
+        views, rest = photo_features(teacher)
+        predictions = [_softmax(rest.predict(np.asarray(view), batch_size=256, verbose=0)) for view in views]
+        np.save(path, np.asarray(predictions, "float16"))
     return list(np.load(path))
 
 
@@ -170,9 +127,9 @@ def grow_from_dense(model: Classifier | HydraNet, source: HydraNet) -> None:
     assign_dense(model, values, source.name)
 
 
-def measure_on_photos(network: MoEModel, part: str = "test") -> dict[str, typing.Any]:
-    """``measure_classifier`` on a part of ``split_photos``."""
-    images, labels = split_photos()[part]
+def measure_on_photos(network: MoEModel) -> dict[str, typing.Any]:
+    """``measure_classifier`` on the test photographs."""
+    images, labels = photos("test")
     return measure_classifier(network, resized(images, network.input_shape[1]), labels)
 
 

@@ -1,0 +1,93 @@
+"""Photographs as the frozen stem sees them: cached views, and a held-out part that shares no scene with the rest.
+
+The training split was photographed in series: a random part of it would be held out beside near duplicates, and every
+figure measured there would flatter. Here the photographs of a class are clustered by what ImageNet's network sees in
+them, and whole clusters are held out.
+"""
+
+import functools
+import pathlib
+
+import keras
+import numpy as np
+
+from keras_moe.datasets import photos
+from keras_moe.models import HydraNet
+from keras_moe.training.features import behind, cache_views
+
+CACHE = pathlib.Path("runs", "photos")
+VIEWS, VIEW_SEED = 4, 7
+HELD_OUT = 0.06  # of each class, about
+
+
+def photo_features(model: HydraNet) -> tuple[list[np.ndarray], keras.Model]:
+    """What the stem makes of the training photographs, and the rest of the model.
+
+    Args:
+        model: a ``HydraNet`` with a named backbone, whose stem holds the ImageNet weights.
+
+    Returns:
+        ``(views, rest)``: arrays ``(n, h, w, c)``, the whole photographs and then ``VIEWS`` random views of them, kept
+        on disk; and what ``keras_moe.training.features.behind`` leaves of ``model``.
+    """
+    trunk, rest = behind(model, "stem")
+    config = model.get_config()
+    folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
+    paths = [folder / "whole.npy", *(folder / f"view_{v}.npy" for v in range(VIEWS))]
+    if not all(path.exists() for path in paths):
+        images = photos("train")[0]
+        cache_views(trunk, images, folder, None)
+        cache_views(trunk, images, folder, VIEWS, VIEW_SEED)
+    return [np.load(path, mmap_mode="r") for path in paths], rest
+
+
+@functools.cache
+def photo_labels() -> np.ndarray:
+    """Labels of the training photographs, read once without them."""
+    path = CACHE / "labels.npy"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        np.save(path, photos("train")[1])
+    return np.load(path)
+
+
+@functools.cache
+def held_out() -> np.ndarray:
+    """bool ``(n,)``, the training photographs from which nothing is learned; kept, since clusters may turn on a bit."""
+    path = CACHE / "held_out.npy"
+    if not path.exists():
+        np.save(path, _held_out_clusters(_imagenet_features(), photo_labels()))
+    return np.load(path)
+
+
+def _imagenet_features() -> np.ndarray:
+    """Pooled features of ImageNet's network, rows of length one."""
+    network = HydraNet(
+        (160, 160, 3), backbone="efficientnet_lite0", split_at=4, num_experts=1, top_k=1, gate_filters=0,
+        include_top=False, pooling="avg", weights="imagenet",
+    )  # fmt: skip
+    views, rest = photo_features(network)
+    features = np.concatenate([rest.predict_on_batch(part.astype("float32")) for part in _chunks(views[0], 256)])
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def _chunks(array, size):
+    return (array[i : i + size] for i in range(0, len(array), size))
+
+
+def _held_out_clusters(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Draws clusters of each class, none larger than a quarter of it, until ``HELD_OUT`` of its photographs are out."""
+    from sklearn.cluster import AgglomerativeClustering
+
+    rng, held = np.random.default_rng(0), np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        count = max(3, len(rows) // 10)
+        cluster = AgglomerativeClustering(count, metric="cosine", linkage="average").fit_predict(features[rows])
+        for drawn in rng.permutation(count):
+            members = rows[cluster == drawn]
+            if held[rows].sum() >= HELD_OUT * len(rows):
+                break
+            if len(members) <= 0.25 * len(rows):
+                held[members] = True
+    return held
