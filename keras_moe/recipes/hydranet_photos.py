@@ -13,8 +13,6 @@ threshold is set for a budget of 60 % of the dense network's MACs on photographs
 import pathlib
 import typing
 
-import numpy as np
-
 from keras_moe.datasets import PHOTOS, photos
 from keras_moe.images import resized
 from keras_moe.models import Classifier, HydraNet
