@@ -5,18 +5,26 @@
 Reads ``anytime.json``, which ``benchmarks/single_gated_report.py`` measures, and the cards of the dense networks.
 """
 
-import dataclasses
 import json
+import typing
 
 import numpy as np
 
 from keras_moe.files import write_bytes
-from keras_moe.training.anytime import Point
 from keras_moe.zoo import card
 from keras_moe.zoo.store import published_folder
 
 FOLDER = published_folder() / "single_gated_cifar100"
 DENSE = ("resnet14_cifar100", "resnet20_cifar100", "resnet26_cifar100")
+
+
+class Point(typing.NamedTuple):
+    """A row of ``anytime.json``."""
+
+    threshold: float
+    accuracy: float
+    macs: float
+    exits: float
 
 
 def main():
@@ -34,8 +42,7 @@ def main():
 
 def _mean(curves):
     """Threshold by threshold."""
-    fields = [field.name for field in dataclasses.fields(Point)]
-    return [Point(*(float(np.mean([getattr(p, f) for p in at])) for f in fields)) for at in zip(*curves, strict=True)]
+    return [Point(*np.mean(at, axis=0).tolist()) for at in zip(*curves, strict=True)]
 
 
 def _compared(curves, points):

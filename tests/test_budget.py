@@ -21,9 +21,13 @@ def test_drop_below_for_a_budget(monkeypatch):
     route = np.array([[0.625, 0.375, 0], [0.125, 0.875, 0], [0.5625, 0, 0.4375], [0, 0.25, 0.75]], "float32")
     monkeypatch.setattr(model, "route", lambda images: route)
     for experts, threshold in ((2.0, 0.0), (1.5, 0.251), (1.25, 0.376), (1.0, 0.438)):  # experts per image
-        assert fit_drop_below(model, X, always + experts * branch) == pytest.approx(threshold, abs=1e-9)
+        point = fit_drop_below(model, X, budget=always + experts * branch)
+        assert point.value == pytest.approx(threshold, abs=1e-9)
+        assert point.macs == pytest.approx(always + sum(point.usage) * branch)
+        assert sum(point.usage) == pytest.approx(experts)
+        assert point.exits == 0
         assert model.drop_below == pytest.approx(threshold, abs=1e-6)
-    with pytest.raises(ValueError, match="The least this model costs"):
+    with pytest.raises(ValueError, match="the least this model costs"):
         fit_drop_below(model, X, always + 0.9 * branch)
     assert model.drop_below == pytest.approx(0.438, abs=1e-6)
 
@@ -31,7 +35,7 @@ def test_drop_below_for_a_budget(monkeypatch):
 def test_the_budget_is_kept():
     model = HydraNet(**HYDRA)
     budget = (model.mean_macs(images=X) + model.macs_total) / 2 - max(model.macs_by_part()["branches"])
-    assert 0 <= fit_drop_below(model, X, budget) <= 1
+    assert 0 <= fit_drop_below(model, X, budget).value <= 1
     assert model.mean_macs(images=X) <= budget
 
 

@@ -235,10 +235,10 @@ def test_more_experts_than_clusters_is_refused_before_training(tmp_path):
 @pytest.mark.parametrize("rule", ["confidence", "product"])
 def test_the_curve_is_what_the_model_does(rule):
     model = zoo.load("test_single_gated", rule=rule, classifier_activation=None, threshold=None)
-    for point in anytime_curve(model, *TEST, thresholds=[0.0, 0.05, 0.5, 1.0]):
-        model.threshold = point.threshold
+    for point in anytime_curve(model, *TEST, values=[0.0, 0.05, 0.5, 1.0]):
+        model.threshold = point.value
         predictions, route = model.predict_routed(TEST[0])
-        assert point.accuracy == pytest.approx(np.mean(predictions.argmax(-1) == TEST[1]))
+        assert point.quality == pytest.approx(np.mean(predictions.argmax(-1) == TEST[1]))
         assert point.macs == pytest.approx(model.mean_macs(route=route))
         assert point.exits == pytest.approx(np.mean(~route.any(-1)))
 
@@ -249,13 +249,13 @@ def test_a_budget_or_an_accuracy_sets_the_threshold():
     parts = model.macs_by_part()
     least, most = parts["base"] + parts["gate"], model.mean_macs(route=np.eye(3)[:1])
     chosen = fit_threshold(model, *TEST, budget=(least + most) / 2)
-    assert model.threshold == pytest.approx(chosen.threshold)
+    assert model.threshold == pytest.approx(chosen.value)
     assert least <= chosen.macs <= (least + most) / 2
-    assert chosen.accuracy == max(p.accuracy for p in anytime_curve(model, *TEST) if p.macs <= (least + most) / 2)
-    cheap = fit_threshold(model, *TEST, accuracy=0.5)
+    assert chosen.quality == max(p.quality for p in anytime_curve(model, *TEST) if p.macs <= (least + most) / 2)
+    cheap = fit_threshold(model, *TEST, quality=0.5)
     assert cheap.macs == pytest.approx(least)
     kept = model.threshold
-    for wrong in ({"budget": least / 2}, {"accuracy": 1.1}, {}, {"budget": 1e9, "accuracy": 0.5}):
+    for wrong in ({"budget": least / 2}, {"quality": 1.1}, {}, {"budget": 1e9, "quality": 0.5}):
         with pytest.raises(ValueError, match="Received"):
             fit_threshold(model, *TEST, **wrong)
     assert model.threshold == kept

@@ -81,7 +81,7 @@ def train_classsr(
 
     Returns:
         dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``;
-        ``"knob"`` and ``"knob_<round>"`` are lists of one ``CostPoint`` as a dict.
+        ``"knob"`` and ``"knob_<round>"`` are lists of one ``OperatingPoint`` as a dict.
 
     Raises:
         ValueError: a share that the model cannot get down to.

@@ -1,0 +1,90 @@
+"""A knob that trades quality for cost after training: what each value gives, and the value for a budget."""
+
+import dataclasses
+import math
+import typing
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from keras_moe.checks import number
+from keras_moe.models.base import MoEModel
+from keras_moe.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatingPoint:
+    """One value of a model's knob, and what the model gives with it on a set of images.
+
+    Args:
+        value: float, of ``drop_below``, ``threshold`` or ``cost_weight``, whichever the model has.
+        macs: float, mean multiply-accumulates per image.
+        quality: float, accuracy in [0, 1] or PSNR in dB; NaN where no labels were given.
+        usage: tuple of floats, the share of images for which each expert runs.
+        exits: float, the share of images for which no expert runs.
+
+    Example:
+
+    >>> point = training.OperatingPoint(value=0.4, macs=1500.0, quality=0.91, usage=(0.5, 0.25), exits=0.25)
+    >>> f"{point.quality:.0%} for {point.macs:.0f} MACs, {point.exits:.0%} without an expert"
+    '91% for 1500 MACs, 25% without an expert'
+    """
+
+    value: float
+    macs: float
+    quality: float
+    usage: tuple[float, ...]
+    exits: float
+
+
+def measured_point(model: MoEModel, value: float, route: Array, quality: float = math.nan) -> OperatingPoint:
+    """The ``OperatingPoint`` of ``value``, with which images take ``route``, ``(n, experts)``."""
+    runs = route != 0
+    return OperatingPoint(
+        value=value,
+        macs=model.mean_macs(route=runs),
+        quality=quality,
+        usage=tuple(runs.mean(axis=0).tolist()),
+        exits=float(np.mean(~runs.any(axis=1))),
+    )
+
+
+def fit_knob(
+    owner: str,
+    model: MoEModel,
+    curve: Callable[[], Sequence[OperatingPoint]],
+    rank: Callable[[OperatingPoint], typing.Any],
+    budget: float | None,
+    quality: float | None = None,
+) -> OperatingPoint:
+    """Sets the knob of ``model`` to the best point of a curve that is within a budget or reaches a quality.
+
+    Args:
+        owner: str, the function that an error names.
+        model: a model with a ``knob``.
+        curve: ``() -> points``, called once the numbers are checked.
+        rank: of a point; the best has the least.
+        budget: float, the most multiply-accumulates per image; None with ``quality``.
+        quality: float, the least quality; None with ``budget``.
+
+    Returns:
+        The best point.
+
+    Raises:
+        ValueError: a budget or a quality that no point meets; the model is unchanged.
+    """
+    if quality is None:
+        budget = number(owner, "budget", budget)
+        points = curve()
+        meet = [point for point in points if point.macs <= budget]
+        limit = f"the least this model costs is {min(p.macs for p in points):,.0f} MACs. Received: budget={budget:,.0f}"
+    else:
+        quality = number(owner, "quality", quality)
+        points = curve()
+        meet = [point for point in points if point.quality >= quality]
+        limit = f"the best quality of this model is {max(p.quality for p in points):.4f}. Received: quality={quality}"
+    if not meet:
+        raise ValueError(f"{owner}: {limit}")
+    best = min(meet, key=rank)
+    setattr(model, model.knob[0], best.value)
+    return best
