@@ -10,12 +10,12 @@ from keras_moe.models import ClassSR, SuperResolutionNetwork, super_resolution_b
 from keras_moe.training import (
     Round,
     SuperResolutionRecipe,
-    classsr,
     cost_curve,
     fit_cost_weight,
     train_branch,
     train_classsr,
 )
+from keras_moe.training import super_resolution_stages as stages
 from keras_moe.training.classsr import check_collapse
 from keras_moe.training.cost_curve import logits_and_errors
 from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
@@ -213,7 +213,7 @@ def test_a_single_network_learns_and_resumes(tmp_path):
 @pytest.mark.filterwarnings("ignore:The class module has collapsed")
 def test_stages_resume_and_the_knob_pays(tmp_path, monkeypatch):
     train, counted = patches(), []
-    monkeypatch.setattr(classsr, "logits_and_errors", lambda *a: counted.append(a) or logits_and_errors(*a))
+    monkeypatch.setattr(stages, "logits_and_errors", lambda *a: counted.append(a) or logits_and_errors(*a))
     rounds = (Round("squared", 1, batch_size=4), Round("polish", (0, 2), own_third=False, batch_size=4, share=0.9))
     recipe = SuperResolutionRecipe(
         1, 1, 1, 1, rounds, share=0.99, steps=2, batch_size=4, class_batch_size=4, class_loss_weight=0.0

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once
 
 ROOMS = ("layers", "models", "training", "datasets", "zoo", "export", "insights", "metrics", "super_resolution")
 MODULES = ("cost", "images", "weights", "graph")
-FINISHED = ()
+FINISHED: tuple[str, ...] = ("training",)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -25,6 +25,16 @@ def anytime_curve(
     Returns:
         list of ``OperatingPoint``, by rising threshold; ``quality`` is the accuracy, ``exits`` the share of images that
         leave early.
+
+    Example:
+
+    >>> images, labels = datasets.digits()[1]
+    >>> model = zoo.load("test_single_gated", classifier_activation=None)
+    >>> nobody, everybody = training.anytime_curve(model, images, labels, values=[1.0, 0.0])[::-1]
+    >>> nobody.exits, everybody.exits
+    (0.0, 1.0)
+    >>> everybody.macs < nobody.macs
+    True
     """
     values = None if values is None else [number("anytime_curve", "values", v, 0, 1) for v in values]
     outputs = _outputs(model, images)
@@ -51,6 +61,14 @@ def fit_threshold(
     Raises:
         ValueError: neither or both of ``budget`` and ``quality``, or one that no threshold meets; the model is
             unchanged.
+
+    Example:
+
+    >>> images, labels = datasets.digits()[1]
+    >>> model = zoo.load("test_single_gated", classifier_activation=None)
+    >>> point = training.fit_threshold(model, images, labels, quality=0.9)
+    >>> point.quality >= 0.9, model.threshold == point.value
+    (True, True)
     """
     if (budget is None) == (quality is None):
         raise ValueError(f"fit_threshold: give `budget` or `quality`. Received: budget={budget!r}, quality={quality!r}")
@@ -61,7 +79,7 @@ def fit_threshold(
     def rank(point: OperatingPoint) -> tuple[float, float]:
         return (point.macs, -point.quality) if budget is None else (-point.quality, point.macs)
 
-    return fit_knob("fit_threshold", model, curve, rank, budget, quality)
+    return fit_knob("fit_threshold", model, "threshold", curve, rank, budget, quality)
 
 
 def _outputs(model: SingleGatedMoE, images: Array) -> dict[str, Array]:
@@ -73,7 +91,7 @@ def _outputs(model: SingleGatedMoE, images: Array) -> dict[str, Array]:
 def _quantiles(outputs: dict[str, Array], rule: str) -> list[float]:
     doubt = 1 - np.asarray(ops.softmax(outputs["base"])).max(-1)
     score = 1 - doubt if rule == "confidence" else np.asarray(ops.softmax(outputs["gate_logits"])).max(-1) * doubt
-    return np.unique([0.0, *np.quantile(score, np.linspace(0, 1, 199)), 1.0]).tolist()
+    return sorted({0.0, *np.quantile(score, np.linspace(0, 1, 199)).tolist(), 1.0})
 
 
 def _point(

@@ -1,4 +1,4 @@
-"""Batches whose order and augmentation depend on seed and epoch alone: a resumed run sees what it would have seen."""
+"""Batches whose order and augmentation depend on seed and epoch alone: a resumed run sees the same batches."""
 
 import typing
 
@@ -8,6 +8,9 @@ import numpy as np
 from keras_moe.checks import flag, integer, number
 from keras_moe.types import Array
 
+Targets = Array | dict[str, Array]
+"""An array with a row per image, or one such array for each output."""
+
 
 class ImageBatches(keras.utils.PyDataset):
     """Shuffled, augmented batches of images in memory.
@@ -15,19 +18,29 @@ class ImageBatches(keras.utils.PyDataset):
     Args:
         images: uint8 array ``(n, h, w, c)``.
         targets: array ``(n, …)``, or a dict of them.
-        batch_size: int. The last, smaller batch is left out: BatchNorm dislikes it.
-        augment: bool: random horizontal flip, and a crop after padding ``pad`` pixels with reflection.
+        batch_size: int. A last, smaller batch is left out: BatchNorm dislikes it.
+        augment: bool: random horizontal flip, and a crop after padding by ``pad`` pixels with reflection.
         pad: int, pixels.
         seed: int.
 
     Attributes:
         epoch: int, from 0; advanced by Keras at the end of each epoch.
+
+    Example:
+
+    >>> images = np.zeros((10, 8, 8, 3), "uint8")
+    >>> batches = training.ImageBatches(images, np.arange(10), batch_size=4)
+    >>> len(batches)
+    2
+    >>> x, y = batches[0]
+    >>> x.shape, x.dtype, y.shape
+    ((4, 8, 8, 3), dtype('float32'), (4,))
     """
 
     def __init__(
         self,
         images: Array,
-        targets: Array | dict,
+        targets: Targets,
         batch_size: int = 128,
         augment: bool = True,
         pad: int = 4,
@@ -41,12 +54,12 @@ class ImageBatches(keras.utils.PyDataset):
             raise ValueError(f"Expected at least one batch of {batch_size} images. Received: {len(images)} images")
         self.images, self.targets, self.batch_size = images, targets, batch_size
         self.augment, self.pad, self.seed, self.epoch = augment, pad, seed, 0
-        self._order: tuple[int, np.ndarray] | None = None
+        self._order: tuple[int, Array] | None = None
 
     def __len__(self) -> int:
         return len(self.images) // self.batch_size
 
-    def __getitem__(self, i: int) -> tuple[Array, Array | dict]:
+    def __getitem__(self, i: int) -> tuple[Array, Targets]:
         rows = self._permutation()[i * self.batch_size : (i + 1) * self.batch_size]
         images = self.images[rows]
         if self.augment:
@@ -58,23 +71,33 @@ class ImageBatches(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         self.epoch += 1
 
-    def _permutation(self):
+    def _permutation(self) -> Array:
         if self._order is None or self._order[0] != self.epoch:
             self._order = (self.epoch, np.random.default_rng((self.seed, self.epoch)).permutation(len(self.images)))
         return self._order[1]
 
 
 class DrawnBatches(ImageBatches):
-    """As ``ImageBatches``, but each epoch sees some of the images only, drawn anew without replacement.
+    """``ImageBatches`` of a sample of the images, drawn anew for each epoch without replacement.
 
     Args:
-        probabilities: float array ``(n,)`` >= 0, how likely each image is drawn, in proportion.
-        share: float in (0, 1], images of an epoch in proportion to all of them.
+        probabilities: float array ``(n,)`` >= 0, proportional to each image's chance to be drawn.
+        share: float in (0, 1], the size of an epoch in proportion to all images.
         images, targets, …: as for ``ImageBatches``.
+
+    Example:
+
+    >>> images, labels = np.zeros((10, 8, 8, 3), "uint8"), np.arange(10)
+    >>> chances = np.where(labels < 5, 1.0, 0.0)
+    >>> batches = training.DrawnBatches(images, labels, chances, share=0.4, batch_size=2, augment=False)
+    >>> len(batches)
+    2
+    >>> bool(all(max(y) < 5 for _, y in (batches[0], batches[1])))
+    True
     """
 
     def __init__(
-        self, images: Array, targets: Array | dict, probabilities: Array, share: float, **kwargs: typing.Any
+        self, images: Array, targets: Targets, probabilities: Array, share: float, **kwargs: typing.Any
     ) -> None:
         share = number("DrawnBatches", "share", share, above=0, most=1)
         super().__init__(images, targets, **kwargs)
@@ -86,7 +109,7 @@ class DrawnBatches(ImageBatches):
     def __len__(self) -> int:
         return self.drawn // self.batch_size
 
-    def _permutation(self):
+    def _permutation(self) -> Array:
         if self._order is None or self._order[0] != self.epoch:
             rng = np.random.default_rng((self.seed, self.epoch))
             order = rng.choice(len(self.images), self.drawn, replace=False, p=self.probabilities)
@@ -101,4 +124,5 @@ def flip_and_crop(images: Array, pad: int, rng: np.random.Generator) -> Array:
     rows = rng.integers(0, 2 * pad + 1, (n, 1)) + np.arange(h)
     columns = rng.integers(0, 2 * pad + 1, (n, 1)) + np.arange(w)
     columns = np.where(rng.random((n, 1)) < 0.5, columns, columns[:, ::-1])
-    return padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    cropped: Array = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return cropped

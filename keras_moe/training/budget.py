@@ -23,6 +23,17 @@ def fit_drop_below(model: MoEModel, images: Array, budget: float) -> OperatingPo
 
     Raises:
         ValueError: one expert per image already costs more than ``budget``; the model is unchanged.
+
+    Example:
+
+    >>> images, _ = datasets.digits()[1]
+    >>> model = zoo.load("test_hydranet", top_k=2)  # two experts for every image
+    >>> budget = 0.9 * model.mean_macs(images=images)
+    >>> point = training.fit_drop_below(model, images, budget)
+    >>> point.macs <= budget, sum(point.usage) < 2
+    (True, True)
+    >>> round(model.drop_below, 6) == round(point.value, 6)
+    True
     """
 
     def curve() -> list[OperatingPoint]:
@@ -31,7 +42,7 @@ def fit_drop_below(model: MoEModel, images: Array, budget: float) -> OperatingPo
         kept = {float(t): (route >= t) & (route > 0) | strongest for t in np.linspace(0, 1, 1001)}
         return [measured_point(model, threshold, route) for threshold, route in kept.items()]
 
-    return fit_knob("fit_drop_below", model, curve, lambda point: point.value, budget)
+    return fit_knob("fit_drop_below", model, "drop_below", curve, lambda point: point.value, budget)
 
 
 def _route_without_drops(model: MoEModel, images: Array) -> Array:

@@ -1,7 +1,7 @@
 """The recipe that published classifiers share: cross-entropy, a warm-up, a cosine, gate supervision."""
 
-import collections.abc
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -17,18 +17,24 @@ from keras_moe.types import Array, LabelledImages
 class Recipe:
     """Settings of supervised training with AdamW.
 
-    Adam's steps do not shrink with the share of images that an expert sees, as those of plain SGD do.
+    The steps of plain SGD shrink with the share of images that an expert sees; Adam's do not.
 
     Args:
         epochs: int.
         batch_size: int.
         learning_rate: float, its peak, reached after ``warmup`` epochs.
         warmup: float, epochs.
-        final: float in [0, 1], the fraction of the peak at which the cosine that follows ends; 1 keeps the peak.
-        weight_decay: float, decoupled (times the learning rate), kept off BatchNorm and biases.
+        final: float in [0, 1], the last rate of the cosine after the warm-up, in proportion to the peak; 1: no decay.
+        weight_decay: float, decoupled (times the learning rate), not applied to BatchNorm and biases.
         augment: bool, flip and crop.
         gate_weight: float, weight of the gate's loss beside the classifier's, for models with a gate.
         seed: int, of the order of the data and of augmentation.
+
+    Example:
+
+    >>> recipe = training.Recipe(epochs=40, batch_size=256)
+    >>> recipe.learning_rate, recipe.augment
+    (0.003, True)
     """
 
     epochs: int
@@ -41,7 +47,7 @@ class Recipe:
     gate_weight: float = 0.5
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         at_least_one = {"least": 1}
         plain_numbers(self, epochs=at_least_one, batch_size=at_least_one, final={"least": 0, "most": 1})
 
@@ -53,27 +59,35 @@ def classification_stage(
     validation: LabelledImages,
     groups: Array | None = None,
     name: str = "joint",
-    parts: collections.abc.Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     soft: Array | None = None,
 ) -> Stage:
     """The ``Stage`` that trains ``parts`` of ``model`` on labelled images.
 
-    HydraNets supervise the gate with the group of each image's class; the paper leaves the loss open, here it is
+    In a HydraNet the group of each image's class supervises the gate. The paper leaves the loss open; here it is
     cross-entropy on the gate's logits, weighted by ``recipe.gate_weight``.
 
     Args:
         model: an ``MoEModel`` that ends in logits (``classifier_activation=None``).
         recipe: a ``Recipe``.
         train, validation: ``(images, labels)``: uint8 ``(n, h, w, c)`` and int ``(n,)``.
-        groups: int array ``(classes,)``, the expert meant for each class, or None: the gate learns from the class
-            loss alone.
+        groups: int array ``(classes,)``, the expert for each class, or None: the gate learns from the class loss alone.
         name: of the stage.
         parts: names of the parts to train; None: all.
-        soft: float array ``(n, classes)``, rows that sum to one, to learn instead of the labels of ``train``, by which
-            the gate still goes; see ``distillation_targets``.
+        soft: float array ``(n, classes)``, rows that sum to one, as targets of the classifier instead of the labels of
+            ``train``; the gate keeps the labels. See ``distillation_targets``.
 
     Raises:
         ValueError: ``soft`` of another shape.
+
+    Example:
+
+    >>> learn, test = datasets.digits()
+    >>> model = zoo.load("test_hydranet", classifier_activation=None)
+    >>> groups = np.arange(10) % 4
+    >>> stage = training.classification_stage(model, training.Recipe(epochs=2), learn, test, groups)
+    >>> stage.name, stage.epochs, list(stage.losses)
+    ('joint', 2, ['prediction', 'gate_logits'])
     """
     if soft is not None:
         rows = (len(train[0]), model.output_shape[-1])
@@ -83,12 +97,13 @@ def classification_stage(
     if groups is not None and recipe.gate_weight:
         losses["gate_logits"] = sparse(from_logits=True)
 
-    def targets(labels, classes):
-        every = {"prediction": classes, "gate_logits": None if groups is None else groups[labels]}
+    def targets(labels: Array, classes: Array) -> dict[str, Array]:
+        gate = {} if groups is None else {"gate_logits": groups[labels]}
+        every: dict[str, Array] = {"prediction": classes, **gate}
         return {output: every[output] for output in losses}
 
-    learned, known = (train[1], validation[1]) if soft is None else (soft, np.eye(soft.shape[1])[validation[1]])
-    data = ImageBatches(train[0], targets(train[1], learned), recipe.batch_size, recipe.augment, seed=recipe.seed)
+    wanted, held_out = (train[1], validation[1]) if soft is None else (soft, np.eye(soft.shape[1])[validation[1]])
+    data = ImageBatches(train[0], targets(train[1], wanted), recipe.batch_size, recipe.augment, seed=recipe.seed)
     return Stage(
         name=name,
         train=tuple(parts or model.parts),
@@ -98,7 +113,7 @@ def classification_stage(
         losses=losses,
         loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if len(losses) > 1 else None,
         metrics={output: ["accuracy"] for output in losses},
-        validation_data=(validation[0], targets(validation[1], known)),
+        validation_data=(validation[0], targets(validation[1], held_out)),
     )
 
 

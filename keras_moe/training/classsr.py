@@ -1,25 +1,26 @@
 """ClassSR's stages: branches on their own patches, class module on all, everything together; then as it is used."""
 
+import dataclasses
 import pathlib
 import warnings
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from keras_moe.layer_state import copy_weights
-from keras_moe.models import SuperResolutionNetwork
+from keras_moe.models import MoEModel, SuperResolutionNetwork
 from keras_moe.models.classsr import ClassSR
 from keras_moe.models.super_resolution_branches import start_as_interpolation
-from keras_moe.training.cost_curve import fit_cost_weight, logits_and_errors
-from keras_moe.training.losses import RoutingLoss
-from keras_moe.training.patches import PatchBatches, split_by_psnr
-from keras_moe.training.stages import Stage, run_stages
-from keras_moe.training.super_resolution_recipe import SuperResolutionRecipe
+from keras_moe.training.cost_curve import fit_cost_weight
+from keras_moe.training.patches import split_by_psnr
+from keras_moe.training.stages import History, Stage, run_stages
+from keras_moe.training.super_resolution_recipe import Round, SuperResolutionRecipe
+from keras_moe.training.super_resolution_stages import branch_stage, errors_stage, routed_stage
 from keras_moe.types import Array, LabelledImages, Path
 
-# Of patches; a branch that gets fewer has dropped out of the competition.
+# Share of patches; a branch that gets fewer has dropped out of the competition.
 COLLAPSED = 0.01
-_LOSSES = {"mse": keras.losses.MeanSquaredError, "mae": keras.losses.MeanAbsoluteError}
 
 
 def train_branch(
@@ -28,24 +29,35 @@ def train_branch(
     validation: LabelledImages,
     folder: Path,
     recipe: SuperResolutionRecipe,
-) -> dict[str, list]:
-    """Trains one super-resolution network with Adam, and resumes where it was cut off.
+    verbose: str | int = 2,
+) -> History:
+    """Trains one super-resolution network with Adam; the same call resumes an interrupted run.
 
-    The stage *branch*, then one of the name of each of the recipe's ``rounds``.
+    The first stage is *branch*; each of the recipe's ``rounds`` is a further stage, of its name.
 
     Args:
-        network: an ``SuperResolutionNetwork``. An FSRCNN starts as linear interpolation.
+        network: a ``SuperResolutionNetwork``. An FSRCNN starts as linear interpolation.
         train, validation: ``(low, high)`` patches, see ``cut_patches``.
         folder: for checkpoints; one folder, one run.
-        recipe: an ``SuperResolutionRecipe``; what it says of class module and joint training is not used.
+        recipe: a ``SuperResolutionRecipe``; its settings of class module and joint training are not used.
+        verbose: as in ``fit``.
 
     Returns:
         dict, stage -> list of logs.
+
+    Example:
+
+    >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+    >>> patches = training.patches.cut_patches([photograph], scale=2, patch=16)
+    >>> network = models.SuperResolutionNetwork((16, 16, 3), filters=4, scale=2)
+    >>> recipe = training.SuperResolutionRecipe(1, class_epochs=0, joint_epochs=0, steps=2, batch_size=4)
+    >>> list(training.train_branch(network, patches, patches, "run", recipe, verbose=0))
+    ['branch']
     """
+    run = _Run(recipe, train, validation, pathlib.Path(folder), verbose)
     _start(network, [network.get_layer("branch")])
-    turns = [(turn, *turn.epochs_of(1)) for turn in (recipe.first, *recipe.rounds)]
-    stages = [_alone(turn, epochs, train, validation, recipe) for turn, epochs in turns if epochs]
-    return run_stages(network, stages, folder, verbose=2)
+    turns = [(turn, turn.epochs_of(1)[0]) for turn in (recipe.first, *recipe.rounds)]
+    return run.stages(network, [branch_stage(turn, n, train, validation, recipe) for turn, n in turns if n])
 
 
 def train_classsr(
@@ -55,126 +67,66 @@ def train_classsr(
     folder: Path,
     recipe: SuperResolutionRecipe,
     largest: SuperResolutionNetwork | None = None,
-) -> dict[str, list]:
-    """Trains a ``ClassSR`` in the paper's stages (section 3.4), and resumes where it was cut off.
+    verbose: str | int = 2,
+) -> History:
+    """Trains a ``ClassSR`` in the paper's stages (section 3.4); the same call resumes an interrupted run.
 
     1. *branch_k*: each branch alone on its own third of the patches, by bicubic PSNR, the cheapest on the easiest.
     2. *class_module*: the branches frozen; L1 of the softmax-weighted image, class loss and average loss.
     3. *joint*: the same three losses, everything learns.
 
-    Then, where the recipe asks for them, steps that the paper has not:
+    Further steps, which the paper does not have, if the recipe asks for them:
 
-    4. *errors*: the class module alone learns to tell the squared error of each branch on a patch, less their mean.
-       With such logits the knob is a Lagrange multiplier: each patch takes the branch whose error plus weighted cost
-       is least. The three losses ask for decided and balanced routes, whatever they gain.
+    4. *errors*: the class module alone learns the squared error of each branch on a patch, less their mean. With such
+       logits the knob is a Lagrange multiplier: each patch takes the branch with the least sum of error and weighted
+       cost. The three losses ask for decided and balanced routes, whether or not these reduce the error.
     5. The knob is set for ``recipe.share``.
-    6. For each of the recipe's ``rounds``: *<round>_k*, each branch learns on alone from the patches that it gets so
-       and, if asked for, from its own third: in use the cheapest gets most patches, and has learned from the easiest
-       third. Then *errors_<round>*, and the knob again: the branches' errors have changed.
+    6. For each of the recipe's ``rounds``: *<round>_k*, each branch learns alone from the patches that the class module
+       sends it and, with ``own_third``, from its own third: in use the cheapest branch gets most patches, but has
+       learned from the easiest third. Then *errors_<round>* and the knob again, because the errors have changed.
 
     Args:
         model: a ``ClassSR``.
         train, validation: ``(low, high)`` patches, see ``cut_patches``.
         folder: for checkpoints; one folder, one run.
-        recipe: an ``SuperResolutionRecipe``.
-        largest: None or an ``SuperResolutionNetwork`` like the last branch, whose weights that branch starts from.
+        recipe: a ``SuperResolutionRecipe``.
+        largest: a ``SuperResolutionNetwork`` like the last branch, which starts from its weights; or None.
+        verbose: as in ``fit``.
 
     Returns:
-        dict, stage -> list of logs, with the share of validation patches that each branch gets as ``usage_k``;
+        dict, stage -> list of logs, with the share of validation patches of each branch as ``usage_k``;
         ``"knob"`` and ``"knob_<round>"`` are lists of one ``OperatingPoint`` as a dict.
 
     Raises:
-        ValueError: a share that the model cannot get down to.
+        ValueError: a share below the cost of the cheapest branch.
 
     Warns:
         UserWarning: a branch gets less than 1 % of the validation patches: collapse.
+
+    Example:
+
+    >>> photographs = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), "uint8")
+    >>> train, validation = (training.patches.cut_patches([photo], scale=2, patch=16) for photo in photographs)
+    >>> model = models.ClassSR((16, 16, 3), filters=(4, 12), scale=2, class_filters=8)
+    >>> recipe = training.SuperResolutionRecipe(1, class_epochs=1, joint_epochs=0, share=0.8, steps=2, batch_size=4)
+    >>> list(training.train_classsr(model, train, validation, "run", recipe, verbose=0))
+    ['branch_0', 'branch_1', 'class_module', 'knob']
     """
-    folder, experts = pathlib.Path(folder), model.bank.experts
+    run, experts = _Run(recipe, train, validation, pathlib.Path(folder), verbose), model.bank.experts
     _start(model, experts)
     if largest is not None:
         copy_weights(largest.get_layer("branch"), experts[-1])
-    thirds = [_parts(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
-    arguments = (recipe, train, validation)
-    history = _train_apart(model, recipe.first, thirds, *arguments, folder)
-    stages, joint = [], ("class_module", "branches")
-    if recipe.class_epochs:
-        stages += [_routed("class_module", joint[:1], *arguments, recipe.class_epochs, recipe.class_batch_size)]
-    if recipe.joint_epochs:
-        stages += [_routed("joint", joint, *arguments, recipe.joint_epochs, recipe.batch_size)]
-    history |= run_stages(model, stages, folder / "routed", verbose=2)
-    history |= _choose(model, "", recipe.share, *arguments, folder)
+    thirds = [_members(split_by_psnr(low, high, len(experts)), len(experts)) for low, high in (train, validation)]
+    history = _train_apart(run, model, recipe.first, thirds)
+    history |= run.stages(model, _paper_stages(run), "routed")
+    history |= _fit_errors(run, model, "", recipe.share)
     for turn in recipe.rounds:
-        got = [_parts(model.route(low).argmax(axis=1), len(experts)) for low, _ in (train, validation)]
-        groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, got, strict=True)] if turn.own_third else got
-        history |= _train_apart(model, turn, groups, *arguments, folder)
-        history |= _choose(model, f"_{turn.name}", turn.share or recipe.share, *arguments, folder)
+        sent = [_members(model.route(low).argmax(axis=1), len(experts)) for low, _ in (train, validation)]
+        groups = [list(map(np.union1d, *pair)) for pair in zip(thirds, sent, strict=True)] if turn.own_third else sent
+        history |= _train_apart(run, model, turn, groups)
+        history |= _fit_errors(run, model, f"_{turn.name}", turn.share or recipe.share)
     check_collapse(model.route(validation[0].astype("float32")))
     return history
-
-
-def _start(model, branches):
-    if model.get_config()["backbone"] == "fsrcnn":
-        for branch in branches:
-            start_as_interpolation(branch)
-
-
-def _parts(group, count):
-    """Indices of the members of each of ``count`` groups. ``group``: int ``(n,)``, which one."""
-    return [np.flatnonzero(group == k) for k in range(count)]
-
-
-def _choose(model, suffix, share, recipe, train, validation, folder):
-    """The class module learns the branches' errors, and the knob is set for ``share``; each only if asked for."""
-    history: dict[str, list] = {}
-    if recipe.error_epochs:
-        stage = _errors(model, f"errors{suffix}", recipe, train, validation)
-        history |= run_stages(model, [stage], folder / stage.name, verbose=2)
-    if share is not None:
-        budget = share * max(model.macs_by_part()["branches"])
-        history[f"knob{suffix}"] = [vars(fit_cost_weight(model, validation[0], validation[1], budget))]
-    return history
-
-
-def _train_apart(model, turn, groups, recipe, train, validation, folder):
-    """Each branch alone, from the weights it has, on the patches of its group; without any it stays so.
-
-    ``groups``: for the training and for the validation patches, the indices of those of each branch.
-    """
-    history, config, experts = {}, model.get_config(), model.bank.experts
-    for k, (expert, epochs) in enumerate(zip(experts, turn.epochs_of(len(experts)), strict=True)):
-        mine, theirs = ([x[of[k]] for x in pair] for of, pair in zip(groups, (train, validation), strict=True))
-        if not len(mine[0]) or not epochs:
-            continue
-        network = SuperResolutionNetwork(
-            config["input_shape"], config["backbone"], config["filters"][k], config["scale"], dtype=config["dtype"]
-        )
-        branch, stage = network.get_layer("branch"), f"{turn.name}_{k}"
-        copy_weights(expert, branch)
-        alone = _alone(turn, epochs, mine, theirs, recipe)
-        history[stage] = run_stages(network, [alone], folder / stage, verbose=2)[turn.name]
-        copy_weights(branch, expert)
-    return history
-
-
-def _alone(turn, epochs, train, validation, recipe):
-    """The stage of one network in a ``Round``."""
-    low, high = (x.astype("float32") for x in validation)
-    return Stage(
-        name=turn.name,
-        train=("branch",),
-        epochs=epochs,
-        optimizer=lambda: _adam(turn.learning_rate, epochs * recipe.steps),
-        data=PatchBatches(
-            train[0],
-            train[1],
-            steps=recipe.steps,
-            batch_size=turn.batch_size,
-            seed=recipe.seed,
-            recolor_rate=turn.recolor_rate,
-        ),
-        losses={"prediction": _LOSSES[turn.loss]()},
-        validation_data=(low, {"prediction": high}) if len(low) else None,
-    )
 
 
 def check_collapse(route: Array) -> None:
@@ -189,53 +141,77 @@ def check_collapse(route: Array) -> None:
         )
 
 
-def _routed(name, parts, recipe, train, validation, epochs, batch_size):
-    low, high = (x.astype("float32") for x in validation)
-    routing = RoutingLoss(recipe.class_loss_weight, recipe.average_loss_weight)
-    return Stage(
-        name=name,
-        train=parts,
-        epochs=epochs,
-        optimizer=lambda: _adam(recipe.gate_rate, epochs * recipe.steps),
-        data=PatchBatches(
-            train[0],
-            train[1],
-            outputs=("prediction", "gate_logits"),
-            steps=recipe.steps,
-            batch_size=batch_size,
-            seed=recipe.seed,
-        ),
-        losses={"prediction": keras.losses.MeanAbsoluteError(), "gate_logits": routing},
-        loss_weights={"prediction": recipe.image_weight / 255, "gate_logits": 1.0},  # the model's output is in [0, 255]
-        validation_data=(low, {"prediction": high, "gate_logits": high}),
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """One training: its settings, its patches and its folder."""
+
+    recipe: SuperResolutionRecipe
+    train: LabelledImages
+    validation: LabelledImages
+    folder: pathlib.Path
+    verbose: str | int
+
+    def stages(self, model: MoEModel, stages: Sequence[Stage], name: str = "") -> History:
+        """Runs ``stages``, with the checkpoint in the sub-folder ``name``."""
+        return run_stages(model, stages, self.folder / name, verbose=self.verbose)
+
+
+def _start(model: ClassSR | SuperResolutionNetwork, branches: Sequence[keras.Layer]) -> None:
+    if model.get_config()["backbone"] == "fsrcnn":
+        for branch in branches:
+            start_as_interpolation(branch)
+
+
+def _members(group: Array, count: int) -> list[Array]:
+    """Indices of the members of each of ``count`` groups. ``group``: int ``(n,)``, the group of each row."""
+    return [np.flatnonzero(group == k) for k in range(count)]
+
+
+def _paper_stages(run: _Run) -> list[Stage]:
+    recipe, joint = run.recipe, ("class_module", "branches")
+    plan = (
+        ("class_module", joint[:1], recipe.class_epochs, recipe.class_batch_size),
+        ("joint", joint, recipe.joint_epochs, recipe.batch_size),
     )
+    return [
+        routed_stage(name, parts, epochs, batch_size, run.train, run.validation, recipe)
+        for name, parts, epochs, batch_size in plan
+        if epochs
+    ]
 
 
-def _errors(model, name, recipe, train, validation):
-    held = _gains(model, *validation)
-    unit = max(float(held.std()), 1e-6)
-
-    def data():
-        wanted = _gains(model, *train) / unit
-        return PatchBatches(train[0], wanted, ("gate_logits",), recipe.steps, recipe.class_batch_size, recipe.seed)
-
-    return Stage(
-        name=name,
-        train=("class_module",),
-        epochs=recipe.error_epochs,
-        optimizer=lambda: _adam(recipe.learning_rate, recipe.error_epochs * recipe.steps),
-        data=data,
-        losses={"gate_logits": keras.losses.MeanSquaredError()},
-        validation_data=(validation[0].astype("float32"), {"gate_logits": held / unit}),
-    )
+def _fit_errors(run: _Run, model: ClassSR, suffix: str, share: float | None) -> History:
+    """The class module learns the branches' errors, and the knob is set for ``share``; each only if asked for."""
+    history: History = {}
+    if run.recipe.error_epochs:
+        stage = errors_stage(model, f"errors{suffix}", run.train, run.validation, run.recipe)
+        history |= run.stages(model, [stage], stage.name)
+    if share is not None:
+        budget = share * float(np.max(model.macs_by_part()["branches"]))
+        history[f"knob{suffix}"] = [dataclasses.asdict(fit_cost_weight(model, *run.validation, budget))]
+    return history
 
 
-def _gains(model, low, high):
-    """What each branch spares of the branches' mean squared error, ``(n, branches)``: the largest is the best."""
-    errors = logits_and_errors(model, low, high)[1]
-    return errors.mean(1, keepdims=True) - errors
+def _train_apart(run: _Run, model: ClassSR, turn: Round, groups: list[list[Array]]) -> History:
+    """Each branch alone, from its present weights, on the patches of its group; an empty group leaves it unchanged.
 
-
-def _adam(rate, steps):
-    schedule = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=1e-7 / rate)
-    return keras.optimizers.Adam(schedule, beta_1=0.9, beta_2=0.99)
+    ``groups``: for the training and for the validation patches, the indices of those of each branch.
+    """
+    history: History = {}
+    config, experts = model.get_config(), model.bank.experts
+    for k, (expert, epochs) in enumerate(zip(experts, turn.epochs_of(len(experts)), strict=True)):
+        (low, high), held_out = (
+            (pair[0][members[k]], pair[1][members[k]])
+            for members, pair in zip(groups, (run.train, run.validation), strict=True)
+        )
+        if not len(low) or not epochs:
+            continue
+        network = SuperResolutionNetwork(
+            config["input_shape"], config["backbone"], config["filters"][k], config["scale"], dtype=config["dtype"]
+        )
+        branch, stage = network.get_layer("branch"), f"{turn.name}_{k}"
+        copy_weights(expert, branch)
+        alone = branch_stage(turn, epochs, (low, high), held_out, run.recipe)
+        history[stage] = run.stages(network, [alone], stage)[turn.name]
+        copy_weights(branch, expert)
+    return history

@@ -1,4 +1,4 @@
-"""Losses of routing: on what the gate says, whatever the target."""
+"""Losses on gate logits alone, without a target."""
 
 import typing
 
@@ -11,16 +11,16 @@ from keras_moe.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class RoutingLoss(keras.losses.Loss):
-    """Makes a gate decided on each row and balanced over the batch (ClassSR, CVPR 2021, section 3.3).
+    """Asks for a gate that is decided on each row and balanced over the batch (ClassSR, CVPR 2021, section 3.3).
 
     With ``P`` the softmax of the logits, n rows and M experts:
 
-    - class loss ``(1/n) sum over rows of [(M - 1) - sum over i < j of |P_i - P_j|]``: M - 1 where undecided, 0 where
-      one expert has it all;
-    - average loss ``sum over i of |sum over rows of P_i - n/M| / (4n/M)``: 0 where each expert has its share, and
-      ``(M - 1) / 2`` where one has everything. It counts soft shares, so that it has a gradient.
+    - class loss ``(1/n) sum over rows of [(M - 1) - sum over i < j of |P_i - P_j|]``: M - 1 for equal probabilities, 0
+      for a one-hot row;
+    - average loss ``sum over i of |sum over rows of P_i - n/M| / (4n/M)``: 0 for equal shares of the experts, and
+      ``(M - 1) / 2`` if one expert has every row. It counts soft shares, which have a gradient.
 
-    The constants are those of the paper's code. The targets given to the loss are not looked at.
+    The constants are those of the paper's code. The loss ignores its targets.
 
     Args:
         class_loss_weight: float, weight of the class loss.
@@ -43,7 +43,7 @@ class RoutingLoss(keras.losses.Loss):
         decided, balanced = class_loss(probabilities), average_loss(probabilities)
         return self.class_loss_weight * decided + self.average_loss_weight * balanced
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, typing.Any]:
         weights = {"class_loss_weight": self.class_loss_weight, "average_loss_weight": self.average_loss_weight}
         return {**super().get_config(), **weights}
 

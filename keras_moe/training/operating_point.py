@@ -52,16 +52,18 @@ def measured_point(model: MoEModel, value: float, route: Array, quality: float =
 def fit_knob(
     owner: str,
     model: MoEModel,
+    knob: str,
     curve: Callable[[], Sequence[OperatingPoint]],
     rank: Callable[[OperatingPoint], typing.Any],
     budget: float | None,
     quality: float | None = None,
 ) -> OperatingPoint:
-    """Sets the knob of ``model`` to the best point of a curve that is within a budget or reaches a quality.
+    """Sets a knob of ``model`` to the best point of a curve that is within a budget or reaches a quality.
 
     Args:
         owner: str, the function that an error names.
-        model: a model with a ``knob``.
+        model: an ``MoEModel``.
+        knob: str, the property to set.
         curve: ``() -> points``, called once the numbers are checked.
         rank: of a point; the best has the least.
         budget: float, the most multiply-accumulates per image; None with ``quality``.
@@ -86,5 +88,5 @@ def fit_knob(
     if not meet:
         raise ValueError(f"{owner}: {limit}")
     best = min(meet, key=rank)
-    setattr(model, model.knob[0], best.value)
+    setattr(model, knob, best.value)
     return best

@@ -1,4 +1,4 @@
-"""Which expert should learn what: classes grouped before training."""
+"""Groups of classes or of images, one for each expert to learn."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ def partition_classes(features: Array, labels: Array, groups: int, seed: int = 0
 
     k-means on the mean feature of each class gives ``groups`` centroids; classes are then assigned so that the sum of
     squared distances is least while no group holds more than ``ceil(classes / groups)``. (The paper's re-implementation
-    assigns greedily, centroid by centroid; the optimal assignment leaves no centroid with the leftovers.)
+    is greedy, centroid by centroid, which leaves the last centroids the rest; this assignment is optimal.)
 
     Args:
         features: float array ``(n, d)``: a trained classifier's outputs, logits or embeddings, for n images.
@@ -24,6 +24,12 @@ def partition_classes(features: Array, labels: Array, groups: int, seed: int = 0
 
     Raises:
         ValueError: shapes that do not agree, non-finite features, a class without an image, or too many groups.
+
+    Example:
+
+    >>> features = np.array([[0.0, 0.0], [5.0, 5.0], [0.1, 0.0], [5.0, 5.1]])  # one image of each of four classes
+    >>> training.partition_classes(features, labels=np.arange(4), groups=2)
+    array([0, 1, 0, 1])
     """
     from scipy.optimize import linear_sum_assignment
     from sklearn.cluster import KMeans
@@ -52,6 +58,14 @@ def partition_samples(embeddings: Array, groups: int, seed: int = 0) -> tuple[Ar
 
     Raises:
         ValueError: shapes that do not agree, non-finite embeddings, or more groups than the embeddings have clusters.
+
+    Example:
+
+    >>> centroids, group = training.partition_samples(np.array([[1.0], [1.5], [9.0]]), groups=2)
+    >>> sorted(centroids.ravel().tolist())
+    [1.25, 9.0]
+    >>> bool(group[0] == group[1] != group[2])
+    True
     """
     from sklearn.cluster import KMeans
 
@@ -63,26 +77,26 @@ def partition_samples(embeddings: Array, groups: int, seed: int = 0) -> tuple[Ar
         raise ValueError(
             f"`groups` must be in 1…{distinct}, the number of distinct embeddings. Received: groups={groups}"
         )
-    found = KMeans(groups, n_init=3, random_state=seed).fit(embeddings)
-    empty = np.flatnonzero(np.bincount(found.labels_, minlength=groups) == 0)
+    clusters = KMeans(groups, n_init=3, random_state=seed).fit(embeddings)
+    empty = np.flatnonzero(np.bincount(clusters.labels_, minlength=groups) == 0)
     if len(empty):
         raise ValueError(f"k-means left {len(empty)} of {groups} groups empty; ask for at most {groups - len(empty)}.")
-    return found.cluster_centers_.astype("float32"), found.labels_.astype("int64")
+    return clusters.cluster_centers_.astype("float32"), clusters.labels_.astype("int64")
 
 
-def _distinct(embeddings, most):
-    """How many embeddings differ by more than float32's rounding, counted up to ``most``: farthest first."""
+def _distinct(embeddings: Array, most: int) -> int:
+    """The number of embeddings that differ by more than float32's rounding, up to ``most``; farthest first."""
     rounding = 1e-5 * np.linalg.norm(embeddings, axis=1).max(initial=0)
     distance = np.full(len(embeddings), np.inf)
-    for found in range(min(most, len(embeddings))):
+    for count in range(min(most, len(embeddings))):
         farthest = distance.argmax()
         if distance[farthest] <= rounding:
-            return found
+            return count
         distance = np.minimum(distance, np.linalg.norm(embeddings - embeddings[farthest], axis=1))
     return min(most, len(embeddings))
 
 
-def _class_means(features, labels):
+def _class_means(features: Array, labels: Array) -> Array:
     if features.ndim != 2 or labels.shape != features.shape[:1] or len(labels) == 0:
         raise ValueError(
             f"Expected features (n, d) and labels (n,). Received: shapes {features.shape} and {labels.shape}"
@@ -96,9 +110,10 @@ def _class_means(features, labels):
         )
     sums = np.zeros((len(counts), features.shape[1]))
     np.add.at(sums, labels, features)
-    return sums / counts[:, None]
+    means: Array = sums / counts[:, None]
+    return means
 
 
-def _numbered_by_smallest(groups):
+def _numbered_by_smallest(groups: Array) -> Array:
     order = {g: i for i, g in enumerate(dict.fromkeys(groups.tolist()))}
     return np.array([order[g] for g in groups.tolist()], "int64")

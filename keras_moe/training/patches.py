@@ -1,6 +1,6 @@
 """Pairs of low- and high-resolution patches for super-resolution."""
 
-import collections.abc
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def shrink(image: Array, scale: int) -> tuple[Array, Array]:
 
 
 def bicubic(image: Array, scale: int) -> Array:
-    """uint8 ``(h, w, 3)`` enlarged by Pillow's bicubic: the baseline of every table."""
+    """An image, uint8 ``(h, w, 3)``, enlarged by Pillow's bicubic filter: the baseline of every table."""
     from PIL import Image
 
     scale = integer("bicubic", "scale", scale, 1)
@@ -38,19 +38,19 @@ def bicubic(image: Array, scale: int) -> Array:
 
 
 def cut_patches(
-    images: collections.abc.Sequence[Array],
+    images: Sequence[Array],
     scale: int,
     patch: int = 32,
     stride: int = 16,
-    zooms: collections.abc.Sequence[float] = (1.0,),
+    zooms: Sequence[float] = (1.0,),
 ) -> tuple[Array, Array]:
     """Dense patches of photographs and of smaller versions of them (the paper's data, with fewer versions).
 
     Args:
-        images: list of uint8 ``(h, w, 3)``; those smaller than a patch give none.
+        images: list of uint8 ``(h, w, 3)``; an image smaller than a patch gives none.
         scale: int.
         patch, stride: ints, in low-resolution pixels.
-        zooms: floats in (0, 1], each shrinks the photographs before anything else.
+        zooms: floats in (0, 1]: patches are cut from the photographs at each of these sizes.
 
     Returns:
         ``(low, high)``: uint8 ``(n, patch, patch, 3)`` and ``(n, scale * patch, scale * patch, 3)``.
@@ -79,29 +79,30 @@ def cut_patches(
 
 
 def split_by_psnr(low: Array, high: Array, groups: int = 3) -> Array:
-    """Which of ``groups`` equal parts each patch belongs to by its bicubic PSNR, 0 the easiest: int ``(n,)``.
+    """The group of each patch by its bicubic PSNR, int ``(n,)``: ``groups`` of equal size, 0 the easiest.
 
-    The paper splits at terciles of the PSNR of a network it does not name; bicubic needs none.
+    The paper splits at terciles of the PSNR of a network that it does not name; bicubic needs no network.
     """
     groups = integer("split_by_psnr", "groups", groups, 1)
     scale, pairs = high.shape[1] // low.shape[1], zip(low, high, strict=True)
     errors = [np.mean((bicubic(a, scale).astype("float32") - b) ** 2) for a, b in pairs]
-    return np.argsort(np.argsort(errors, kind="stable")) * groups // len(errors)
+    ranks: Array = np.argsort(np.argsort(errors, kind="stable"))
+    return ranks * groups // len(errors)
 
 
 class PatchBatches(keras.utils.PyDataset):
     """Batches drawn at random, flipped, turned and recolored; they depend on seed, epoch and position alone.
 
     Args:
-        low, high: as ``cut_patches`` returns them.
-            ``high`` may be any other target with a row per patch; what is no image is not turned.
-        outputs: names of the outputs that get ``high`` as their target (see ``Stage.losses``).
-        steps: int, batches an epoch.
+        low, high: as ``cut_patches`` returns them. ``high`` may be another target with a row per patch; only images are
+            turned.
+        outputs: names of the outputs with ``high`` as their target (see ``Stage.losses``).
+        steps: int, batches per epoch.
         batch_size: int.
         seed: int.
-        recolor_rate: float in [0, 1], the share of patches that are multiplied by random numbers below 1: one, or one
-            per channel. Good photographs hold little black and few saturated colours, and a network that never saw them
-            tints them.
+        recolor_rate: float in [0, 1], the share of patches that are multiplied by random numbers below 1: one for all
+            channels, or one for each. Good photographs hold little black and few saturated colours; a network trained
+            without them tints them.
 
     Attributes:
         epoch: int, from 0; advanced by Keras at the end of each epoch.
@@ -111,7 +112,7 @@ class PatchBatches(keras.utils.PyDataset):
         self,
         low: Array,
         high: Array,
-        outputs: collections.abc.Sequence[str] = ("prediction",),
+        outputs: Sequence[str] = ("prediction",),
         steps: int = 500,
         batch_size: int = 16,
         seed: int = 0,
@@ -119,7 +120,7 @@ class PatchBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         self.low, self.high, self.outputs, self.epoch = low, high, outputs, 0
-        self.steps = integer("PatchBatches", "steps", steps, 1)
+        self.steps: int = integer("PatchBatches", "steps", steps, 1)
         self.batch_size = integer("PatchBatches", "batch_size", batch_size, 1)
         self.seed = integer("PatchBatches", "seed", seed, 0)
         self.recolor_rate = number("PatchBatches", "recolor_rate", recolor_rate, 0, 1)
@@ -127,10 +128,10 @@ class PatchBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, i: int) -> tuple[Array, dict]:
+    def __getitem__(self, i: int) -> tuple[Array, dict[str, Array]]:
         rng = np.random.default_rng((self.seed, self.epoch, i))
         rows = rng.integers(len(self.low), size=self.batch_size)
-        turns, flip = rng.integers(4), rng.random() < 0.5
+        turns, flip = int(rng.integers(4)), bool(rng.random() < 0.5)
         low, high = (_turned(patches[rows], turns, flip) for patches in (self.low, self.high))
         if self.recolor_rate:
             gain = _gains(rng, self.batch_size, self.recolor_rate)
@@ -141,16 +142,16 @@ class PatchBatches(keras.utils.PyDataset):
         self.epoch += 1
 
 
-def _turned(patches, turns, flip):
+def _turned(patches: Array, turns: int, flip: bool) -> Array:
     if patches.ndim < 4:
         return patches
     patches = np.rot90(patches, turns, axes=(1, 2))
     return np.ascontiguousarray(patches[:, :, ::-1] if flip else patches)
 
 
-def _gains(rng, count, share):
-    """What patches are multiplied by: float32 ``(count, 1, 1, 3)``, 1 for all but about ``share`` of them."""
+def _gains(rng: np.random.Generator, count: int, share: float) -> Array:
+    """Factors of patches, float32 ``(count, 1, 1, 3)``, 1 for all but about ``share`` of them."""
     alike, apart = rng.random((count, 1)), rng.random((count, 3))
     gains = np.where(rng.random((count, 1)) < 0.5, alike, apart)
-    gains = np.where(rng.random((count, 1)) < share, gains, 1)
-    return gains.astype("float32")[:, None, None]
+    gains = np.where(rng.random((count, 1)) < share, gains, 1).astype("float32")
+    return gains[:, None, None]

@@ -1,8 +1,8 @@
 """Training of domain experts and of the gate between them (SAIAD at CVPR 2020, pp. 342-343), in frozen stages."""
 
-import collections.abc
 import dataclasses
 import pathlib
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from keras_moe.models.base import MoEModel
 from keras_moe.models.segmentation import SegmentationMoE
 from keras_moe.training.classification import Recipe, adamw
 from keras_moe.training.mask_batches import MaskBatches, check_masks
-from keras_moe.training.stages import Stage, run_stages
+from keras_moe.training.stages import History, Stage, run_stages
 from keras_moe.types import Array, LabelledImages, Path
 
 
@@ -24,7 +24,7 @@ def segmentation_stage(
     domains: Array | None = None,
     ignore: int | None = IGNORE,
     name: str = "segment",
-    parts: collections.abc.Sequence[str] | None = None,
+    parts: Sequence[str] | None = None,
     loss: keras.losses.Loss | None = None,
 ) -> Stage:
     """The ``Stage`` that trains ``parts`` of ``model`` on images with masks, by default by cross-entropy per pixel.
@@ -33,8 +33,8 @@ def segmentation_stage(
         model: an ``MoEModel`` from images to logits ``(n, h, w, classes)`` (``classifier_activation=None``).
         recipe: a ``Recipe``.
         train: ``(images, masks)``: uint8 ``(n, h, w, c)`` and integers ``(n, h, w)``.
-        domains: int array ``(n,)``, the expert meant for each image, for a gate per image: it is then supervised,
-            weighted by ``recipe.gate_weight``. None: the gate learns from the masks alone, as in the paper.
+        domains: int array ``(n,)``, the expert for each image. They supervise a gate per image, weighted by
+            ``recipe.gate_weight``. None: the gate learns from the masks alone, as in the paper.
         ignore: int, the label that the loss does not count.
         name: of the stage.
         parts: names of the parts to train; None: all.
@@ -42,9 +42,17 @@ def segmentation_stage(
 
     Raises:
         ValueError: masks that do not fit images or classes, images or masks of another size than the model's, or
-            domains where the gate is not one per image.
+            domains for a gate per class or per pixel.
+
+    Example:
+
+    >>> (images, masks, domains), _ = datasets.digit_scenes()
+    >>> model = models.Segmenter((16, 16, 1), classes=4, alpha=0.25, classifier_activation=None)
+    >>> stage = training.segmentation_stage(model, training.Recipe(epochs=2, batch_size=8), (images, masks))
+    >>> stage.name, list(stage.losses)
+    ('segment', ['prediction'])
     """
-    ignore = integer("segment", "ignore", ignore, or_none=True)
+    ignore = integer("segmentation_stage", "ignore", ignore, or_none=True)
     check_masks(train[0], train[1], model.output_shape[-1], ignore)
     _check_sizes(model, *train)
     loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignore)
@@ -68,27 +76,29 @@ def segmentation_stage(
 
 
 def train_domain_experts(
-    build: collections.abc.Callable[[], MoEModel],
+    build: Callable[[], MoEModel],
     train: LabelledImages,
     domains: Array,
     folder: Path,
     recipe: Recipe,
     num_experts: int = 2,
     ignore: int | None = IGNORE,
-) -> tuple[list[MoEModel], dict[str, list]]:
-    """One network per domain, each trained on its domain alone, and resumed where it was cut off.
+    verbose: str | int = "auto",
+) -> tuple[list[MoEModel], History]:
+    """One network per domain, each trained on its domain alone; the same call resumes an interrupted run.
 
-    Each takes as many steps as one network would for ``recipe.epochs`` passes over all images: a small domain is seen
-    more often.
+    Each takes as many steps as ``recipe.epochs`` passes over all images: the images of a small domain are seen more
+    often.
 
     Args:
-        build: ``() -> model``, fresh, that ends in logits: a ``Segmenter``.
+        build: ``() -> model``, a fresh network that ends in logits, such as a ``Segmenter``.
         train: ``(images, masks)`` of all domains.
         domains: int array ``(n,)`` in 0…num_experts-1.
         folder: for checkpoints; one folder, one run.
-        recipe: a ``Recipe``, that of each expert.
+        recipe: the ``Recipe`` of each expert.
         num_experts: int.
         ignore: int, the label that no loss counts.
+        verbose: as in ``fit``.
 
     Returns:
         ``(networks, history)``: the trained networks in the order of the domains, and a dict, ``"expert_<k>"`` -> list
@@ -96,6 +106,17 @@ def train_domain_experts(
 
     Raises:
         ValueError: a domain without a batch of images, or masks that do not fit; before anything is trained.
+
+    Example:
+
+    >>> (images, masks, domains), _ = datasets.digit_scenes()
+    >>> build = lambda: models.Segmenter((16, 16, 1), classes=4, alpha=0.25, classifier_activation=None)
+    >>> recipe, few = training.Recipe(epochs=1, batch_size=8), slice(32)
+    >>> networks, history = training.train_domain_experts(
+    ...     build, (images[few], masks[few]), domains[few], "run", recipe, verbose=0
+    ... )
+    >>> len(networks), list(history)
+    (2, ['expert_0', 'expert_1'])
     """
     num_experts = integer("train_domain_experts", "num_experts", num_experts, 1)
     ignore = integer("train_domain_experts", "ignore", ignore, or_none=True)
@@ -110,53 +131,65 @@ def train_domain_experts(
             stages.append((network, segmentation_stage(network, settings, data, ignore=ignore, name=f"expert_{k}")))
         except ValueError as error:
             raise ValueError(f"Domain {k}: {error}") from error
-    history: dict[str, list] = {}
+    history: History = {}
     for network, stage in stages:
-        history |= run_stages(network, [stage], pathlib.Path(folder, stage.name))
+        history |= run_stages(network, [stage], pathlib.Path(folder, stage.name), verbose=verbose)
     return [network for network, _ in stages], history
 
 
 def train_segmentation(
     model: SegmentationMoE,
-    experts: collections.abc.Sequence[keras.Model],
+    experts: Sequence[keras.Model],
     train: LabelledImages,
     folder: Path,
     recipe: Recipe,
     domains: Array | None = None,
     ignore: int | None = IGNORE,
-) -> dict[str, list]:
-    """Trains gate and ensembler of a ``SegmentationMoE`` around trained experts, which stay as they are.
+    verbose: str | int = "auto",
+) -> History:
+    """Trains gate and ensembler of a ``SegmentationMoE`` around trained, frozen experts.
 
-    Frozen means BatchNorm's statistics too.
+    BatchNorm's statistics are frozen too.
 
     Args:
         model: a ``SegmentationMoE`` that ends in logits.
         experts: list of trained networks, one per expert, see ``init_from_networks``.
         train: ``(images, masks)`` of all domains.
         folder: for checkpoints; one folder, one run.
-        recipe: a ``Recipe``, that of the gate.
+        recipe: the ``Recipe`` of the gate.
         domains, ignore: as for ``segmentation_stage``.
+        verbose: as in ``fit``.
 
     Returns:
         dict, ``"gate"`` -> list of logs.
 
     Raises:
         ValueError: experts or masks that do not fit the model; before anything is trained.
+
+    Example:
+
+    >>> (images, masks, _), _ = datasets.digit_scenes()
+    >>> config = {"input_shape": (16, 16, 1), "classes": 4, "alpha": 0.25, "classifier_activation": None}
+    >>> experts = [models.Segmenter(**config), models.Segmenter(**config)]
+    >>> model = models.SegmentationMoE(**config, num_experts=2)
+    >>> recipe, train = training.Recipe(epochs=1, batch_size=8), (images[:16], masks[:16])
+    >>> list(training.train_segmentation(model, experts, train, "run", recipe, verbose=0))
+    ['gate']
     """
     ignore = integer("train_segmentation", "ignore", ignore, or_none=True)
     stage = segmentation_stage(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))
     model.init_from_networks(experts)
-    return run_stages(model, [stage], folder)
+    return run_stages(model, [stage], folder, verbose=verbose)
 
 
-def _check_sizes(model, images, masks):
+def _check_sizes(model: MoEModel, images: Array, masks: Array) -> None:
     takes, answers = model.input_shape[1:], model.output_shape[1:3]
     for what, needed, received in (("images", takes, images.shape[1:]), ("masks", answers, masks.shape[1:])):
         if any(a not in (None, b) for a, b in zip(needed, received, strict=True)):
             raise ValueError(f"Expected {what} of shape {needed}, those of {model.name!r}. Received: {received}")
 
 
-def _check_domains(images, domains, experts):
+def _check_domains(images: Array, domains: Array, experts: int) -> Array:
     domains = np.asarray(domains)
     if domains.shape != (len(images),) or domains.dtype.kind not in "iu":
         raise ValueError(f"Expected one integer domain for each of {len(images)} images. Received: {domains.shape}")

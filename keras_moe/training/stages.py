@@ -1,15 +1,21 @@
 """Training in frozen stages: flags, compile anew, fit, checkpoint, next stage."""
 
-import collections.abc
 import dataclasses
+import typing
+from collections.abc import Callable, Collection, Sequence
 
 import keras
 import numpy as np
 
 from keras_moe.checks import plain_numbers
 from keras_moe.models.base import MoEModel
-from keras_moe.training.checkpoint import Checkpoint, SaveEachEpoch
-from keras_moe.types import Path
+from keras_moe.training.checkpoint import Checkpoint, Progress, SaveEachEpoch
+from keras_moe.types import Array, Path
+
+Logs = dict[str, typing.Any]
+"""The numbers of one epoch, by name."""
+History = dict[str, list[Logs]]
+"""The logs of every epoch of a run, by stage."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,45 +27,56 @@ class Stage:
         train: names of the model's parts that learn; all others are frozen, BatchNorm statistics included.
         epochs: int >= 1.
         optimizer: ``() -> keras.optimizers.Optimizer``. A function, because each stage starts with a fresh one.
-        data: a ``keras.utils.PyDataset`` with an ``epoch`` attribute, as ``ImageBatches``, or a function that makes it,
-            called only if there is an epoch to run. Its targets are a dict with the keys of ``losses``.
+        data: a ``keras.utils.PyDataset`` with an ``epoch`` attribute, such as ``ImageBatches``, or a function that
+            makes one, called only if an epoch is left to run. Its targets are a dict with the keys of ``losses``.
         losses: dict, output name -> Keras loss. Outputs: ``"prediction"`` (the model's output) and
             ``"gate_logits"``.
         loss_weights: dict, output name -> float.
         metrics: dict, output name -> list of Keras metrics or their names.
         validation_data: ``(x, targets)`` or None.
+
+    Example:
+
+    >>> images, labels = datasets.digits()[0]
+    >>> stage = training.Stage(
+    ...     name="head", train=("combiner",), epochs=1, optimizer=keras.optimizers.Adam,
+    ...     data=training.ImageBatches(images, {"prediction": labels}, batch_size=100),
+    ...     losses={"prediction": keras.losses.SparseCategoricalCrossentropy()},
+    ... )
+    >>> stage.train
+    ('combiner',)
     """
 
     name: str
     train: tuple[str, ...]
     epochs: int
-    optimizer: collections.abc.Callable
-    data: keras.utils.PyDataset | collections.abc.Callable
-    losses: dict
-    loss_weights: dict | None = None
-    metrics: dict | None = None
-    validation_data: tuple | None = None
+    optimizer: Callable[[], keras.optimizers.Optimizer]
+    data: keras.utils.PyDataset | Callable[[], keras.utils.PyDataset]
+    losses: dict[str, keras.losses.Loss]
+    loss_weights: dict[str, float] | None = None
+    metrics: dict[str, list[typing.Any]] | None = None
+    validation_data: tuple[Array, dict[str, Array]] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         plain_numbers(self, epochs={"least": 1})
 
 
 def run_stages(
     model: MoEModel,
-    stages: collections.abc.Sequence[Stage],
+    stages: Sequence[Stage],
     folder: Path,
-    callbacks: collections.abc.Sequence[keras.callbacks.Callback] = (),
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
-) -> dict[str, list]:
-    """Trains ``model`` through ``stages``, saving after every epoch; called again, it goes on where it was cut off.
+) -> History:
+    """Trains ``model`` through ``stages`` and saves after every epoch; the same call resumes an interrupted run.
 
     For each stage: sets ``trainable`` on every part, compiles with a fresh optimizer, fits. After ``kill -9`` the same
-    call resumes in the right stage and epoch, with the optimizer, the seeds and the order of the batches as they were,
+    call resumes in the right stage and epoch, with the optimizer, the seeds and the order of the batches restored,
     and ends with the same weights as an uninterrupted run on the same backend.
 
-    Data-parallel training: on JAX ``keras.distribution.set_distribution(keras.distribution.DataParallel())`` before the
-    model is made; on TensorFlow the model, the stages and this call inside the ``scope()`` of a ``tf.distribute``
-    strategy. The batch size is that of all devices together, and they must share it evenly.
+    Data-parallel training: on JAX, call ``keras.distribution.set_distribution(keras.distribution.DataParallel())``
+    before the model is made; on TensorFlow, make the model and the stages and call this inside the ``scope()`` of a
+    ``tf.distribute`` strategy. The batch size is the total over all devices, which must divide it.
 
     Args:
         model: an ``MoEModel``.
@@ -73,6 +90,16 @@ def run_stages(
 
     Raises:
         ValueError: unknown parts, equal stage names, a stage that trains nothing, or a checkpoint of another run.
+
+    Example:
+
+    >>> learn, test = datasets.digits()
+    >>> model = zoo.load("test_hydranet", classifier_activation=None)
+    >>> recipe = training.Recipe(epochs=1, batch_size=100, augment=False)
+    >>> stage = training.classification_stage(model, recipe, learn, test, parts=("combiner",), name="head")
+    >>> history = training.run_stages(model, [stage], folder="run", verbose=0)
+    >>> history["head"][0]["val_accuracy"] > 0.8
+    True
     """
     _check(model, stages)
     checkpoint = Checkpoint(folder)
@@ -84,29 +111,46 @@ def run_stages(
         done = progress["epoch"] if progress["stage"] == stage.name else 0
         _run(model, stage, done, progress["history"], checkpoint, callbacks, verbose)
         progress = checkpoint.progress() or progress
-    return progress["history"]
+    history: History = progress["history"]
+    return history
 
 
-def freeze_all_but(model: MoEModel, parts: collections.abc.Collection[str]) -> None:
-    """Sets ``trainable`` on every part of ``model``: True for those named, False for the rest."""
+def freeze_all_but(model: MoEModel, parts: Collection[str]) -> None:
+    """Sets ``trainable`` on every part of ``model``: True for the parts named, False for the rest.
+
+    Example:
+
+    >>> model = zoo.load("test_hydranet")
+    >>> training.freeze_all_but(model, ["gate"])
+    >>> sorted({v.path.split("/")[0] for v in model.trainable_variables})
+    ['gate_logits']
+    """
     for name, layers in model.parts.items():
         for layer in layers:
             layer.trainable = name in parts
 
 
 def jit_compile() -> bool | str:
-    """What ``compile`` gets: TensorFlow's XLA trains convolutions more slowly than its own kernels on a CPU."""
+    """The argument of ``compile``: on a CPU TensorFlow trains convolutions faster without XLA."""
     return False if keras.backend.backend() == "tensorflow" else "auto"
 
 
-def _run(model, stage, done, history, checkpoint, callbacks, verbose):
+def _run(
+    model: MoEModel,
+    stage: Stage,
+    done: int,
+    history: History,
+    checkpoint: Checkpoint,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: str | int,
+) -> None:
     freeze_all_but(model, stage.train)
     network = _network(model, stage)
     network.compile(
         stage.optimizer(), stage.losses, loss_weights=stage.loss_weights, metrics=stage.metrics,
         jit_compile=jit_compile(),
     )  # fmt: skip
-    optimizer = network.optimizer  # that of the stage, or what scales its losses around it
+    optimizer = network.optimizer  # the stage's, or a loss-scaling optimizer around it
     optimizer.build(network.trainable_variables)
     if done:
         checkpoint.restore(model, optimizer)
@@ -116,7 +160,7 @@ def _run(model, stage, done, history, checkpoint, callbacks, verbose):
         return
     logs = history.setdefault(stage.name, [])
 
-    def progress(epoch, new):
+    def progress(epoch: int, new: Logs) -> Progress:
         logs.append({k: float(v) for k, v in new.items()})
         return {"stage": stage.name, "epoch": epoch, "history": history}
 
@@ -132,7 +176,7 @@ def _run(model, stage, done, history, checkpoint, callbacks, verbose):
     )  # fmt: skip
 
 
-def _divisible(data):
+def _divisible(data: tuple[Array, dict[str, Array]]) -> tuple[Array, dict[str, Array]]:
     """Validation data without the last few rows that the devices of a ``keras.distribution`` could not share evenly."""
     distribution = keras.distribution.distribution()
     if distribution is None:
@@ -142,7 +186,7 @@ def _divisible(data):
     return images[:whole], {name: target[:whole] for name, target in targets.items()}
 
 
-def _network(model, stage):
+def _network(model: MoEModel, stage: Stage) -> keras.Model:
     outputs = {"prediction": model.output, **(model.gate or {})}
     return model.sharing(model.inputs, {name: outputs[name] for name in stage.losses}, stage.name)
 
@@ -153,17 +197,17 @@ class _LogUsage(keras.callbacks.Callback):
     ``usage_min`` near zero is a collapsed gate.
     """
 
-    def __init__(self, model, images, most=1024):
+    def __init__(self, model: MoEModel, images: Array, most: int = 1024) -> None:
         super().__init__()
         self.target, self.images = model, images[:most]
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         route = self.target.route(self.images)
         usage = np.mean(route.reshape(-1, route.shape[-1]) != 0, axis=0)  # a row per image, class or pixel
         logs.update({f"usage_{k}": float(u) for k, u in enumerate(usage)}, usage_min=float(usage.min()))
 
 
-def _check(model, stages):
+def _check(model: MoEModel, stages: Sequence[Stage]) -> None:
     names = [s.name for s in stages]
     if not stages or len(set(names)) != len(names):
         raise ValueError(f"Stages need distinct names, and there must be one. Received: {names}")
