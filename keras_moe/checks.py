@@ -11,7 +11,13 @@ import numpy as np
 
 
 class IntegrityError(ValueError):
-    """A file that is not what was published or exported: truncated, altered, or another."""
+    """A file that differs from the one published or exported: truncated, altered, or another.
+
+    Example:
+
+    >>> issubclass(zoo.IntegrityError, ValueError)
+    True
+    """
 
 
 def check(owner, name, value, holds, expected):

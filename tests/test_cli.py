@@ -78,7 +78,7 @@ def test_info(run):
 def test_unknown_model(run, command):
     code, out, err = run(command, "test_hydranut", "x.png")
     assert (code, out) == (2, "")
-    assert "Unknown model 'test_hydranut'. Did you mean test_hydranet?" in err
+    assert " 'test_hydranut'. Did you mean test_hydranet?" in err
 
 
 def test_predict(run, digit):

@@ -1,6 +1,7 @@
 """What a room exports has an example in its docstring, and the example runs.
 
-Examples may use ``np``, ``keras`` and the package's rooms by name; they run in an empty folder, on one backend.
+Examples may use ``np``, ``keras`` and the package's rooms by name; they run in an empty folder, on one
+backend. ``KERAS_MOE_DATA`` names this folder.
 """
 
 import doctest
@@ -14,8 +15,13 @@ import pytest
 pytestmark = pytest.mark.once
 
 ROOMS = ("layers", "models", "training", "datasets", "zoo", "export", "insights", "metrics", "super_resolution")
-MODULES = ("cost", "images", "weights", "graph")
-FINISHED: tuple[str, ...] = ("training",)
+MODULES = ("cost", "images", "weights", "graph", "recipes")
+FINISHED = (
+    "datasets",
+    "recipes",
+    "training",
+    "zoo",
+)
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -33,6 +39,7 @@ EXPORTED = dict(pair for room in FINISHED for pair in _exported(room))
 @pytest.mark.parametrize("name", EXPORTED)
 def test_example_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_MOE_DATA", ".")
     keras.utils.set_random_seed(0)
     rooms = {room: importlib.import_module(f"keras_moe.{room}") for room in (*ROOMS, *MODULES)}
     globals_ = {"np": np, "keras": keras, "keras_moe": importlib.import_module("keras_moe"), **rooms}

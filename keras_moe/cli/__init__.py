@@ -1,7 +1,7 @@
 """The command ``keras-moe``; each module here adds some of its sub-commands.
 
-Exit codes: 0 all went well; 1 something could not be done (a line on stderr for each; the rest is done);
-2 a wrong command line or an unknown model.
+Exit codes: 0 success; 1 a failure (a line on stderr for each, and the rest is done); 2 a wrong command line or an
+unknown model.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 
 from keras_moe.cli import cards, export, insights, predict, train, upscale
-from keras_moe.cli.shared import fail
+from keras_moe.cli.shared import WrongCommand, fail
 
 COMMANDS = (cards, predict, upscale, insights, train, export)
 
@@ -18,11 +18,11 @@ COMMANDS = (cards, predict, upscale, insights, train, export)
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names that the console cannot show are no reason to fail
+        if hasattr(stream, "reconfigure"):  # a name that the console cannot show is printed escaped
             stream.reconfigure(errors="backslashreplace")
     try:
         arguments = _parser().parse_args(argv)
-        code = arguments.run(arguments)
+        code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # the reader has gone, as in `keras-moe list | head -1`
@@ -30,6 +30,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return fail("interrupted", 130)
+    except WrongCommand as error:
+        return fail(str(error), 2)
     except (OSError, ValueError, ImportError) as error:
         return fail(str(error), 1)
 

@@ -13,7 +13,7 @@ if typing.TYPE_CHECKING:
 
 def register(command: Command) -> None:
     lister = command("list", _list, "List the published models.")
-    lister.add_argument("pattern", nargs="?", default="*", help="shell-style, e.g. 'hydranet*'")
+    lister.add_argument("pattern", nargs="?", default="*", help="of names, shell-style: 'hydranet*' (default: all)")
     info = command("info", _info, "Show a model's card.")
     info.add_argument("name", type=model_name)
     for printing in (lister, info):
@@ -27,7 +27,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
     cards = [zoo.card(name, check_model=False) for name in zoo.list_models(arguments.pattern)]
     if not cards:
-        return fail(f"no published model matches {arguments.pattern!r}", 1)
+        near = f"; similar: keras-moe list '*{arguments.pattern}*'" if zoo.list_models(f"*{arguments.pattern}*") else ""
+        return fail(f"no published model matches {arguments.pattern!r}{near}", 1)
     rows = [
         {
             "name": card.name,
@@ -48,7 +49,7 @@ def _list(arguments: argparse.Namespace) -> int:
         texts = {key: _text(value) for key, value in row.items()}
         table.add_row(*{**texts, "value": card.metrics[0].text()}.values())
     console = _console()
-    with console.capture() as captured:  # printed by rich itself, a closed pipe would exit with 1
+    with console.capture() as captured:  # if rich itself printed, a closed pipe would exit with 1
         console.print(table)
     print(captured.get(), end="")
     return 0

@@ -6,7 +6,7 @@ import pathlib
 import sys
 import typing
 
-from keras_moe.cli.shared import Command, fail, model_name, positive, print_json
+from keras_moe.cli.shared import Command, WrongCommand, fail, folder, model_name, positive, print_json
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -24,15 +24,18 @@ def register(command: Command) -> None:
     export.add_argument("--form", choices=("routed", "parts", "dense"), default="routed")
     export.add_argument("--quantize", choices=QUANTIZED)
     export.add_argument(
-        "--images", type=pathlib.Path, metavar="FOLDER", help="images that calibrate int8 and are compared"
+        "--images",
+        type=folder,
+        metavar="FOLDER",
+        help="for the calibration of int8 and the comparison with Keras",
     )
     bench = command("bench", _bench, "Time published models or exported files with LiteRT on real images.")
     bench.add_argument(
         "targets", nargs="+", type=_target, metavar="NAME|FILE",
-        help="a published model, which is timed beside its dense form and its baseline; or what `export` wrote",
+        help="a published model, timed beside its dense form and its baseline; or a file that `export` wrote",
     )  # fmt: skip
     bench.add_argument("--quantize", choices=QUANTIZED, help="of published models")
-    bench.add_argument("--images", type=pathlib.Path, metavar="FOLDER", help="default: crops of two photographs")
+    bench.add_argument("--images", type=folder, metavar="FOLDER", help="default: crops of two photographs")
     bench.add_argument("--threads", type=positive, nargs="+", default=[1, 2])
     for printing in (export, bench):
         printing.add_argument("--json", action="store_true", help="print JSON")
@@ -42,10 +45,12 @@ def _export(arguments: argparse.Namespace) -> int:
     from keras_moe import zoo
     from keras_moe.export import litert
 
-    card = zoo.card(arguments.name)
+    card, suffix = zoo.card(arguments.name), ".json" if arguments.form == "parts" else ".tflite"
+    if arguments.out.suffix != suffix:
+        raise WrongCommand(f"OUT must end in {suffix} for --form {arguments.form}. Received: {arguments.out}")
     if arguments.quantize == "int8" and arguments.images is None:
         print("keras-moe: calibrating with crops of two photographs; --images FOLDER takes your own", file=sys.stderr)
-    with contextlib.redirect_stdout(sys.stderr):  # what the converter says
+    with contextlib.redirect_stdout(sys.stderr):  # the converter's messages
         images = _images(arguments.images, card.input.shape)
         report = litert(
             zoo.load(card.name),
@@ -72,22 +77,22 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     from rich.progress import track
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
         with contextlib.redirect_stdout(sys.stderr):
-            files = {k: v for target in arguments.targets for k, v in _files(target, folder, arguments).items()}
+            files = {k: v for target in arguments.targets for k, v in _files(target, temporary, arguments).items()}
         jobs = [(label, path, threads) for label, path in files.items() for threads in arguments.threads]
-        found = [_timed(*job, arguments) for job in track(jobs, "timing", console=_to_stderr(), transient=True)]
-    rows = [row for rows in found for row in rows]
+        timed = [_timed(*job, arguments) for job in track(jobs, "timing", console=_to_stderr(), transient=True)]
+    rows = [row for rows in timed for row in rows]
     if arguments.json:
         print_json(rows)
     else:
         line = "{file}  threads {threads}  {route}  images {images}  p50 {p50_ms:.3f} ms  p95 {p95_ms:.3f} ms"
         print("\n".join(line.format(**row) for row in rows))
-    return 0 if all(found) else 1
+    return 0 if all(timed) else 1
 
 
 def _timed(label: str, path: pathlib.Path, threads: int, arguments: argparse.Namespace) -> list[dict[str, typing.Any]]:
-    """Rows of one file; none, and a complaint, where it cannot be run."""
+    """Rows of one file; none, and a line on stderr, if it cannot be run."""
     from keras_moe.export import LiteRTModel
     from keras_moe.export.litert.latency import by_route
 
@@ -100,8 +105,8 @@ def _timed(label: str, path: pathlib.Path, threads: int, arguments: argparse.Nam
     return [{"file": label, "threads": threads, **row} for row in by_route(model, images)]
 
 
-def _files(target: pathlib.Path | str, folder: str, arguments: argparse.Namespace) -> dict[str, pathlib.Path]:
-    """What is timed for a target: label -> path. A published model is exported, and what it is compared with."""
+def _files(target: pathlib.Path | str, temporary: str, arguments: argparse.Namespace) -> dict[str, pathlib.Path]:
+    """The files to time for a target, label -> path: of a published model, exports of it and of its baseline."""
     from keras_moe import zoo
     from keras_moe.export import litert
 
@@ -113,7 +118,7 @@ def _files(target: pathlib.Path | str, folder: str, arguments: argparse.Namespac
         model = zoo.load(described.name)
         forms = ("routed", "dense") if model.bank and described is card else ("routed",)
         for form in forms:
-            path = pathlib.Path(folder, f"{described.name}_{form}.tflite")
+            path = pathlib.Path(temporary, f"{described.name}_{form}.tflite")
             litert(model, path, form, arguments.quantize, images, card=described, check_parity=False)
             files[f"{described.name} {form}" if model.bank else described.name] = path
     return files
@@ -122,19 +127,23 @@ def _files(target: pathlib.Path | str, folder: str, arguments: argparse.Namespac
 def _target(text: str) -> pathlib.Path | str:
     """Argument type: a LiteRT file or manifest, or the name of a published model."""
     path = pathlib.Path(text)
-    return path if path.suffix in (".tflite", ".json") else model_name(text)
+    if path.suffix not in (".tflite", ".json"):
+        return model_name(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"expected a file that exists. Received: {text}")
+    return path
 
 
-def _images(folder: pathlib.Path | None, shape: tuple[int, ...]) -> "np.ndarray":
+def _images(images: pathlib.Path | None, shape: tuple[int, ...]) -> "np.ndarray":
     import numpy as np
 
     from keras_moe.images import crops, read_image
 
-    if folder is None:
+    if images is None:
         return crops(shape, 300)
-    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    paths = sorted(path for path in images.iterdir() if path.is_file())
     if not paths:
-        raise ValueError(f"Expected a folder of images. Received: {folder}, which holds no file")
+        raise ValueError(f"--images must be a folder of images. Received: {images}, which holds no file")
     return np.stack([read_image(path, shape) for path in paths])
 
 

@@ -7,12 +7,12 @@ import importlib.util
 import pathlib
 import sys
 
-from keras_moe.cli.shared import Command, fail, model_name
+from keras_moe.cli.shared import Command, check_task, fail, model_name
 from keras_moe.datasets import labelled
 
 
 def register(command: Command) -> None:
-    insights = command("insights", _insights, "Write a page: which expert does what, where they disagree, how sure.")
+    insights = command("insights", _insights, "Write a page on the experts: their work, disagreement and confidence.")
     insights.add_argument("name", type=model_name)
     insights.add_argument(
         "data", help=f"for classifiers {_named('classification')} (their test images), a folder of images (its "
@@ -35,8 +35,7 @@ def _insights(arguments: argparse.Namespace) -> int:
     from keras_moe.insights import collect_expert_predictions, create_report, create_scene_report, read_samples
 
     card, out = zoo.card(arguments.name), arguments.out
-    if card.task not in ("classification", "segmentation"):
-        return fail(f"{card.name} is for {card.task}; insights writes about classification and segmentation.", 2)
+    check_task("insights", card, "classification", "segmentation")
     if out.is_dir() or not out.parent.is_dir():
         return fail(f"--out must be a file in a folder that exists. Received: {out}", 2)
     if importlib.util.find_spec("matplotlib") is None:

@@ -6,14 +6,14 @@ import dataclasses
 import sys
 import typing
 
-from keras_moe.cli.shared import Command, fail, model_name, positive, print_json
+from keras_moe.cli.shared import Command, check_task, fail, model_name, positive, print_json
 
 if typing.TYPE_CHECKING:
     from keras_moe.classify import Classification
 
 
 def register(command: Command) -> None:
-    predict = command("predict", _predict, "Classify images; show which experts ran and what that cost.")
+    predict = command("predict", _predict, "Classify images; show the experts that ran and their cost.")
     predict.add_argument("name", type=model_name)
     predict.add_argument("images", nargs="+", metavar="IMAGE")
     predict.add_argument("--top", type=positive, default=5, help="labels per image (default: 5)")
@@ -28,8 +28,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     from keras_moe.images import read_image
 
     card = zoo.card(arguments.name)
-    if card.task != "classification":
-        return fail(f"{card.name} is a model for {card.task}; predict classifies. See: keras-moe --help", 2)
+    check_task("predict", card, "classification")
     paths, images, failures = [], [], 0
     for path in arguments.images:
         try:
@@ -41,11 +40,11 @@ def _predict(arguments: argparse.Namespace) -> int:
         return failures
     with contextlib.redirect_stdout(sys.stderr):  # a download shows its progress
         model = zoo.load(card.name)
-    found = classify(model, card.name, np.stack(images), min(arguments.top, len(card.classes)))
+    results = classify(model, card.name, np.stack(images), min(arguments.top, len(card.classes)))
     if arguments.json:
-        print_json([{"image": path, **dataclasses.asdict(result)} for path, result in zip(paths, found, strict=True)])
+        print_json([{"image": path, **dataclasses.asdict(result)} for path, result in zip(paths, results, strict=True)])
     else:
-        for path, result in zip(paths, found, strict=True):
+        for path, result in zip(paths, results, strict=True):
             _print_result(path, result)
     return failures
 

@@ -1,12 +1,21 @@
-"""What the sub-commands share: kinds of arguments, and how they print."""
+"""Kinds of arguments and ways to print that sub-commands share."""
 
 import argparse
 import json
+import pathlib
 import sys
+import typing
 from collections.abc import Callable
 
+if typing.TYPE_CHECKING:
+    from keras_moe.zoo import Card
+
 Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
-"""Adds a sub-command: name, what runs it and returns the exit code, and a line of help."""
+"""Adds a sub-command: its name, the function that runs it and returns the exit code, and a line of help."""
+
+
+class WrongCommand(Exception):
+    """A command line that cannot be run; the exit code is 2."""
 
 
 def model_name(name: str) -> str:
@@ -26,6 +35,26 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def folder(text: str) -> pathlib.Path:
+    """Argument type: a folder that exists."""
+    path = pathlib.Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a folder that exists. Received: {text}")
+    return path
+
+
+def check_task(command: str, card: "Card", *tasks: str) -> None:
+    """Raises WrongCommand, which names the models that would do, if ``card`` is of none of ``tasks``."""
+    from keras_moe import zoo
+
+    if card.task not in tasks:
+        models = sorted(name for task in tasks for name in zoo.list_models(task=task))
+        raise WrongCommand(
+            f"{command} takes a model for {' or '.join(tasks)}: {', '.join(models)}. "
+            f"Received: {card.name}, a model for {card.task}"
+        )
+
+
 def print_json(value: object) -> int:
     """Prints JSON; returns the exit code 0."""
     print(json.dumps(value, indent=2))
@@ -33,6 +62,6 @@ def print_json(value: object) -> int:
 
 
 def fail(message: str, code: int) -> int:
-    """Prints what could not be done to stderr; returns the exit code."""
+    """Prints the reason of a failure to stderr; returns the exit code."""
     print(f"keras-moe: {message}", file=sys.stderr)
     return code

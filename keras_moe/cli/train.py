@@ -16,7 +16,7 @@ def register(command: Command) -> None:
 def _recipe_name(name: str) -> str:
     """Argument type: a model that has a recipe."""
     try:
-        check_known(name, list_recipes())
+        check_known("recipe", name, list_recipes())
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return name
@@ -25,5 +25,5 @@ def _recipe_name(name: str) -> str:
 def _train(arguments: argparse.Namespace) -> int:
     from keras_moe.recipes.publishing.publish import main
 
-    main(load_recipe(arguments.name), arguments.options)
+    main(load_recipe(arguments.name), arguments.options, f"keras-moe train {arguments.name}")
     return 0

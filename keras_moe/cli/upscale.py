@@ -8,7 +8,7 @@ import pathlib
 import sys
 import typing
 
-from keras_moe.cli.shared import Command, fail, model_name
+from keras_moe.cli.shared import Command, check_task, model_name
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,7 @@ def register(command: Command) -> None:
     upscale = command("upscale", _upscale, "Enlarge an image with a super-resolution model.")
     upscale.add_argument("name", type=model_name)
     upscale.add_argument("image", metavar="IN")
-    upscale.add_argument("out", metavar="OUT", type=pathlib.Path, help="its ending tells the format")
+    upscale.add_argument("out", metavar="OUT", type=pathlib.Path, help="an image file; its extension sets the format")
     upscale.add_argument("--map", metavar="PNG", type=pathlib.Path, help="write which branch each patch took")
 
 
@@ -32,8 +32,7 @@ def _upscale(arguments: argparse.Namespace) -> int:
     from keras_moe.super_resolution import route_map
 
     card = zoo.card(arguments.name)
-    if card.task != "super-resolution":
-        return fail(f"{card.name} is a model for {card.task}; upscale needs one for super-resolution.", 2)
+    check_task("upscale", card, "super-resolution")
     image, scale = _pixels(arguments.image), card.config["scale"]
     _check_targets(arguments)
     for path, mode in (arguments.out, _MODES[image.shape[2:]]), (arguments.map, "RGB"):
@@ -41,12 +40,12 @@ def _upscale(arguments: argparse.Namespace) -> int:
             _check_format(path, mode, (scale * image.shape[1], scale * image.shape[0]))
     with contextlib.redirect_stdout(sys.stderr):  # a download shows its progress
         model = zoo.load(card.name)
-    found = model.upscale_routed(image)
-    _save(Image.fromarray(found.image), arguments.out)
+    result = model.upscale_routed(image)
+    _save(Image.fromarray(result.image), arguments.out)
     if arguments.map is not None:
-        _save(route_map(found), arguments.map)
-    (height, width), (high, wide) = image.shape[:2], found.image.shape[:2]
-    print(f"{arguments.out}: {width} x {height} -> {wide} x {high}, {found.macs / 1e9:.2f} billion MACs")
+        _save(route_map(result), arguments.map)
+    (height, width), (high, wide) = image.shape[:2], result.image.shape[:2]
+    print(f"{arguments.out}: {width} x {height} -> {wide} x {high}, {result.macs / 1e9:.2f} billion MACs")
     return 0
 
 
@@ -57,7 +56,7 @@ def _pixels(path: str) -> "np.ndarray":
 
     from keras_moe.images import open_image
 
-    converted = open_image(path)  # raises for what cannot be read
+    converted = open_image(path)  # raises for an unreadable file
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"{path}: expected 8 bits per channel. Received: a 16-bit or wider image, {image.mode}")
@@ -69,7 +68,7 @@ def _pixels(path: str) -> "np.ndarray":
 
 
 def _check_targets(arguments: argparse.Namespace) -> None:
-    """Refuses before anything is computed what could not be written, or would be written over."""
+    """Refuses, before anything is computed, a file that cannot be written or that is another argument too."""
     from PIL import Image
 
     taken = [pathlib.Path(arguments.image).resolve()]
@@ -77,20 +76,20 @@ def _check_targets(arguments: argparse.Namespace) -> None:
         if path is None:
             continue
         if not path.parent.is_dir():
-            raise FileNotFoundError(f"No such folder: {path.parent}")
+            raise FileNotFoundError(f"No such folder: {path.parent}. Expected a file in a folder that exists.")
         if path.is_dir() or not os.access(path.parent, os.W_OK):
             raise PermissionError(f"{path}: expected a file in a folder that may be written to.")
         if path.suffix.lower() not in Image.registered_extensions():
-            raise ValueError(f"{path}: expected the extension of an image format, as .png. Received: {path.suffix!r}")
+            raise ValueError(f"{path}: expected the extension of an image format, say .png. Received: {path.suffix!r}")
         if path.resolve() in taken:
-            raise ValueError(f"{path}: IN, OUT and --map must be different files.")
+            raise ValueError(f"{path}: IN, OUT and --map must be different files. Received this one twice.")
         taken.append(path.resolve())
 
 
 def _check_format(path: pathlib.Path, mode: str, size: tuple[int, int]) -> None:
-    """Refuses a format that would not give back a picture of ``mode`` and ``(width, height)``, by trying blank ones.
+    """Refuses a format that cannot hold a picture of ``mode`` and ``(width, height)``; it writes and reads blank ones.
 
-    They are small, but for one side at a time, since formats limit these.
+    They are small in all but one side at a time, because formats limit the sides.
     """
     from PIL import Image
 
@@ -109,7 +108,8 @@ def _check_format(path: pathlib.Path, mode: str, size: tuple[int, int]) -> None:
 
 def _cannot(path: pathlib.Path, kind: str, mode: str, size: tuple[int, int], why: str = "") -> str:
     return (
-        f"{path}: {kind} cannot hold an image {mode} of {size[0]} x {size[1]} pixels{why}. Expected another, as .png."
+        f"{path}: {kind} cannot hold an image {mode} of {size[0]} x {size[1]} pixels{why}. "
+        "Expected another format, such as .png."
     )
 
 

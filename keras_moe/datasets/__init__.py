@@ -1,8 +1,8 @@
-"""Data sets, as NumPy arrays: a module each, with what training, cards, LiteRT files and insights need of it.
+"""Data sets as NumPy arrays. The module of a set also has its ``Dataset``, for training, cards, LiteRT and insights.
 
-``KERAS_MOE_DATA`` may name a folder of packed sets (``<set>_<split>.npz``: WebP or AVIF images, labels beside them);
-without it CIFAR-100's official download is used, checked against its published hash. The digits come with
-scikit-learn.
+``KERAS_MOE_DATA`` may name a folder of packed sets (``<set>_<split>.npz``: WebP or AVIF images, labels beside them).
+Without it CIFAR-100 is downloaded from its official address and checked against its published hash. The digits come
+with scikit-learn.
 """
 
 from keras_moe.datasets.camvid import CAMVID as CAMVID
@@ -34,5 +34,17 @@ LABELLED = (DIGITS, CIFAR100, PHOTOS, CAMVID, KVASIR, DIGIT_SCENES)
 
 
 def labelled(task: str) -> dict[str, Dataset]:
-    """The sets of ``LABELLED`` for a task, by name."""
+    """The sets of ``LABELLED`` for a task, by name.
+
+    Args:
+        task: ``"classification"`` or ``"segmentation"``.
+
+    Returns:
+        dict, name -> ``Dataset``; empty for another task.
+
+    Example:
+
+    >>> list(datasets.labelled("segmentation"))
+    ['camvid', 'kvasir', 'digit_scenes']
+    """
     return {dataset.name: dataset for dataset in LABELLED if dataset.task == task}

@@ -14,19 +14,32 @@ CAMVID_DOMAINS = ("day", "dusk")
 
 
 def camvid(split: str = "train", size: tuple[int, int] = (120, 160)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """CamVid driving scenes (Brostow, Fauqueur, Cipolla, 2008), in the split of 11 classes of SegNet.
+    """CamVid driving scenes (Brostow, Fauqueur, Cipolla, 2008), in SegNet's split and its 11 classes.
 
     Args:
         split: ``"train"`` (367 images), ``"val"`` (101, all by day) or ``"test"`` (233).
-        size: ``(height, width)``: images are resized with antialiasing from 360x480, masks take the nearest label.
+        size: ``(height, width)``. Images of 360x480 are resized with antialiasing; masks take the nearest label.
 
     Returns:
-        ``(images, masks, domains)``: uint8 ``(n, h, w, 3)``; uint8 ``(n, h, w)``, 0…10, or 255 where there is no label;
+        ``(images, masks, domains)``: uint8 ``(n, h, w, 3)``; uint8 ``(n, h, w)``, 0…10, or 255 for no label;
         int64 ``(n,)``, 0 by day, 1 for the sequence ``0001TP``, filmed at dusk.
 
     Raises:
         ValueError: another ``split``.
         FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the file; there is no official download of this split.
+
+    Example:
+
+    >>> from PIL import Image
+    >>> Image.new("RGB", (480, 360)).save("image.webp")
+    >>> Image.new("L", (480, 360), 0).save("label.webp", lossless=True)
+    >>> packed = {"image_0000": np.fromfile("image.webp", "uint8"), "label_0000": np.fromfile("label.webp", "uint8")}
+    >>> np.savez("camvid_test.npz", names=["0001TP_008550"], **packed)  # one image, in the folder KERAS_MOE_DATA
+    >>> images, masks, domains = datasets.camvid("test")
+    >>> images.shape, masks.shape
+    ((1, 120, 160, 3), (1, 120, 160))
+    >>> datasets.CAMVID_CLASSES[masks[0, 0, 0]], datasets.CAMVID_DOMAINS[domains[0]]
+    ('sky', 'dusk')
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""What a data set is to training, cards, LiteRT files, insights and the command line."""
+"""The description of a data set that training, cards, LiteRT files, insights and the command line share."""
 
 import dataclasses
 import typing
@@ -14,7 +14,19 @@ Shape = tuple[int, ...]
 
 
 class Split(typing.NamedTuple):
-    """Images and their labels: classes ``(n,)``, masks ``(n, h, w)`` or larger images; ``domains`` ``(n,)``, if any."""
+    """Images and their labels.
+
+    Args:
+        images: ``(n, h, w, c)``.
+        labels: classes ``(n,)``, masks ``(n, h, w)`` or larger images.
+        domains: int ``(n,)``, or None.
+
+    Example:
+
+    >>> split = datasets.DIGITS.load_test((8, 8, 1))
+    >>> split.images.shape, split.labels.shape, split.domains
+    ((397, 8, 8, 1), (397,), None)
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -23,24 +35,32 @@ class Split(typing.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """One data set.
+    """The description of a data set.
 
     Args:
-        name: str, as the command line names it.
+        name: str, for the command line.
         task: ``"classification"``, ``"segmentation"`` or ``"super-resolution"``.
-        data: what a card says about it.
-        license: str, of weights that were trained on it.
-        channels: str, what the channels of an image are.
+        data: the ``Data`` of a card.
+        license: str, of weights trained on the set.
+        channels: str, the meaning of an image's channels.
         classes: labels in the order of a model's outputs; none for super-resolution.
-        load_test: ``input_shape -> Split``, the test split at the size that a model takes.
-        load_calibration: ``input_shape -> images`` of the training split, which calibrate int8.
-        metric: str, what ``score`` measures.
+        load_test: ``input_shape -> Split``, the test split at the size of a model's input.
+        load_calibration: ``input_shape -> images`` of the training split, to calibrate int8.
+        metric: str, the name of what ``score`` measures.
         score: ``(predictions, labels) -> float``, the larger the better.
-        card_metrics: names of the measured numbers that stand in a card, the one that a model is known by first.
-        unit: str, of the metrics; empty for shares of one.
+        card_metrics: names of the measured numbers in a card, the headline metric first.
+        unit: str, of the metrics; empty for a share of one.
         domains: names of the domains, in the order of ``Split.domains``.
-        tolerance: float, what a LiteRT file may lose of ``metric``.
-        can_be_shipped: bool, whether images of it may lie beside published weights.
+        tolerance: float, the most of ``metric`` that a LiteRT file may lose.
+        can_be_shipped: bool, whether its images may be published beside weights.
+
+    Example:
+
+    >>> digits = datasets.DIGITS
+    >>> digits.task, digits.metric, digits.classes[:3]
+    ('classification', 'accuracy', ('0', '1', '2'))
+    >>> digits.score(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]))  # the second prediction is wrong
+    0.5
     """
 
     name: str
@@ -59,7 +79,7 @@ class Dataset:
     tolerance: float = 0.005
     can_be_shipped: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         plain_numbers(self, tolerance={"least": 0})
 
 

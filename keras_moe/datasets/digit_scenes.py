@@ -9,11 +9,19 @@ Scenes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def digit_scenes() -> tuple[Scenes, Scenes]:
-    """scikit-learn's digits 0, 1 and 2 on larger canvases, every second one in a bright domain: black on white.
+    """scikit-learn's digits 0, 1 and 2 on larger canvases; every second scene is bright, black on white.
 
     Returns:
         ``(images, masks, domains)`` of training (419) and of test (118): float32 ``(n, 16, 16, 1)`` in [0, 255];
         uint8 ``(n, 16, 16)``, 0 for the ground and 1 + digit for its ink; int64 ``(n,)``, 0 dark, 1 bright.
+
+    Example:
+
+    >>> (images, masks, domains), test = datasets.digit_scenes()
+    >>> images.shape, masks.shape, domains[:4].tolist()
+    ((419, 16, 16, 1), (419, 16, 16), [0, 1, 0, 1])
+    >>> images[0, 0, 0, 0], images[1, 0, 0, 0]  # a corner of a dark scene and of a bright one
+    (np.float32(0.0), np.float32(255.0))
     """
     train, test = digits()
     return _scenes(*train, seed=0), _scenes(*test, seed=1)

@@ -12,14 +12,17 @@ if typing.TYPE_CHECKING:
 
 
 def packed_file(name: str) -> pathlib.Path:
-    """The file ``name`` of the folder.
+    """The path of the file ``name`` in the folder.
 
     Raises:
         FileNotFoundError: ``KERAS_MOE_DATA`` is not set, or the folder lacks the file.
     """
-    path = pathlib.Path(os.environ.get("KERAS_MOE_DATA", "KERAS_MOE_DATA is not set"), name)
+    folder = os.environ.get("KERAS_MOE_DATA", "")
+    if not folder:
+        raise FileNotFoundError(f"{name}: set KERAS_MOE_DATA to the folder of packed data sets that holds it.")
+    path = pathlib.Path(folder, name)
     if not path.is_file():
-        raise FileNotFoundError(f"No {path}. Set KERAS_MOE_DATA to the folder that holds it.")
+        raise FileNotFoundError(f"No such file: {path}. Set KERAS_MOE_DATA to the folder that holds {name}.")
     return path
 
 

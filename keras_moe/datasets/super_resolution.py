@@ -1,4 +1,4 @@
-"""Photographs for super-resolution, to learn from and to measure on."""
+"""Photographs for training and measuring super-resolution."""
 
 import functools
 
@@ -17,8 +17,8 @@ def super_resolution(name: str) -> list[np.ndarray]:
     """High-resolution photographs for super-resolution, from the folder ``KERAS_MOE_DATA``.
 
     Args:
-        name: ``"t91"`` (91) and ``"bsd400"`` (400) to learn from; ``"set5"``, ``"set14"``, ``"bsd100"`` (every second
-            one: 50), ``"kodak"`` (24) and ``"photos2k"`` (18, 2040 pixels on the long side) to measure on.
+        name: for training ``"t91"`` (91 photographs) or ``"bsd400"`` (400); for measuring ``"set5"``, ``"set14"``,
+            ``"bsd100"`` (50, every second one), ``"kodak"`` (24) or ``"photos2k"`` (18, 2040 pixels on the long side).
 
     Returns:
         List of uint8 ``(h, w, 3)``, of varying size.
@@ -26,6 +26,14 @@ def super_resolution(name: str) -> list[np.ndarray]:
     Raises:
         ValueError: another ``name``.
         FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the set; there is no official download.
+
+    Example:
+
+    >>> from PIL import Image
+    >>> Image.new("RGB", (48, 32)).save("photo.webp")
+    >>> np.savez("sr_set5.npz", image_0=np.fromfile("photo.webp", "uint8"))  # in the folder KERAS_MOE_DATA
+    >>> [photo.shape for photo in datasets.super_resolution("set5")]
+    [(32, 48, 3)]
     """
     if name not in SUPER_RESOLUTION:
         raise ValueError(f"`name` must be one of {SUPER_RESOLUTION}. Received: name={name!r}")
@@ -34,9 +42,9 @@ def super_resolution(name: str) -> list[np.ndarray]:
 
 
 def photograph_patches(scale: int) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """``(low, high)`` patches to learn from and held-out ones, of 40 photographs of BSD400.
+    """``(low, high)`` patches for training, and held-out patches of 40 photographs of BSD400.
 
-    About half of those to learn from are of T91's small and sharp photographs, cut densely: BSD400's were JPEGs.
+    About half of the training patches are cut densely from T91's small, sharp photographs: BSD400's were JPEGs.
     """
     from keras_moe.training.patches import cut_patches
 
@@ -67,7 +75,15 @@ def _calibration(scale: int, shape: Shape) -> np.ndarray:
 
 
 def bsd400(scale: int) -> Dataset:
-    """BSD400 and T91 to learn from and Set14's patches to test on, shrunk by ``scale``; a model takes one patch."""
+    """The ``Dataset`` of BSD400 and T91 for training and Set14's patches for tests, shrunk by ``scale``, an int.
+
+    A model takes one patch.
+
+    Example:
+
+    >>> datasets.bsd400(scale=2).card_metrics
+    ('psnr_y_set14', 'psnr_y_photos2k')
+    """
     return Dataset(
         name="bsd400",
         task="super-resolution",

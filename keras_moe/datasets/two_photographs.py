@@ -1,4 +1,4 @@
-"""scikit-learn's two photographs, to enlarge: they are at hand everywhere, for tests."""
+"""scikit-learn's two photographs, which need no download, for tests of super-resolution."""
 
 import numpy as np
 

@@ -9,4 +9,4 @@ parser = argparse.ArgumentParser(prog="python -m keras_moe.recipes", description
 parser.add_argument("name", choices=list_recipes())
 parser.add_argument("options", nargs=argparse.REMAINDER, help="options of the recipe; try NAME --help")
 arguments = parser.parse_args()
-main(load_recipe(arguments.name), arguments.options)
+main(load_recipe(arguments.name), arguments.options, f"{parser.prog} {arguments.name}")

@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax KERAS_MOE_DATA=FOLDER python -m keras_moe.recipes classsr_fsrcnn_x4 [--publish]
 
 ClassSR's stages on BSD400 and T91: each branch alone on its third of the patches by bicubic PSNR, then the class
-module, then all together; after them the class module on the branches' errors and the branches on what they get in use;
+module, then all together; then the class module on the branches' errors and the branches on the patches of their use;
 see ``keras_moe.training.train_classsr``. Low resolution is Pillow's antialiased bicubic on uint8. The class module
 looks at one 4x4 block of sixteen, and the knob is set on held-out photographs; the settings are in
 ``keras_moe.recipes.shared.super_resolution``. Meant for a GPU, where it takes minutes.

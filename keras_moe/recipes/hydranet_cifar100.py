@@ -11,12 +11,12 @@ Three stages:
    and everything learns by that recipe again with two branches per image. Then the dynamic-k threshold is set on
    training images so that the mean cost is 49 % of the baseline's.
 3. *taught*: 8 branches learn the training images too well, so for 14 epochs everything learns from soft labels, 0.8 of
-   the mean prediction of three published networks and 0.2 of the label, routed as in use; the weights are then 0.7 of
-   what this stage ends with and 0.3 of what it began with (Wortsman et al., Robust fine-tuning of zero-shot models,
-   CVPR 2022). The threshold is set anew.
+   the mean prediction of three published networks and 0.2 of the label, routed as in use; the final weights are
+   0.7 of those at the end of this stage and 0.3 of those at its start (Wortsman et al., Robust fine-tuning of zero-shot
+   models, CVPR 2022). The threshold is set anew.
 
-Stages 1 and 2 are meant for a GPU, where they take minutes. What each stage adds, and the alternatives tried where the
-paper is silent, are in ``alternatives.md``.
+Stages 1 and 2 are meant for a GPU, where they take minutes. The gain of each stage, and the alternatives tried where
+the paper is silent, are in ``alternatives.md``.
 """
 
 import functools

@@ -26,7 +26,7 @@ CONFIG: Config = {**BASE_CONFIG, "num_experts": 2, "gate_kind": "class", "conv":
 GATE_EPOCHS = 8
 
 
-def load_base(runs: str | os.PathLike, seed: int) -> Segmenter:
+def load_base(runs: str | os.PathLike[str], seed: int) -> Segmenter:
     """The network trained on all domains, as the recipe ``deeplab_camvid`` leaves it in ``runs``."""
     path = pathlib.Path(runs, BASE, f"seed{seed}", "weights.safetensors")
     if not path.exists():

@@ -5,7 +5,7 @@
 
 The base is ``resnet14_cifar100`` of the same seed. k-means over its embeddings of the 50,000 training images gives each
 image an expert; the gate learns that for one epoch; then each expert, a copy of the base's last stage, learns alone for
-40 epochs of 12,500 images drawn from what the gate would send it and a few others, by the base's own recipe.
+40 epochs of 12,500 images, drawn from those that the gate would send it and a few others, by the base's own recipe.
 """
 
 import os
@@ -29,7 +29,7 @@ CONFIG: Config = {
 }
 
 
-def load_base(runs: str | os.PathLike, seed: int) -> Classifier:
+def load_base(runs: str | os.PathLike[str], seed: int) -> Classifier:
     """The trained base of this seed, as the recipe ``resnet14_cifar100`` leaves it in ``runs``."""
     path = pathlib.Path(runs, BASE, f"seed{seed}", "weights.safetensors")
     if not path.exists():

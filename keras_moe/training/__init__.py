@@ -1,4 +1,4 @@
-"""Staged training: partition the data, freeze, fit, checkpoint, resume."""
+"""Staged training: partition the data, freeze parts, fit, checkpoint, resume."""
 
 from keras_moe.training.anytime import anytime_curve as anytime_curve
 from keras_moe.training.anytime import fit_threshold as fit_threshold

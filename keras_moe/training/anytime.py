@@ -30,16 +30,16 @@ def anytime_curve(
 
     >>> images, labels = datasets.digits()[1]
     >>> model = zoo.load("test_single_gated", classifier_activation=None)
-    >>> nobody, everybody = training.anytime_curve(model, images, labels, values=[1.0, 0.0])[::-1]
-    >>> nobody.exits, everybody.exits
-    (0.0, 1.0)
-    >>> everybody.macs < nobody.macs
+    >>> base_alone, full_mixture = training.anytime_curve(model, images, labels, values=[0.0, 1.0])
+    >>> base_alone.exits, full_mixture.exits
+    (1.0, 0.0)
+    >>> base_alone.macs < full_mixture.macs
     True
     """
     values = None if values is None else [number("anytime_curve", "values", v, 0, 1) for v in values]
     outputs = _outputs(model, images)
     thresholds = _quantiles(outputs, model.get_layer("early_exit").rule) if values is None else values
-    early_exit = EarlyExit(model.get_layer("early_exit").rule, dtype="float32")  # the model's own stays as it is
+    early_exit = EarlyExit(model.get_layer("early_exit").rule, dtype="float32")  # leaves the model's own unchanged
     outputs["route"] = model.get_layer("top_k")(outputs["gate_logits"])
     return [_point(model, early_exit, outputs, np.asarray(labels), t) for t in sorted(thresholds)]
 
@@ -56,7 +56,7 @@ def fit_threshold(
         quality: float, an accuracy in [0, 1]: the cheapest threshold that reaches it is taken. Give one of the two.
 
     Returns:
-        The ``OperatingPoint`` chosen: what to expect on other images.
+        The ``OperatingPoint`` chosen, an estimate for other images.
 
     Raises:
         ValueError: neither or both of ``budget`` and ``quality``, or one that no threshold meets; the model is

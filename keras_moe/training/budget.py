@@ -1,5 +1,7 @@
 """A compute budget turned into a threshold of dynamic k."""
 
+import math
+
 import numpy as np
 
 from keras_moe.models.base import MoEModel
@@ -40,7 +42,7 @@ def fit_drop_below(model: MoEModel, images: Array, budget: float) -> OperatingPo
         route = _route_without_drops(model, images)
         strongest = route == route.max(axis=1, keepdims=True)
         kept = {float(t): (route >= t) & (route > 0) | strongest for t in np.linspace(0, 1, 1001)}
-        return [measured_point(model, threshold, route) for threshold, route in kept.items()]
+        return [measured_point(model, threshold, route, math.nan) for threshold, route in kept.items()]
 
     return fit_knob("fit_drop_below", model, "drop_below", curve, lambda point: point.value, budget)
 

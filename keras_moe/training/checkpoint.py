@@ -1,4 +1,4 @@
-"""All that a run needs to go on, in one file that is replaced atomically."""
+"""The state of a run, in one file that is replaced atomically."""
 
 import json
 import pathlib
@@ -86,7 +86,7 @@ class SaveEachEpoch(keras.callbacks.Callback):
 
 
 def _state(model: keras.Model, optimizer: keras.optimizers.Optimizer | None) -> dict[str, keras.Variable]:
-    # By position: names such as adam_w_1 or seed_generator_2 count what a process has made so far.
+    # By position: the numbers in adam_w_1 or seed_generator_2 depend on the history of the process.
     state = {f"model/{i}": v for i, v in enumerate(model.variables)}
     if optimizer is not None:
         state.update({f"optimizer/{i}": v for i, v in enumerate(optimizer.variables)})

@@ -1,4 +1,4 @@
-"""ClassSR's stages: branches on their own patches, class module on all, everything together; then as it is used."""
+"""The training of ClassSR: branches apart, the class module, both together, then branches on the patches of use."""
 
 import dataclasses
 import pathlib
@@ -130,7 +130,7 @@ def train_classsr(
 
 
 def check_collapse(route: Array) -> None:
-    """Warns where a branch gets less than 1 % of the patches. ``route``: ``(n, branches)`` weights."""
+    """Warns if a branch gets less than 1 % of the patches. ``route``: ``(n, branches)`` weights."""
     usage = np.mean(route != 0, axis=0)
     if usage.min() < COLLAPSED:
         shares = ", ".join(f"{u:.1%}" for u in usage)

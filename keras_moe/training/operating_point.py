@@ -1,7 +1,6 @@
-"""A knob that trades quality for cost after training: what each value gives, and the value for a budget."""
+"""Operating points of a knob that trades quality for cost after training, and the search for a budget."""
 
 import dataclasses
-import math
 import typing
 from collections.abc import Callable, Sequence
 
@@ -14,7 +13,7 @@ from keras_moe.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """One value of a model's knob, and what the model gives with it on a set of images.
+    """One value of a model's knob, and the cost and quality of the model with it on a set of images.
 
     Args:
         value: float, of ``drop_below``, ``threshold`` or ``cost_weight``, whichever the model has.
@@ -37,7 +36,7 @@ class OperatingPoint:
     exits: float
 
 
-def measured_point(model: MoEModel, value: float, route: Array, quality: float = math.nan) -> OperatingPoint:
+def measured_point(model: MoEModel, value: float, route: Array, quality: float) -> OperatingPoint:
     """The ``OperatingPoint`` of ``value``, with which images take ``route``, ``(n, experts)``."""
     runs = route != 0
     return OperatingPoint(

@@ -17,8 +17,8 @@ class Round:
     Args:
         name: str, unique in a recipe; the stage of branch k is ``<name>_k``.
         epochs: int, of every branch, or a tuple of ints, one for each branch; 0 leaves a branch unchanged.
-        own_third: bool. True: a branch learns from its own third of the patches and from those that the class module
-            sends it. False: from the latter alone.
+        own_third: bool. True: a branch learns from its own third of the patches and from the patches that the class
+            module sends it. False: from the latter alone.
         loss: ``"mse"``, squared errors, which PSNR measures, or ``"mae"``, absolute errors.
         recolor_rate: float, see ``PatchBatches``.
         batch_size: int; learning_rate: float, which falls by a cosine to 1e-7.

@@ -4,10 +4,10 @@
 >>> zoo.list_models("hydranet*")
 >>> model = zoo.load(zoo.list_models("hydranet*")[0])
 
-Loading runs nothing that came with the weights: the architecture is code of this package, and the weights are named
-arrays whose sha256 is checked before they are parsed.
+Loading runs no code from a weights file: the architecture is code of this package, and the weights are named arrays
+whose sha256 is checked before they are parsed.
 
-Names and cards are plain data: importing this package and reading cards takes no Keras.
+Names and cards are plain data: this package imports no Keras until a model is loaded.
 """
 
 from keras_moe.checks import IntegrityError as IntegrityError
@@ -16,4 +16,8 @@ from keras_moe.zoo.listing import list_models as list_models
 from keras_moe.zoo.loading import download as download
 from keras_moe.zoo.loading import load as load
 from keras_moe.zoo.model_card import Card as Card
+from keras_moe.zoo.model_card import Data as Data
+from keras_moe.zoo.model_card import File as File
+from keras_moe.zoo.model_card import Input as Input
+from keras_moe.zoo.model_card import Metric as Metric
 from keras_moe.zoo.predictions import decode_predictions as decode_predictions

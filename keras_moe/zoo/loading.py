@@ -1,4 +1,4 @@
-"""Published models, built and loaded, and the files of one, copied."""
+"""Builds a published model with its weights, and copies its files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from keras_moe.zoo.model_card import WEIGHTS, Card, model_arguments
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
 
-# Layers whose name ends in "predictions" are those that depend on the number of classes.
+# A layer depends on the number of classes if and only if its name ends in "predictions".
 _HEAD = "*predictions/*"
 
 
 def load(
     name: str,
     /,
-    weights: str | os.PathLike | None = "default",
+    weights: str | os.PathLike[str] | None = "default",
     classes: int | None = None,
     include_top: bool = True,
     **kwargs: typing.Any,
@@ -32,21 +32,30 @@ def load(
 
     Args:
         name: str, one of ``list_models()``; by position, since ``name=`` is the model's own.
-        weights: ``"default"``, the published ones; None, random ones; or the path of a ``.safetensors`` file that fits
-            the model as it is asked for here.
-        classes: None, as published; or int, for transfer. A number other than the published gives the layers whose
-            name ends in ``"predictions"`` anew, with random weights; all others keep the published ones.
-        include_top: bool. False: without the head, whose weights in the file are not looked at.
+        weights: ``"default"``, the published weights; None, random weights; or the path of a ``.safetensors`` file for
+            the model with these arguments.
+        classes: None, as published; or int, for transfer. With another number than the published one, layers whose name
+            ends in ``"predictions"`` are new, with random weights; all others have the published weights.
+        include_top: bool. False: without the head; its weights in the file are ignored.
         **kwargs: further arguments of the model's class, such as ``name``, ``dtype``, ``pooling`` or ``input_shape``;
-            they go before those of the card.
+            they override the card's.
 
     Returns:
-        A model of ``keras_moe.models``, wholly loaded or not returned at all.
+        A model of ``keras_moe.models`` with all its weights loaded.
 
     Raises:
         ValueError: an unknown ``name``, ``weights`` or ``classes``, or weights that do not fit.
         TypeError: an argument that the model's class does not have.
         IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
+
+    Example:
+
+    >>> model = zoo.load("test_hydranet")
+    >>> images, labels = datasets.digits()[1]
+    >>> model.predict(images[:2], verbose=0).argmax(-1) == labels[:2]
+    array([ True,  True])
+    >>> zoo.load("test_hydranet", classes=3, classifier_activation=None).output_shape  # to fine-tune
+    (None, 3)
     """
     from keras_moe import models
     from keras_moe.weights import load_weights
@@ -60,21 +69,21 @@ def load(
     label = source if isinstance(source, pathlib.Path) else f"{name}/{WEIGHTS}"
     published = {"classes": len(described.classes)} if described.classes else {}
     arguments = {"name": name, **described.config, **published, **head, **kwargs}
-    model = getattr(models, described.model)(**arguments)
+    model: MoEModel = getattr(models, described.model)(**arguments)
     if source is not None:
         new_head = weights == "default" and classes not in (None, len(described.classes))
-        # An argument that its layer keeps in a variable, such as `drop_below`, stays what the caller asked for.
+        # An argument that its layer keeps in a variable, such as `drop_below`, keeps the caller's value.
         skip = [f"*/{argument}" for argument in kwargs] + [_HEAD] * (new_head or not include_top)
         load_weights(model, source, skip, label)
     return model
 
 
-def download(name: str, folder: str | os.PathLike, pattern: str = "*") -> list[pathlib.Path]:
+def download(name: str, folder: str | os.PathLike[str], pattern: str = "*") -> list[pathlib.Path]:
     """Copies published files of a model, verified, into ``folder``: ``download(name, "app", "routed_*.tflite")``.
 
     Args:
         name: str, one of ``list_models()``.
-        folder: where to; made if need be.
+        folder: of the copies; made if need be.
         pattern: str, as in ``fnmatch``, of the file names in the card.
 
     Returns:
@@ -83,6 +92,11 @@ def download(name: str, folder: str | os.PathLike, pattern: str = "*") -> list[p
     Raises:
         ValueError: an unknown ``name``, or no file of the card matches.
         IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
+
+    Example:
+
+    >>> [path.name for path in zoo.download("test_hydranet", "app", "weights*")]
+    ['weights.safetensors']
     """
     described, folder = card(name), pathlib.Path(folder)
     files = [file for file in described.files if fnmatch.fnmatchcase(file.name, pattern)]
@@ -95,14 +109,14 @@ def download(name: str, folder: str | os.PathLike, pattern: str = "*") -> list[p
     return [folder / file.name for file in files]
 
 
-def _check_arguments(described: Card, head: dict, kwargs: dict) -> None:
+def _check_arguments(described: Card, head: dict[str, typing.Any], kwargs: dict[str, typing.Any]) -> None:
     valid = set(model_arguments(described.model)) - {"weights"}
     unknown = sorted((head.keys() | kwargs.keys()) - valid)
     if unknown:
         raise TypeError(f"load: {described.model} has no arguments {unknown}. Expected some of {sorted(valid)}")
 
 
-def _source(described: Card, weights: str | os.PathLike | None) -> bytes | pathlib.Path | None:
+def _source(described: Card, weights: str | os.PathLike[str] | None) -> bytes | pathlib.Path | None:
     """None, verified bytes or the path of a ``.safetensors`` file."""
     if weights is None:
         return None

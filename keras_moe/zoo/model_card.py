@@ -1,8 +1,8 @@
-"""Model cards: what a published model is, where it comes from and what was measured.
+"""Model cards: the description, the origin and the measured numbers of a published model.
 
 A card is ``card.toml`` in a folder named like the model; labels of classes, if any, stand beside it in ``labels.txt``,
-one per line. Reading is strict: a card that says too little, too much or something else is refused, with every problem
-listed.
+one per line. Reading is strict: a card with a missing, unknown or malformed entry is refused, and the error lists all
+of them.
 """
 
 import dataclasses
@@ -23,14 +23,24 @@ _NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9_.-]{0,99}")
 
 
 def check_name(name: object) -> None:
-    """Raises ValueError where ``name``, of a model or a file, could be anything but one plain name."""
+    """Raises ValueError if ``name``, of a model or a file, is not one plain name, a path for instance."""
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         raise ValueError(f"Expected a name of a-z, 0-9, '_', '-' and single '.', at most 100. Received: {name!r}")
 
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A published file, pinned. Raises ValueError for a name that is a path, an empty file or a malformed sha256."""
+    """A published file, pinned by its size in bytes and its sha256.
+
+    Raises:
+        ValueError: a name that is a path, an empty file or a malformed sha256.
+
+    Example:
+
+    >>> file = zoo.card("test_hydranet").file("weights.safetensors")
+    >>> file.name, file.size > 0, len(file.sha256)
+    ('weights.safetensors', True, 64)
+    """
 
     name: str
     size: int
@@ -44,7 +54,16 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A measured number: ``value`` on ``split``, and what each seed gave; ``unit`` is empty for a share of one."""
+    """A measured number: its ``value`` on ``split`` and that of each seed; ``unit`` is empty for a share of one.
+
+    Raises:
+        ValueError: not one number per seed.
+
+    Example:
+
+    >>> zoo.Metric("accuracy", 0.875, "test", seeds=(0, 1), per_seed=(0.85, 0.9)).text()
+    '87.50%'
+    """
 
     name: str
     value: float
@@ -59,14 +78,20 @@ class Metric:
             raise ValueError(f"Expected one number per seed. Received: seeds={self.seeds}, per_seed={self.per_seed}")
 
     def text(self, value: float | None = None) -> str:
-        """``value`` (None: the metric's own) as people read it: ``"59.43%"``, ``"27.10 dB"``."""
+        """A ``value`` of this metric (None: its own) in print: ``"59.43%"``, ``"27.10 dB"``."""
         value = self.value if value is None else value
         return f"{value:.2f} {self.unit}" if self.unit else f"{value:.2%}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """The data the weights were trained on."""
+    """The training data of published weights: name, license, source and address.
+
+    Example:
+
+    >>> zoo.card("test_hydranet").data.license
+    'CC BY 4.0'
+    """
 
     name: str
     license: str
@@ -76,7 +101,13 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """What the model takes: ``(height, width, channels)``, the range of its values and what the channels are."""
+    """The input of a model: its shape ``(height, width, channels)``, the range of its values, its channels in words.
+
+    Example:
+
+    >>> zoo.card("test_hydranet").input
+    Input(shape=(8, 8, 1), range='[0, 255]', channels='grey, white on black')
+    """
 
     shape: tuple[int, ...]
     range: str
@@ -89,12 +120,20 @@ class Card:
 
     ``recipe`` names the module that made it, ``model`` a class of ``keras_moe.models``, and ``config`` holds its
     keyword arguments; ``classes`` are the labels in the order of the outputs, none for super-resolution.
-    ``macs_total`` counts the whole network, all experts, on one input of ``input.shape``; ``macs_executed`` is the mean
-    per input, measured. ``metrics`` starts with the one that the model is known by. ``baseline`` names the dense model
-    to compare with, or is empty.
+    ``macs_total`` counts the whole network, all experts, on one input of ``input.shape``; ``macs_executed`` is the
+    measured mean per input. The first of ``metrics`` is the headline number. ``baseline`` names the dense model for
+    comparison, or is empty.
 
     Raises:
-        ValueError: values that contradict each other; it lists them all.
+        ValueError: values that contradict each other; the error lists all of them.
+
+    Example:
+
+    >>> card = zoo.card("test_hydranet")
+    >>> card.model, card.config["num_experts"], card.metrics[0].name
+    ('HydraNet', 4, 'accuracy')
+    >>> card.macs_executed < card.macs_total
+    True
     """
 
     name: str
@@ -124,7 +163,7 @@ class Card:
             raise ValueError("; ".join(problems))
 
     def file(self, name: str) -> File:
-        """The ``File`` called ``name``. Raises ValueError where the card has none."""
+        """The ``File`` called ``name``. Raises ValueError if the card has none."""
         for file in self.files:
             if file.name == name:
                 return file
@@ -132,36 +171,35 @@ class Card:
 
 
 def model_arguments(model: str) -> list[str]:
-    """Names of the keyword arguments of a class of ``keras_moe.models``; none where there is no such class."""
+    """Names of the keyword arguments of a class of ``keras_moe.models``; none for an unknown class."""
     from keras_moe import models
 
     cls = getattr(models, model, None)
     return list(inspect.signature(cls).parameters) if inspect.isclass(cls) and cls is not models.MoEModel else []
 
 
-def read_card(path: str | os.PathLike, check_model: bool = True) -> Card:
+def read_card(path: str | os.PathLike[str], check_model: bool = True) -> Card:
     """The ``Card`` in the file ``path``, ``<name>/card.toml``.
 
     Args:
         path: of the file; ``labels.txt`` beside it is read too.
-        check_model: bool. False: whether the class that ``model`` names takes ``config`` is not looked at; the classes
-            need Keras.
+        check_model: bool. False: ``config`` is not compared with the arguments of the class, which takes Keras.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not TOML, a name that is not the folder's, keys missing, unknown or of another type, or values that
-            do not go together. One error lists everything.
+            contradict each other. One error lists everything.
     """
     path = pathlib.Path(path)
     text, labels = path.read_bytes(), path.parent / "labels.txt"
     return _parse(text, labels.read_bytes() if labels.exists() else b"", path, check_model)
 
 
-def write_card(card: Card, path: str | os.PathLike) -> None:
-    """Writes ``card`` to ``path`` and its labels beside it, so that ``read_card`` gives it back.
+def write_card(card: Card, path: str | os.PathLike[str]) -> None:
+    """Writes ``card`` to ``path`` and its labels beside it, for ``read_card``.
 
     Raises:
-        ValueError: a card that could not be read back; nothing is written.
+        ValueError: a card that ``read_card`` would refuse; nothing is written.
     """
     path, values = pathlib.Path(path), dataclasses.asdict(card)
     labels = to_lines(values.pop("classes"))
@@ -192,7 +230,7 @@ def _contradictions(card: Card) -> list[str]:
 
 
 def _misfits(card: Card) -> list[str]:
-    """What keeps the card's config from its model."""
+    """The contradictions between a card's config and the arguments of its model."""
     arguments = set(model_arguments(card.model)) - {"weights", "include_top"}
     if not arguments:
         return ["model must be a class of keras_moe.models"]
@@ -205,14 +243,14 @@ def _parse(text: bytes, labels: bytes, path: pathlib.Path, check_model: bool = T
         classes = list(from_lines(labels))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not TOML, or its labels are not text: {error}") from error
-    problems = []
+    problems: list[str] = []
     if table.get("name") != path.parent.name:
         problems.append(f"name: expected the folder's, {path.parent.name!r}. Received: {table.get('name')!r}")
     if "classes" in table:
         problems.append("classes: unknown key; they stand in labels.txt")
-    card = toml.read(Card, {**table, "classes": classes}, problems)
+    card: Card | None = toml.read(Card, {**table, "classes": classes}, problems)
     if check_model and card is not None:
         problems += _misfits(card)
-    if problems:
+    if card is None or problems:
         raise ValueError(f"{path} is not a model card:\n  " + "\n  ".join(problems))
     return card

@@ -1,4 +1,4 @@
-"""What a classifier's outputs mean."""
+"""The labels of a classifier's outputs."""
 
 import typing
 
@@ -22,6 +22,12 @@ def decode_predictions(preds: typing.Any, name: str, top: int = 5) -> list[list[
 
     Raises:
         ValueError: another shape, scores that are not finite, or ``top`` out of range.
+
+    Example:
+
+    >>> scores = np.array([[0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.7, 0.0, 0.2]])
+    >>> zoo.decode_predictions(scores, "test_hydranet", top=2)
+    [[(7, '7', 0.7), (9, '9', 0.2)]]
     """
     from keras import ops
 

@@ -1,8 +1,8 @@
-"""Finds the files of published models and hands out their bytes, verified.
+"""Finds the files of published models and returns their verified bytes.
 
 A file is looked for in the folder that ships with the package, in the cache ``$KERAS_HOME/models/keras_moe``, and on
-the mirror that ``KERAS_MOE_MIRROR`` names. Its size and sha256 are checked on every load, on the very bytes that are
-returned: what a parser sees is what was checked. ``KERAS_MOE_OFFLINE=1`` forbids the mirror.
+the mirror that ``KERAS_MOE_MIRROR`` names. Size and sha256 are checked on every load, on the very bytes that are
+returned: a parser never sees other bytes than the checked ones. ``KERAS_MOE_OFFLINE=1`` forbids the mirror.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def published_folder() -> pathlib.Path:
 
 
 def cache_path(name: str, file: File) -> pathlib.Path:
-    """Where the cache keeps a ``File`` of the model ``name``. It need not exist."""
+    """The path of a ``File`` of the model ``name`` in the cache; it need not exist."""
     check_name(name)
     home = os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras"
     return pathlib.Path(home) / "models" / "keras_moe" / name / file.sha256[:12] / file.name
@@ -52,10 +52,10 @@ def fetch(name: str, file: File) -> bytes:
 
     Raises:
         ValueError: a name that is not a plain name, or a ``KERAS_MOE_MIRROR`` that is not a URL.
-        IntegrityError: the file is there and is another, or the mirror sent another. A bad file of the cache is
-            removed, and fetched anew once where there is a mirror.
-        FileNotFoundError: it is nowhere, and there is no mirror or ``KERAS_MOE_OFFLINE`` is set.
-        ConnectionError: the mirror did not answer with the file.
+        IntegrityError: the file found, or sent by the mirror, is not the published one. A bad file in the cache is
+            removed and, with a mirror, fetched again once.
+        FileNotFoundError: the file is not on this machine, and there is no mirror or ``KERAS_MOE_OFFLINE`` is set.
+        ConnectionError: the mirror did not send the file.
         OSError: the cache cannot be written.
     """
     cached, shipped = cache_path(name, file), published_folder() / name / file.name
@@ -116,7 +116,7 @@ def _into_cache(url: str, file: File, cached: pathlib.Path) -> bytes:
 
 
 def _download(url: str, file: File) -> bytes:
-    """At most one byte more than the file should have: enough to tell that it is too long."""
+    """The bytes at ``url``, up to one more than the file has: enough to see that it is too long."""
     data, progress = bytearray(), _progress(url, file.size)
     try:
         with urllib.request.build_opener(_SameHost).open(url, timeout=_TIMEOUT) as response:
@@ -134,11 +134,12 @@ def _progress(url: str, size: int) -> Callable[[int], None]:
     if not keras.config.is_interactive_logging_enabled():
         return lambda received: None
     print(f"Downloading {url}")
-    return keras.utils.Progbar(size, unit_name="byte").update
+    update: Callable[[int], None] = keras.utils.Progbar(size, unit_name="byte").update
+    return update
 
 
 def _sweep(folder: pathlib.Path) -> None:
-    """Removes what a killed process left behind; a day is longer than any write takes."""
+    """Removes the unfinished files of killed processes; no write takes a day."""
     for part in folder.glob("*.part"):
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > _DAY:
@@ -155,7 +156,7 @@ def _explained(cached: pathlib.Path) -> Iterator[None]:
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):
-    """The user chose the mirror and nobody else: no redirect to another host, none from https to http."""
+    """Refuses redirects to another host or from https to http: the user alone chooses the mirror."""
 
     def redirect_request(
         self,

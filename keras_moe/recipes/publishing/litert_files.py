@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=tensorflow python -m keras_moe.recipes.publishing.litert_files NAME [--files routed_int8.tflite …]
 
-int8 is calibrated with training images. A file that loses more than its data set's ``tolerance``, or that would
-take the model's folder beyond what one may hold, is not kept. Run it after the model was published anew.
+int8 is calibrated with training images. A file that loses more than its data set's ``tolerance``, or with which the
+model's folder would exceed its size limit, is not kept. Run this again whenever the model is published again.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from keras_moe.zoo.store import published_folder
 
 MOST = 30e6  # bytes of a model's files
 
-# float16 is how the weights are published, and what decides the route is in float32 there: half the space, same routes.
+# The weights are published in float16. A float16 file computes the route in float32: half the space, the same routes.
 ROUTED = {f"routed_{q}.tflite": {"quantize": q} for q in ("float16", "dynamic", "int8")}
 INTEGERS = {"parts_int8.json": {"quantize": "int8", "form": "parts"}}
 PARTS = INTEGERS | {"parts_float16.json": {"quantize": "float16", "form": "parts"}}
@@ -78,7 +78,7 @@ def main() -> None:
 def _made(
     card: Card, model: MoEModel, path: pathlib.Path, options: dict[str, str], trial: Trial, reference: float
 ) -> tuple[list[File], Metric | None]:
-    """The files of one form and what it is worth: ``([File, …], Metric)``; ``([], None)`` if it does not agree."""
+    """The files of one form and their metric: ``([File, …], Metric)``; ``([], None)`` for a file that disagrees."""
     try:
         report = litert(
             model, path, representative_dataset=trial.calibration, images=trial.images, card=card, **options

@@ -1,4 +1,4 @@
-"""What a model is worth on the test split of its data set, and what it costs there."""
+"""Quality and cost of a model on the test split of its data set."""
 
 import typing
 
@@ -91,11 +91,11 @@ def measure_upscaling(
 
     Args:
         network: a ``ClassSR`` or ``SuperResolutionNetwork``.
-        sets: dict, name -> list of photographs, uint8 ``(h, w, 3)``; the last set's patches tell the MACs.
+        sets: dict, name -> list of photographs, uint8 ``(h, w, 3)``; the MACs of a patch are those of the last set.
 
     Returns:
-        dict: ``"psnr_y_<set>"`` and ``"bicubic_psnr_y_<set>"`` in dB, ``"gmacs_<set>"``, billions of MACs that an image
-        really costs, overlap and class module included, all three means over images; ``"macs_executed"`` per patch of
+        dict: ``"psnr_y_<set>"`` and ``"bicubic_psnr_y_<set>"`` in dB, ``"gmacs_<set>"``, the billions of MACs of an
+        image, overlap and class module included, all three means over images; ``"macs_executed"`` per patch of
         the model's input shape and, for a mixture, ``"usage"``, the share of patches of each branch.
     """
     measured: dict[str, typing.Any] = {}

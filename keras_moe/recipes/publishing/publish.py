@@ -19,9 +19,15 @@ from keras_moe.zoo.store import published_folder
 Result = dict[str, typing.Any]
 
 
-def main(recipe: ModelRecipe, argv: list[str] | None = None) -> None:
-    """A recipe's command line: trains every seed (or goes on where it stopped), measures, publishes if told to."""
-    parser = argparse.ArgumentParser(description=f"Trains {recipe.name}.")
+def main(recipe: ModelRecipe, argv: list[str], prog: str) -> None:
+    """A recipe's command line: trains every seed or resumes its training, measures, and publishes if asked to.
+
+    Args:
+        recipe: a ``ModelRecipe``.
+        argv: list of str, the options.
+        prog: str, the command before the options, as the user typed it.
+    """
+    parser = argparse.ArgumentParser(prog=prog, description=f"Trains {recipe.name}.")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(recipe.seeds))
     parser.add_argument("--epochs", type=int, default=recipe.epochs)
     parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs", recipe.name), help="checkpoints")
@@ -65,7 +71,8 @@ def _train_seed(recipe: ModelRecipe, seed: int, arguments: argparse.Namespace) -
     folder = arguments.runs / f"seed{seed}"
     done = folder / "result.json"
     if done.exists():
-        return json.loads(done.read_text())
+        result: Result = json.loads(done.read_text())
+        return result
     keras.utils.set_random_seed(seed)
     network = recipe.build()
     history = recipe.train(network, seed, folder, arguments.epochs)

@@ -1,4 +1,4 @@
-"""A recipe: everything from which a published model is made anew."""
+"""A recipe: everything that reproduces a published model."""
 
 import dataclasses
 import pathlib
@@ -20,17 +20,17 @@ _LOGITS = {"classifier_activation": None}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
-    """How a model of the zoo is made.
+    """The making of a model of the zoo.
 
     Args:
         name: str, of the model and of its folder.
         system: str, the kind of model.
         model: its class, one of ``keras_moe.models``.
         config: keyword arguments of the class, published in the card; ``input_shape`` is one of them.
-        dataset: what it is trained and measured on.
+        dataset: the ``Dataset`` of training and measurement.
         train: ``(model, seed, folder, epochs) -> history``, resumable; ``history`` as ``run_stages`` returns it.
-        measure: ``model -> dict``: the data set's ``card_metrics`` by name, ``"macs_executed"``, and whatever else is
-            worth a record.
+        measure: ``model -> dict``: the data set's ``card_metrics`` by name, ``"macs_executed"``, and further numbers
+            for the record.
         epochs: int, the default.
         seeds: ints; the weights of the first are published.
         summary, paper, paper_url, recipe_note, baseline: texts of the card.

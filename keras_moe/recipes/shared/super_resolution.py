@@ -99,7 +99,7 @@ def fsrcnn(scale: int, epochs: int, squared: int) -> ModelRecipe:
 
 
 def classsr_on_two_photographs(epochs: int = 3) -> ModelRecipe:
-    """A tiny ClassSR of two FSRCNNs x2, for tests: what it needs comes with scikit-learn."""
+    """A tiny ClassSR of two FSRCNNs x2, for tests, on photographs that come with scikit-learn."""
     config: Config = {"input_shape": (16, 16, 3), "filters": (4, 12), "scale": 2, "class_filters": 8}
 
     def train(model: MoEModel, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
