@@ -63,7 +63,34 @@ def test_list_json(run):
 
 
 def test_list_without_a_match(run):
-    assert run("list", "no*such") == (1, "", "keras-moe: no published model matches 'no*such'\n")
+    assert run("list", "no*such") == (
+        1,
+        "",
+        "keras-moe: no published model matches 'no*such'; without a pattern all are listed\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("list hydra", 1, "'*hydra*' matches some"),
+        ("info hydra", 2, "Did you mean hydranet_cifar100 or test_hydranet?"),
+        (f"upscale {MODEL} in.png out.png", 2, "upscale takes a model for super-resolution: classsr_fsrcnn_x2, "),
+        ("predict test_classsr in.png", 2, "Received: test_classsr, a model for super-resolution"),
+        (f"export {MODEL} out.onnx", 2, "OUT must end in .tflite for --form routed. Received: out.onnx"),
+        (f"export {MODEL} out.tflite --images none", 2, "expected a folder that exists. Received: none"),
+        ("bench none.tflite", 2, "expected a .tflite file or a .json manifest that exists. Received: none.tflite"),
+        (f"train {MODEL} --seeds", 2, f"usage: keras-moe train {MODEL}"),
+        ("train test_hydra", 2, "Unknown recipe 'test_hydra'. Did you mean test_hydranet?"),
+        ("train deeplab_camvid --runs runs", 1, "camvid_train.npz: set KERAS_MOE_DATA to the folder"),
+    ],
+)
+def test_a_wrong_command_says_what_to_do(run, words, code, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KERAS_MOE_DATA", raising=False)
+    found, out, err = run(*words.split())
+    assert (found, out) == (code, "")
+    assert message in err
 
 
 def test_info(run):

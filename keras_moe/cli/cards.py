@@ -27,8 +27,9 @@ def _list(arguments: argparse.Namespace) -> int:
 
     cards = [zoo.card(name, check_model=False) for name in zoo.list_models(arguments.pattern)]
     if not cards:
-        near = f"; similar: keras-moe list '*{arguments.pattern}*'" if zoo.list_models(f"*{arguments.pattern}*") else ""
-        return fail(f"no published model matches {arguments.pattern!r}{near}", 1)
+        near = f"*{arguments.pattern}*"
+        hint = f"'{near}' matches some" if zoo.list_models(near) else "without a pattern all are listed"
+        return fail(f"no published model matches {arguments.pattern!r}; {hint}", 1)
     rows = [
         {
             "name": card.name,

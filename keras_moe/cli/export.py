@@ -127,10 +127,10 @@ def _files(target: pathlib.Path | str, temporary: str, arguments: argparse.Names
 def _target(text: str) -> pathlib.Path | str:
     """Argument type: a LiteRT file or manifest, or the name of a published model."""
     path = pathlib.Path(text)
-    if path.suffix not in (".tflite", ".json"):
+    if path.suffix not in (".tflite", ".json") and not path.exists():
         return model_name(text)
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"expected a file that exists. Received: {text}")
+    if path.suffix not in (".tflite", ".json") or not path.is_file():
+        raise argparse.ArgumentTypeError(f"expected a .tflite file or a .json manifest that exists. Received: {text}")
     return path
 
 

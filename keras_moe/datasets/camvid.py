@@ -32,8 +32,8 @@ def camvid(split: str = "train", size: tuple[int, int] = (120, 160)) -> tuple[np
 
     >>> from PIL import Image
     >>> Image.new("RGB", (480, 360)).save("image.webp")
-    >>> Image.new("L", (480, 360), 0).save("label.webp", lossless=True)
-    >>> packed = {"image_0000": np.fromfile("image.webp", "uint8"), "label_0000": np.fromfile("label.webp", "uint8")}
+    >>> Image.new("L", (480, 360), 0).save("label.png")
+    >>> packed = {"image_0000": np.fromfile("image.webp", "uint8"), "label_0000": np.fromfile("label.png", "uint8")}
     >>> np.savez("camvid_test.npz", names=["0001TP_008550"], **packed)  # one image, in the folder KERAS_MOE_DATA
     >>> images, masks, domains = datasets.camvid("test")
     >>> images.shape, masks.shape

@@ -73,13 +73,13 @@ def fit_threshold(
     if (budget is None) == (quality is None):
         raise ValueError(f"fit_threshold: give `budget` or `quality`. Received: budget={budget!r}, quality={quality!r}")
 
-    def curve() -> list[OperatingPoint]:
-        return anytime_curve(model, images, labels)
-
-    def rank(point: OperatingPoint) -> tuple[float, float]:
+    def preference(point: OperatingPoint) -> tuple[float, float]:
         return (point.macs, -point.quality) if budget is None else (-point.quality, point.macs)
 
-    return fit_knob("fit_threshold", model, "threshold", curve, rank, budget, quality)
+    def candidates() -> list[OperatingPoint]:
+        return sorted(anytime_curve(model, images, labels), key=preference)
+
+    return fit_knob("fit_threshold", model, "threshold", candidates, budget, quality)
 
 
 def _outputs(model: SingleGatedMoE, images: Array) -> dict[str, Array]:

@@ -1,6 +1,7 @@
 """A compute budget turned into a threshold of dynamic k."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -38,13 +39,14 @@ def fit_drop_below(model: MoEModel, images: Array, budget: float) -> OperatingPo
     True
     """
 
-    def curve() -> list[OperatingPoint]:
+    def candidates() -> Iterator[OperatingPoint]:
         route = _route_without_drops(model, images)
         strongest = route == route.max(axis=1, keepdims=True)
-        kept = {float(t): (route >= t) & (route > 0) | strongest for t in np.linspace(0, 1, 1001)}
-        return [measured_point(model, threshold, route, math.nan) for threshold, route in kept.items()]
+        for threshold in np.linspace(0, 1, 1001):
+            kept = (route >= threshold) & (route > 0) | strongest
+            yield measured_point(model, float(threshold), kept, math.nan)
 
-    return fit_knob("fit_drop_below", model, "drop_below", curve, lambda point: point.value, budget)
+    return fit_knob("fit_drop_below", model, "drop_below", candidates, budget)
 
 
 def _route_without_drops(model: MoEModel, images: Array) -> Array:

@@ -71,10 +71,7 @@ def fit_cost_weight(model: ClassSR, images: Array, labels: Array, budget: float)
     (1.0, 0.0)
     """
 
-    def curve() -> list[OperatingPoint]:
-        return cost_curve(model, images, labels)
-
-    return fit_knob("fit_cost_weight", model, "cost_weight", curve, lambda point: point.value, budget)
+    return fit_knob("fit_cost_weight", model, "cost_weight", lambda: cost_curve(model, images, labels), budget)
 
 
 def logits_and_errors(model: ClassSR, images: Array, labels: Array, batch_size: int = 64) -> tuple[Array, Array]:

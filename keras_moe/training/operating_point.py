@@ -1,8 +1,7 @@
 """Operating points of a knob that trades quality for cost after training, and the search for a budget."""
 
 import dataclasses
-import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -52,40 +51,35 @@ def fit_knob(
     owner: str,
     model: MoEModel,
     knob: str,
-    curve: Callable[[], Sequence[OperatingPoint]],
-    rank: Callable[[OperatingPoint], typing.Any],
+    candidates: Callable[[], Iterable[OperatingPoint]],
     budget: float | None,
     quality: float | None = None,
 ) -> OperatingPoint:
-    """Sets a knob of ``model`` to the best point of a curve that is within a budget or reaches a quality.
+    """Sets a knob of ``model`` to the first candidate that is within a budget or reaches a quality.
 
     Args:
         owner: str, the function that an error names.
         model: an ``MoEModel``.
         knob: str, the property to set.
-        curve: ``() -> points``, called once the numbers are checked.
-        rank: of a point; the best has the least.
+        candidates: ``() -> points``, the preferred ones first; called once the numbers are checked.
         budget: float, the most multiply-accumulates per image; None with ``quality``.
         quality: float, the least quality; None with ``budget``.
 
     Returns:
-        The best point.
+        The point.
 
     Raises:
-        ValueError: a budget or a quality that no point meets; the model is unchanged.
+        ValueError: a budget or a quality that no candidate meets; the model is unchanged.
     """
+    limit = number(owner, "budget", budget) if quality is None else number(owner, "quality", quality)
+    points = []
+    for point in candidates():
+        if point.macs <= limit if quality is None else point.quality >= limit:
+            setattr(model, knob, point.value)
+            return point
+        points.append(point)
     if quality is None:
-        budget = number(owner, "budget", budget)
-        points = curve()
-        meet = [point for point in points if point.macs <= budget]
-        limit = f"the least this model costs is {min(p.macs for p in points):,.0f} MACs. Received: budget={budget:,.0f}"
-    else:
-        quality = number(owner, "quality", quality)
-        points = curve()
-        meet = [point for point in points if point.quality >= quality]
-        limit = f"the best quality of this model is {max(p.quality for p in points):.4f}. Received: quality={quality}"
-    if not meet:
-        raise ValueError(f"{owner}: {limit}")
-    best = min(meet, key=rank)
-    setattr(model, knob, best.value)
-    return best
+        least = min(point.macs for point in points)
+        raise ValueError(f"{owner}: the least this model costs is {least:,.0f} MACs. Received: budget={limit:,.0f}")
+    best = max(point.quality for point in points)
+    raise ValueError(f"{owner}: the best quality of this model is {best:.4f}. Received: quality={limit}")
