@@ -93,10 +93,10 @@ def run_stages(
 
     Example:
 
-    >>> learn, test = datasets.digits()
+    >>> (images, labels), test = datasets.digits()
     >>> model = zoo.load("test_hydranet", classifier_activation=None)
-    >>> recipe = training.Recipe(epochs=1, batch_size=100, augment=False)
-    >>> stage = training.classification_stage(model, recipe, learn, test, parts=("combiner",), name="head")
+    >>> recipe, few = training.Recipe(epochs=1, batch_size=50, augment=False), (images[:200], labels[:200])
+    >>> stage = training.classification_stage(model, recipe, few, test, parts=("combiner",), name="head")
     >>> history = training.run_stages(model, [stage], folder="run", verbose=0)
     >>> history["head"][0]["val_accuracy"] > 0.8
     True
