@@ -80,7 +80,7 @@ def train_experts(
         n_jobs: the number of processes, an int other than 0, as in ``joblib.Parallel``; None: one expert after another
             in this process, or as ``joblib.parallel_config`` says.
         retries: int, restarts of experts whose worker died.
-        verbose: as in ``fit``, for experts that train in this process.
+        verbose: as in ``fit``, for experts that train in this process; 0 hides the progress bar too.
 
     Returns:
         dict, ``"expert_<k>"`` -> list of logs, one dict of floats per epoch.
