@@ -11,12 +11,14 @@ import numpy as np
 
 
 class IntegrityError(ValueError):
-    """A file that differs from the one published or exported: truncated, altered, or another.
+    """A file that is not what was published or exported: truncated, altered, or another.
 
     Example:
-
-    >>> issubclass(zoo.IntegrityError, ValueError)
-    True
+        >>> from keras_moe.export.litert import integrity
+        >>> integrity.read_manifest(b"{}", "parts.json")
+        Traceback (most recent call last):
+        ...
+        keras_moe.checks.IntegrityError: parts.json is not a manifest that keras_moe.export wrote.
     """
 
 

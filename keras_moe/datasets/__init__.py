@@ -43,8 +43,7 @@ def labelled(task: str) -> dict[str, Dataset]:
         dict, name -> ``Dataset``; empty for another task.
 
     Example:
-
-    >>> list(datasets.labelled("segmentation"))
-    ['camvid', 'kvasir', 'digit_scenes']
+        >>> list(datasets.labelled("segmentation"))
+        ['camvid', 'kvasir', 'digit_scenes']
     """
     return {dataset.name: dataset for dataset in LABELLED if dataset.task == task}

@@ -29,17 +29,16 @@ def camvid(split: str = "train", size: tuple[int, int] = (120, 160)) -> tuple[np
         FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the file; there is no official download of this split.
 
     Example:
-
-    >>> from PIL import Image
-    >>> Image.new("RGB", (480, 360)).save("image.webp")
-    >>> Image.new("L", (480, 360), 0).save("label.png")
-    >>> packed = {"image_0000": np.fromfile("image.webp", "uint8"), "label_0000": np.fromfile("label.png", "uint8")}
-    >>> np.savez("camvid_test.npz", names=["0001TP_008550"], **packed)  # one image, in the folder KERAS_MOE_DATA
-    >>> images, masks, domains = datasets.camvid("test")
-    >>> images.shape, masks.shape
-    ((1, 120, 160, 3), (1, 120, 160))
-    >>> datasets.CAMVID_CLASSES[masks[0, 0, 0]], datasets.CAMVID_DOMAINS[domains[0]]
-    ('sky', 'dusk')
+        >>> from PIL import Image
+        >>> Image.new("RGB", (480, 360)).save("image.webp")
+        >>> Image.new("L", (480, 360), 0).save("label.png")
+        >>> packed = {"image_0000": np.fromfile("image.webp", "uint8"), "label_0000": np.fromfile("label.png", "uint8")}
+        >>> np.savez("camvid_test.npz", names=["0001TP_008550"], **packed)  # one image, in the folder KERAS_MOE_DATA
+        >>> images, masks, domains = datasets.camvid("test")
+        >>> images.shape, masks.shape
+        ((1, 120, 160, 3), (1, 120, 160))
+        >>> datasets.CAMVID_CLASSES[masks[0, 0, 0]], datasets.CAMVID_DOMAINS[domains[0]]
+        ('sky', 'dusk')
     """
     from PIL import Image
 

@@ -42,16 +42,15 @@ def cifar100(label_mode: str = "fine") -> tuple[Pair, Pair]:
         FileNotFoundError: ``KERAS_MOE_DATA`` is set and lacks the set's files.
 
     Example:
-
-    >>> from PIL import Image
-    >>> Image.new("RGB", (32, 64)).save("two.webp")  # two images, one above the other
-    >>> for part in ("train_a", "train_b", "test"):  # a tiny set, in the folder KERAS_MOE_DATA
-    ...     np.savez(f"cifar100_{part}.npz", webp_0=np.fromfile("two.webp", "uint8"), fine=[0, 99])
-    >>> (x_train, y_train), (x_test, y_test) = datasets.cifar100()
-    >>> x_train.shape, y_train.tolist()
-    ((4, 32, 32, 3), [0, 99, 0, 99])
-    >>> [datasets.CIFAR100.classes[label] for label in y_test]
-    ['apple', 'worm']
+        >>> from PIL import Image
+        >>> Image.new("RGB", (32, 64)).save("two.webp")  # two images, one above the other
+        >>> for part in ("train_a", "train_b", "test"):  # a tiny set, in the folder KERAS_MOE_DATA
+        ...     np.savez(f"cifar100_{part}.npz", webp_0=np.fromfile("two.webp", "uint8"), fine=[0, 99])
+        >>> (x_train, y_train), (x_test, y_test) = datasets.cifar100()
+        >>> x_train.shape, y_train.tolist()
+        ((4, 32, 32, 3), [0, 99, 0, 99])
+        >>> [datasets.CIFAR100.classes[label] for label in y_test]
+        ['apple', 'worm']
     """
     if label_mode not in ("fine", "coarse"):
         raise ValueError(f"`label_mode` must be 'fine' or 'coarse'. Received: label_mode={label_mode!r}")

@@ -22,10 +22,9 @@ class Split(typing.NamedTuple):
         domains: int ``(n,)``, or None.
 
     Example:
-
-    >>> split = datasets.DIGITS.load_test((8, 8, 1))
-    >>> split.images.shape, split.labels.shape, split.domains
-    ((397, 8, 8, 1), (397,), None)
+        >>> split = datasets.DIGITS.load_test((8, 8, 1))
+        >>> split.images.shape, split.labels.shape, split.domains
+        ((397, 8, 8, 1), (397,), None)
     """
 
     images: np.ndarray
@@ -55,12 +54,11 @@ class Dataset:
         can_be_shipped: bool, whether its images may be published beside weights.
 
     Example:
-
-    >>> digits = datasets.DIGITS
-    >>> digits.task, digits.metric, digits.classes[:3]
-    ('classification', 'accuracy', ('0', '1', '2'))
-    >>> digits.score(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]))  # the second prediction is wrong
-    0.5
+        >>> digits = datasets.DIGITS
+        >>> digits.task, digits.metric, digits.classes[:3]
+        ('classification', 'accuracy', ('0', '1', '2'))
+        >>> digits.score(np.array([[0.9, 0.1], [0.6, 0.4]]), np.array([0, 1]))  # the second prediction is wrong
+        0.5
     """
 
     name: str

@@ -16,12 +16,11 @@ def digit_scenes() -> tuple[Scenes, Scenes]:
         uint8 ``(n, 16, 16)``, 0 for the ground and 1 + digit for its ink; int64 ``(n,)``, 0 dark, 1 bright.
 
     Example:
-
-    >>> (images, masks, domains), test = datasets.digit_scenes()
-    >>> images.shape, masks.shape, domains[:4].tolist()
-    ((419, 16, 16, 1), (419, 16, 16), [0, 1, 0, 1])
-    >>> images[0, 0, 0, 0], images[1, 0, 0, 0]  # a corner of a dark scene and of a bright one
-    (np.float32(0.0), np.float32(255.0))
+        >>> (images, masks, domains), test = datasets.digit_scenes()
+        >>> images.shape, masks.shape, domains[:4].tolist()
+        ((419, 16, 16, 1), (419, 16, 16), [0, 1, 0, 1])
+        >>> images[0, 0, 0, 0], images[1, 0, 0, 0]  # a corner of a dark scene and of a bright one
+        (np.float32(0.0), np.float32(255.0))
     """
     train, test = digits()
     return _scenes(*train, seed=0), _scenes(*test, seed=1)

@@ -22,10 +22,9 @@ def digits() -> tuple[Pair, Pair]:
         ``(images, labels)`` of training and of test: float32 ``(n, 8, 8, 1)`` in [0, 255], int64 ``(n,)``.
 
     Example:
-
-    >>> (x_train, y_train), (x_test, y_test) = datasets.digits()
-    >>> x_train.shape, x_test.shape, y_train[:5].tolist()
-    ((1400, 8, 8, 1), (397, 8, 8, 1), [0, 1, 2, 3, 4])
+        >>> (x_train, y_train), (x_test, y_test) = datasets.digits()
+        >>> x_train.shape, x_test.shape, y_train[:5].tolist()
+        ((1400, 8, 8, 1), (397, 8, 8, 1), [0, 1, 2, 3, 4])
     """
     from sklearn.datasets import load_digits
 

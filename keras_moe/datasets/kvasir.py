@@ -26,15 +26,14 @@ def kvasir(split: str = "train", seed: int = 523) -> tuple[np.ndarray, np.ndarra
         FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the file.
 
     Example:
-
-    >>> from PIL import Image
-    >>> Image.new("RGB", (256, 256)).save("image.webp")
-    >>> Image.new("L", (256, 256), 255).save("mask.png")
-    >>> packed = {"image_a": np.fromfile("image.webp", "uint8"), "mask_a": np.fromfile("mask.png", "uint8")}
-    >>> np.savez("kvasir.npz", **packed)  # a set of one image, in the folder KERAS_MOE_DATA
-    >>> images, masks = datasets.kvasir("test")
-    >>> images.shape, datasets.KVASIR_CLASSES[masks[0, 0, 0]]
-    ((1, 256, 256, 3), 'polyp')
+        >>> from PIL import Image
+        >>> Image.new("RGB", (256, 256)).save("image.webp")
+        >>> Image.new("L", (256, 256), 255).save("mask.png")
+        >>> packed = {"image_a": np.fromfile("image.webp", "uint8"), "mask_a": np.fromfile("mask.png", "uint8")}
+        >>> np.savez("kvasir.npz", **packed)  # a set of one image, in the folder KERAS_MOE_DATA
+        >>> images, masks = datasets.kvasir("test")
+        >>> images.shape, datasets.KVASIR_CLASSES[masks[0, 0, 0]]
+        ((1, 256, 256, 3), 'polyp')
     """
     seed = integer("kvasir", "seed", seed, 0)
     parts = {"train": slice(None, -200), "val": slice(-200, -100), "test": slice(-100, None)}

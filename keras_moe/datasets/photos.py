@@ -69,15 +69,14 @@ def photos(split: str = "train") -> tuple[np.ndarray, np.ndarray]:
         FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the file; there is no official download.
 
     Example:
-
-    >>> from PIL import Image
-    >>> Image.new("RGB", (168, 168)).save("photo.webp")
-    >>> photo = np.fromfile("photo.webp", "uint8")
-    >>> packed = {"avif": np.concatenate([photo, photo]), "ends": [len(photo), 2 * len(photo)], "label": [0, 202]}
-    >>> np.savez("photos_test.npz", **packed)  # two photographs, in the folder KERAS_MOE_DATA
-    >>> images, labels = datasets.photos("test")
-    >>> images.shape, [datasets.PHOTOS.classes[label] for label in labels]
-    ((2, 168, 168, 3), ['Passion Fruit', 'trash'])
+        >>> from PIL import Image
+        >>> Image.new("RGB", (168, 168)).save("photo.webp")
+        >>> photo = np.fromfile("photo.webp", "uint8")
+        >>> packed = {"avif": np.concatenate([photo, photo]), "ends": [len(photo), 2 * len(photo)], "label": [0, 202]}
+        >>> np.savez("photos_test.npz", **packed)  # two photographs, in the folder KERAS_MOE_DATA
+        >>> images, labels = datasets.photos("test")
+        >>> images.shape, [datasets.PHOTOS.classes[label] for label in labels]
+        ((2, 168, 168, 3), ['Passion Fruit', 'trash'])
     """
     check_split(split, ("train", "test"))
     with np.load(packed_file(f"photos_{split}.npz"), allow_pickle=False) as file:
@@ -91,10 +90,9 @@ def photos_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names and domains of the classes of ``photos`` in label order: two tuples of 203 str.
 
     Example:
-
-    >>> names, domains = datasets.photos_classes()
-    >>> names[81], domains[81]
-    ('t shirt', 'clothing')
+        >>> names, domains = datasets.photos_classes()
+        >>> names[81], domains[81]
+        ('t shirt', 'clothing')
     """
     pairs = [(name, domain) for domain, names in PHOTOS_CLASSES.items() for name in names]
     names, domains = zip(*pairs, strict=True)

@@ -28,12 +28,11 @@ def super_resolution(name: str) -> list[np.ndarray]:
         FileNotFoundError: ``KERAS_MOE_DATA`` is not set or lacks the set; there is no official download.
 
     Example:
-
-    >>> from PIL import Image
-    >>> Image.new("RGB", (48, 32)).save("photo.webp")
-    >>> np.savez("sr_set5.npz", image_0=np.fromfile("photo.webp", "uint8"))  # in the folder KERAS_MOE_DATA
-    >>> [photo.shape for photo in datasets.super_resolution("set5")]
-    [(32, 48, 3)]
+        >>> from PIL import Image
+        >>> Image.new("RGB", (48, 32)).save("photo.webp")
+        >>> np.savez("sr_set5.npz", image_0=np.fromfile("photo.webp", "uint8"))  # in the folder KERAS_MOE_DATA
+        >>> [photo.shape for photo in datasets.super_resolution("set5")]
+        [(32, 48, 3)]
     """
     if name not in SUPER_RESOLUTION:
         raise ValueError(f"`name` must be one of {SUPER_RESOLUTION}. Received: name={name!r}")
@@ -80,9 +79,8 @@ def bsd400(scale: int) -> Dataset:
     A model takes one patch.
 
     Example:
-
-    >>> datasets.bsd400(scale=2).card_metrics
-    ('psnr_y_set14', 'psnr_y_photos2k')
+        >>> datasets.bsd400(scale=2).card_metrics
+        ('psnr_y_set14', 'psnr_y_photos2k')
     """
     return Dataset(
         name="bsd400",

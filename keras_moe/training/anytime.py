@@ -27,14 +27,13 @@ def anytime_curve(
         leave early.
 
     Example:
-
-    >>> images, labels = datasets.digits()[1]
-    >>> model = zoo.load("test_single_gated", classifier_activation=None)
-    >>> base_alone, full_mixture = training.anytime_curve(model, images, labels, values=[0.0, 1.0])
-    >>> base_alone.exits, full_mixture.exits
-    (1.0, 0.0)
-    >>> base_alone.macs < full_mixture.macs
-    True
+        >>> images, labels = datasets.digits()[1]
+        >>> model = zoo.load("test_single_gated", classifier_activation=None)
+        >>> base_alone, full_mixture = training.anytime_curve(model, images, labels, values=[0.0, 1.0])
+        >>> base_alone.exits, full_mixture.exits
+        (1.0, 0.0)
+        >>> base_alone.macs < full_mixture.macs
+        True
     """
     values = None if values is None else [number("anytime_curve", "values", v, 0, 1) for v in values]
     outputs = _outputs(model, images)
@@ -63,12 +62,11 @@ def fit_threshold(
             unchanged.
 
     Example:
-
-    >>> images, labels = datasets.digits()[1]
-    >>> model = zoo.load("test_single_gated", classifier_activation=None)
-    >>> point = training.fit_threshold(model, images, labels, quality=0.9)
-    >>> point.quality >= 0.9, model.threshold == point.value
-    (True, True)
+        >>> images, labels = datasets.digits()[1]
+        >>> model = zoo.load("test_single_gated", classifier_activation=None)
+        >>> point = training.fit_threshold(model, images, labels, quality=0.9)
+        >>> point.quality >= 0.9, model.threshold == point.value
+        (True, True)
     """
     if (budget is None) == (quality is None):
         raise ValueError(f"fit_threshold: give `budget` or `quality`. Received: budget={budget!r}, quality={quality!r}")

@@ -27,14 +27,13 @@ class ImageBatches(keras.utils.PyDataset):
         epoch: int, from 0; advanced by Keras at the end of each epoch.
 
     Example:
-
-    >>> images = np.zeros((10, 8, 8, 3), "uint8")
-    >>> batches = training.ImageBatches(images, np.arange(10), batch_size=4)
-    >>> len(batches)
-    2
-    >>> x, y = batches[0]
-    >>> x.shape, x.dtype, y.shape
-    ((4, 8, 8, 3), dtype('float32'), (4,))
+        >>> images = np.zeros((10, 8, 8, 3), "uint8")
+        >>> batches = training.ImageBatches(images, np.arange(10), batch_size=4)
+        >>> len(batches)
+        2
+        >>> x, y = batches[0]
+        >>> x.shape, x.dtype, y.shape
+        ((4, 8, 8, 3), dtype('float32'), (4,))
     """
 
     def __init__(
@@ -86,14 +85,13 @@ class DrawnBatches(ImageBatches):
         images, targets, …: as for ``ImageBatches``.
 
     Example:
-
-    >>> images, labels = np.zeros((10, 8, 8, 3), "uint8"), np.arange(10)
-    >>> chances = np.where(labels < 5, 1.0, 0.0)
-    >>> batches = training.DrawnBatches(images, labels, chances, share=0.4, batch_size=2, augment=False)
-    >>> len(batches)
-    2
-    >>> bool(all(max(y) < 5 for _, y in (batches[0], batches[1])))
-    True
+        >>> images, labels = np.zeros((10, 8, 8, 3), "uint8"), np.arange(10)
+        >>> chances = np.where(labels < 5, 1.0, 0.0)
+        >>> batches = training.DrawnBatches(images, labels, chances, share=0.4, batch_size=2, augment=False)
+        >>> len(batches)
+        2
+        >>> bool(all(max(y) < 5 for _, y in (batches[0], batches[1])))
+        True
     """
 
     def __init__(

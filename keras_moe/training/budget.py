@@ -28,15 +28,14 @@ def fit_drop_below(model: MoEModel, images: Array, budget: float) -> OperatingPo
         ValueError: one expert per image already costs more than ``budget``; the model is unchanged.
 
     Example:
-
-    >>> images, _ = datasets.digits()[1]
-    >>> model = zoo.load("test_hydranet", top_k=2)  # two experts for every image
-    >>> budget = 0.9 * model.mean_macs(images=images)
-    >>> point = training.fit_drop_below(model, images, budget)
-    >>> point.macs <= budget, sum(point.usage) < 2
-    (True, True)
-    >>> round(model.drop_below, 6) == round(point.value, 6)
-    True
+        >>> images, _ = datasets.digits()[1]
+        >>> model = zoo.load("test_hydranet", top_k=2)  # two experts for every image
+        >>> budget = 0.9 * model.mean_macs(images=images)
+        >>> point = training.fit_drop_below(model, images, budget)
+        >>> point.macs <= budget, sum(point.usage) < 2
+        (True, True)
+        >>> round(model.drop_below, 6) == round(point.value, 6)
+        True
     """
 
     def candidates() -> Iterator[OperatingPoint]:

@@ -25,16 +25,15 @@ class Checkpoint:
         folder: of the file; made if need be.
 
     Example:
-
-    >>> model = zoo.load("test_hydranet")
-    >>> checkpoint = training.Checkpoint("run")
-    >>> checkpoint.save(model, {"stage": "head", "epoch": 3, "history": {}})
-    >>> checkpoint.progress()["epoch"]
-    3
-    >>> other = zoo.load("test_hydranet", weights=None)
-    >>> checkpoint.restore(other)
-    >>> all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights()))
-    True
+        >>> model = zoo.load("test_hydranet")
+        >>> checkpoint = training.Checkpoint("run")
+        >>> checkpoint.save(model, {"stage": "head", "epoch": 3, "history": {}})
+        >>> checkpoint.progress()["epoch"]
+        3
+        >>> other = zoo.load("test_hydranet", weights=None)
+        >>> checkpoint.restore(other)
+        >>> all(np.array_equal(a, b) for a, b in zip(model.get_weights(), other.get_weights()))
+        True
     """
 
     def __init__(self, folder: Path) -> None:

@@ -31,10 +31,9 @@ class Recipe:
         seed: int, of the order of the data and of augmentation.
 
     Example:
-
-    >>> recipe = training.Recipe(epochs=40, batch_size=256)
-    >>> recipe.learning_rate, recipe.augment
-    (0.003, True)
+        >>> recipe = training.Recipe(epochs=40, batch_size=256)
+        >>> recipe.learning_rate, recipe.augment
+        (0.003, True)
     """
 
     epochs: int
@@ -81,13 +80,12 @@ def classification_stage(
         ValueError: ``soft`` of another shape.
 
     Example:
-
-    >>> learn, test = datasets.digits()
-    >>> model = zoo.load("test_hydranet", classifier_activation=None)
-    >>> groups = np.arange(10) % 4
-    >>> stage = training.classification_stage(model, training.Recipe(epochs=2), learn, test, groups)
-    >>> stage.name, stage.epochs, list(stage.losses)
-    ('joint', 2, ['prediction', 'gate_logits'])
+        >>> learn, test = datasets.digits()
+        >>> model = zoo.load("test_hydranet", classifier_activation=None)
+        >>> groups = np.arange(10) % 4
+        >>> stage = training.classification_stage(model, training.Recipe(epochs=2), learn, test, groups)
+        >>> stage.name, stage.epochs, list(stage.losses)
+        ('joint', 2, ['prediction', 'gate_logits'])
     """
     if soft is not None:
         rows = (len(train[0]), model.output_shape[-1])

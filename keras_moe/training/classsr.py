@@ -46,13 +46,12 @@ def train_branch(
         dict, stage -> list of logs.
 
     Example:
-
-    >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
-    >>> patches = training.patches.cut_patches([photograph], scale=2, patch=16)
-    >>> network = models.SuperResolutionNetwork((16, 16, 3), filters=4, scale=2)
-    >>> recipe = training.SuperResolutionRecipe(1, class_epochs=0, joint_epochs=0, steps=2, batch_size=4)
-    >>> list(training.train_branch(network, patches, patches, "run", recipe, verbose=0))
-    ['branch']
+        >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+        >>> patches = training.patches.cut_patches([photograph], scale=2, patch=16)
+        >>> network = models.SuperResolutionNetwork((16, 16, 3), filters=4, scale=2)
+        >>> recipe = training.SuperResolutionRecipe(1, class_epochs=0, joint_epochs=0, steps=2, batch_size=4)
+        >>> list(training.train_branch(network, patches, patches, "run", recipe, verbose=0))
+        ['branch']
     """
     run = _Run(recipe, train, validation, pathlib.Path(folder), verbose)
     _start(network, [network.get_layer("branch")])
@@ -104,13 +103,12 @@ def train_classsr(
         UserWarning: a branch gets less than 1 % of the validation patches: collapse.
 
     Example:
-
-    >>> photographs = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), "uint8")
-    >>> train, validation = (training.patches.cut_patches([photo], scale=2, patch=16) for photo in photographs)
-    >>> model = models.ClassSR((16, 16, 3), filters=(4, 12), scale=2, class_filters=8)
-    >>> recipe = training.SuperResolutionRecipe(1, class_epochs=1, joint_epochs=0, share=0.8, steps=2, batch_size=4)
-    >>> list(training.train_classsr(model, train, validation, "run", recipe, verbose=0))
-    ['branch_0', 'branch_1', 'class_module', 'knob']
+        >>> photographs = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), "uint8")
+        >>> train, validation = (training.patches.cut_patches([photo], scale=2, patch=16) for photo in photographs)
+        >>> model = models.ClassSR((16, 16, 3), filters=(4, 12), scale=2, class_filters=8)
+        >>> recipe = training.SuperResolutionRecipe(1, class_epochs=1, joint_epochs=0, share=0.8, steps=2, batch_size=4)
+        >>> list(training.train_classsr(model, train, validation, "run", recipe, verbose=0))
+        ['branch_0', 'branch_1', 'class_module', 'knob']
     """
     run, experts = _Run(recipe, train, validation, pathlib.Path(folder), verbose), model.bank.experts
     _start(model, experts)

@@ -27,13 +27,12 @@ def cost_curve(
         patches, and ``macs``, per patch, never rise.
 
     Example:
-
-    >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
-    >>> low, high = training.patches.cut_patches([photograph], scale=2, patch=16)
-    >>> model = zoo.load("test_classsr")
-    >>> dear, cheap = training.cost_curve(model, low, high, values=[-1e6, 1e6])
-    >>> dear.usage, cheap.usage  # each patch by the larger branch, by the smaller
-    ((0.0, 1.0), (1.0, 0.0))
+        >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+        >>> low, high = training.patches.cut_patches([photograph], scale=2, patch=16)
+        >>> model = zoo.load("test_classsr")
+        >>> dear, cheap = training.cost_curve(model, low, high, values=[-1e6, 1e6])
+        >>> dear.usage, cheap.usage  # each patch by the larger branch, by the smaller
+        ((0.0, 1.0), (1.0, 0.0))
     """
     batch_size = integer("cost_curve", "batch_size", batch_size, 1)
     if values is not None:
@@ -61,14 +60,13 @@ def fit_cost_weight(model: ClassSR, images: Array, labels: Array, budget: float)
         ValueError: a budget that the curve does not reach; the model is unchanged.
 
     Example:
-
-    >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
-    >>> low, high = training.patches.cut_patches([photograph], scale=2, patch=16)
-    >>> model = zoo.load("test_classsr")
-    >>> macs = model.macs_by_part()
-    >>> point = training.fit_cost_weight(model, low, high, budget=macs["class_module"] + min(macs["branches"]))
-    >>> point.usage
-    (1.0, 0.0)
+        >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+        >>> low, high = training.patches.cut_patches([photograph], scale=2, patch=16)
+        >>> model = zoo.load("test_classsr")
+        >>> macs = model.macs_by_part()
+        >>> point = training.fit_cost_weight(model, low, high, budget=macs["class_module"] + min(macs["branches"]))
+        >>> point.usage
+        (1.0, 0.0)
     """
 
     return fit_knob("fit_cost_weight", model, "cost_weight", lambda: cost_curve(model, images, labels), budget)

@@ -34,14 +34,13 @@ def distillation_targets(
         ValueError: no teacher, a ``share`` out of range, or a teacher whose outputs are no probabilities.
 
     Example:
-
-    >>> images, labels = datasets.digits()[1]
-    >>> teacher = zoo.load("test_hydranet")
-    >>> soft = training.distillation_targets([teacher], images[:4], labels[:4], share=0.4)
-    >>> soft.shape
-    (4, 10)
-    >>> bool(np.all(soft[np.arange(4), labels[:4]] >= 0.6))
-    True
+        >>> images, labels = datasets.digits()[1]
+        >>> teacher = zoo.load("test_hydranet")
+        >>> soft = training.distillation_targets([teacher], images[:4], labels[:4], share=0.4)
+        >>> soft.shape
+        (4, 10)
+        >>> bool(np.all(soft[np.arange(4), labels[:4]] >= 0.6))
+        True
     """
     share = number("distillation_targets", "share", share, 0, 1)
     batch_size = integer("distillation_targets", "batch_size", batch_size, 1)

@@ -91,13 +91,12 @@ def train_experts(
         ValueError: ``folder`` holds experts of another run.
 
     Example:
-
-    >>> images, labels = datasets.digits()[0]
-    >>> model = zoo.load("test_single_gated", classifier_activation=None)
-    >>> recipe = training.Recipe(epochs=1, batch_size=50, augment=False)
-    >>> history = training.train_experts(model, (images[:300], labels[:300]), "run", recipe, verbose=0)
-    >>> list(history)
-    ['expert_0', 'expert_1', 'expert_2']
+        >>> images, labels = datasets.digits()[0]
+        >>> model = zoo.load("test_single_gated", classifier_activation=None)
+        >>> recipe = training.Recipe(epochs=1, batch_size=50, augment=False)
+        >>> history = training.train_experts(model, (images[:300], labels[:300]), "run", recipe, verbose=0)
+        >>> list(history)
+        ['expert_0', 'expert_1', 'expert_2']
     """
     noise, n_jobs = check_settings("train_experts", noise, n_jobs)
     retries = integer("train_experts", "retries", retries, 0)

@@ -29,12 +29,11 @@ class MaskBatches(ImageBatches):
             are not uint8.
 
     Example:
-
-    >>> (scenes, masks, domains), _ = datasets.digit_scenes()
-    >>> batches = training.MaskBatches(scenes, masks, batch_size=4)
-    >>> images, targets = batches[0]
-    >>> images.shape, targets.shape, targets.dtype
-    ((4, 16, 16, 1), (4, 16, 16), dtype('int32'))
+        >>> (scenes, masks, domains), _ = datasets.digit_scenes()
+        >>> batches = training.MaskBatches(scenes, masks, batch_size=4)
+        >>> images, targets = batches[0]
+        >>> images.shape, targets.shape, targets.dtype
+        ((4, 16, 16, 1), (4, 16, 16), dtype('int32'))
     """
 
     def __init__(
@@ -79,12 +78,11 @@ def check_masks(images: Array, masks: Array, classes: int, ignore: int | None = 
             such mask.
 
     Example:
-
-    >>> masks = np.array([[[0, 1], [255, 1]]])
-    >>> training.check_masks(np.zeros((1, 2, 2, 3)), masks, classes=2)
-    >>> training.check_masks(np.zeros((1, 2, 2, 3)), masks, classes=1)
-    Traceback (most recent call last):
-    ValueError: Expected labels in 0…0, or 255 to ignore. Received: [1], the first in mask 0
+        >>> masks = np.array([[[0, 1], [255, 1]]])
+        >>> training.check_masks(np.zeros((1, 2, 2, 3)), masks, classes=2)
+        >>> training.check_masks(np.zeros((1, 2, 2, 3)), masks, classes=1)
+        Traceback (most recent call last):
+        ValueError: Expected labels in 0…0, or 255 to ignore. Received: [1], the first in mask 0
     """
     classes = integer("check_masks", "classes", classes, 1)
     ignore = integer("check_masks", "ignore", ignore, or_none=True)

@@ -22,10 +22,9 @@ class OperatingPoint:
         exits: float, the share of images for which no expert runs.
 
     Example:
-
-    >>> point = training.OperatingPoint(value=0.4, macs=1500.0, quality=0.91, usage=(0.5, 0.25), exits=0.25)
-    >>> f"{point.quality:.0%} for {point.macs:.0f} MACs, {point.exits:.0%} without an expert"
-    '91% for 1500 MACs, 25% without an expert'
+        >>> point = training.OperatingPoint(value=0.4, macs=1500.0, quality=0.91, usage=(0.5, 0.25), exits=0.25)
+        >>> f"{point.quality:.0%} for {point.macs:.0f} MACs, {point.exits:.0%} without an expert"
+        '91% for 1500 MACs, 25% without an expert'
     """
 
     value: float

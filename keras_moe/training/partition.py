@@ -26,10 +26,9 @@ def partition_classes(features: Array, labels: Array, groups: int, seed: int = 0
         ValueError: shapes that do not agree, non-finite features, a class without an image, or too many groups.
 
     Example:
-
-    >>> features = np.array([[0.0, 0.0], [5.0, 5.0], [0.1, 0.0], [5.0, 5.1]])  # one image of each of four classes
-    >>> training.partition_classes(features, labels=np.arange(4), groups=2)
-    array([0, 1, 0, 1])
+        >>> features = np.array([[0.0, 0.0], [5.0, 5.0], [0.1, 0.0], [5.0, 5.1]])  # one image of each of four classes
+        >>> training.partition_classes(features, labels=np.arange(4), groups=2)
+        array([0, 1, 0, 1])
     """
     from scipy.optimize import linear_sum_assignment
     from sklearn.cluster import KMeans
@@ -60,12 +59,11 @@ def partition_samples(embeddings: Array, groups: int, seed: int = 0) -> tuple[Ar
         ValueError: shapes that do not agree, non-finite embeddings, or more groups than the embeddings have clusters.
 
     Example:
-
-    >>> centroids, group = training.partition_samples(np.array([[1.0], [1.5], [9.0]]), groups=2)
-    >>> sorted(centroids.ravel().tolist())
-    [1.25, 9.0]
-    >>> bool(group[0] == group[1] != group[2])
-    True
+        >>> centroids, group = training.partition_samples(np.array([[1.0], [1.5], [9.0]]), groups=2)
+        >>> sorted(centroids.ravel().tolist())
+        [1.25, 9.0]
+        >>> bool(group[0] == group[1] != group[2])
+        True
     """
     from sklearn.cluster import KMeans
 

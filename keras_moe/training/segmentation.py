@@ -45,12 +45,11 @@ def segmentation_stage(
             domains for a gate per class or per pixel.
 
     Example:
-
-    >>> (images, masks, domains), _ = datasets.digit_scenes()
-    >>> model = models.Segmenter((16, 16, 1), classes=4, alpha=0.25, classifier_activation=None)
-    >>> stage = training.segmentation_stage(model, training.Recipe(epochs=2, batch_size=8), (images, masks))
-    >>> stage.name, list(stage.losses)
-    ('segment', ['prediction'])
+        >>> (images, masks, domains), _ = datasets.digit_scenes()
+        >>> model = models.Segmenter((16, 16, 1), classes=4, alpha=0.25, classifier_activation=None)
+        >>> stage = training.segmentation_stage(model, training.Recipe(epochs=2, batch_size=8), (images, masks))
+        >>> stage.name, list(stage.losses)
+        ('segment', ['prediction'])
     """
     ignore = integer("segmentation_stage", "ignore", ignore, or_none=True)
     check_masks(train[0], train[1], model.output_shape[-1], ignore)
@@ -108,15 +107,14 @@ def train_domain_experts(
         ValueError: a domain without a batch of images, or masks that do not fit; before anything is trained.
 
     Example:
-
-    >>> (images, masks, domains), _ = datasets.digit_scenes()
-    >>> build = lambda: models.Segmenter((16, 16, 1), classes=4, alpha=0.25, classifier_activation=None)
-    >>> recipe, few = training.Recipe(epochs=1, batch_size=8), slice(32)
-    >>> networks, history = training.train_domain_experts(
-    ...     build, (images[few], masks[few]), domains[few], "run", recipe, verbose=0
-    ... )
-    >>> len(networks), list(history)
-    (2, ['expert_0', 'expert_1'])
+        >>> (images, masks, domains), _ = datasets.digit_scenes()
+        >>> build = lambda: models.Segmenter((16, 16, 1), classes=4, alpha=0.25, classifier_activation=None)
+        >>> recipe, few = training.Recipe(epochs=1, batch_size=8), slice(32)
+        >>> networks, history = training.train_domain_experts(
+        ...     build, (images[few], masks[few]), domains[few], "run", recipe, verbose=0
+        ... )
+        >>> len(networks), list(history)
+        (2, ['expert_0', 'expert_1'])
     """
     num_experts = integer("train_domain_experts", "num_experts", num_experts, 1)
     ignore = integer("train_domain_experts", "ignore", ignore, or_none=True)
@@ -167,14 +165,13 @@ def train_segmentation(
         ValueError: experts or masks that do not fit the model; before anything is trained.
 
     Example:
-
-    >>> (images, masks, _), _ = datasets.digit_scenes()
-    >>> config = {"input_shape": (16, 16, 1), "classes": 4, "alpha": 0.25, "classifier_activation": None}
-    >>> experts = [models.Segmenter(**config), models.Segmenter(**config)]
-    >>> model = models.SegmentationMoE(**config, num_experts=2)
-    >>> recipe, train = training.Recipe(epochs=1, batch_size=8), (images[:16], masks[:16])
-    >>> list(training.train_segmentation(model, experts, train, "run", recipe, verbose=0))
-    ['gate']
+        >>> (images, masks, _), _ = datasets.digit_scenes()
+        >>> config = {"input_shape": (16, 16, 1), "classes": 4, "alpha": 0.25, "classifier_activation": None}
+        >>> experts = [models.Segmenter(**config), models.Segmenter(**config)]
+        >>> model = models.SegmentationMoE(**config, num_experts=2)
+        >>> recipe, train = training.Recipe(epochs=1, batch_size=8), (images[:16], masks[:16])
+        >>> list(training.train_segmentation(model, experts, train, "run", recipe, verbose=0))
+        ['gate']
     """
     ignore = integer("train_segmentation", "ignore", ignore, or_none=True)
     stage = segmentation_stage(model, recipe, train, domains, ignore, "gate", ("gate", "ensembler"))

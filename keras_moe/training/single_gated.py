@@ -56,13 +56,12 @@ def train_single_gated(
         RuntimeError: experts that could not be trained; see ``train_experts``.
 
     Example:
-
-    >>> (images, labels), test = datasets.digits()
-    >>> model = zoo.load("test_single_gated", classifier_activation=None)
-    >>> recipe = training.Recipe(epochs=1, batch_size=50, augment=False)
-    >>> history = training.train_single_gated(model, (images[:300], labels[:300]), test, "run", recipe, verbose=0)
-    >>> list(history)
-    ['gate', 'expert_0', 'expert_1', 'expert_2']
+        >>> (images, labels), test = datasets.digits()
+        >>> model = zoo.load("test_single_gated", classifier_activation=None)
+        >>> recipe = training.Recipe(epochs=1, batch_size=50, augment=False)
+        >>> history = training.train_single_gated(model, (images[:300], labels[:300]), test, "run", recipe, verbose=0)
+        >>> list(history)
+        ['gate', 'expert_0', 'expert_1', 'expert_2']
     """
     gate_epochs = integer("train_single_gated", "gate_epochs", gate_epochs, 1)
     noise, n_jobs = check_settings("train_single_gated", noise, n_jobs)

@@ -36,15 +36,14 @@ class Stage:
         validation_data: ``(x, targets)`` or None.
 
     Example:
-
-    >>> images, labels = datasets.digits()[0]
-    >>> stage = training.Stage(
-    ...     name="head", train=("combiner",), epochs=1, optimizer=keras.optimizers.Adam,
-    ...     data=training.ImageBatches(images, {"prediction": labels}, batch_size=100),
-    ...     losses={"prediction": keras.losses.SparseCategoricalCrossentropy()},
-    ... )
-    >>> stage.train
-    ('combiner',)
+        >>> images, labels = datasets.digits()[0]
+        >>> stage = training.Stage(
+        ...     name="head", train=("combiner",), epochs=1, optimizer=keras.optimizers.Adam,
+        ...     data=training.ImageBatches(images, {"prediction": labels}, batch_size=100),
+        ...     losses={"prediction": keras.losses.SparseCategoricalCrossentropy()},
+        ... )
+        >>> stage.train
+        ('combiner',)
     """
 
     name: str
@@ -92,14 +91,13 @@ def run_stages(
         ValueError: unknown parts, equal stage names, a stage that trains nothing, or a checkpoint of another run.
 
     Example:
-
-    >>> (images, labels), test = datasets.digits()
-    >>> model = zoo.load("test_hydranet", classifier_activation=None)
-    >>> recipe, few = training.Recipe(epochs=1, batch_size=50, augment=False), (images[:200], labels[:200])
-    >>> stage = training.classification_stage(model, recipe, few, test, parts=("combiner",), name="head")
-    >>> history = training.run_stages(model, [stage], folder="run", verbose=0)
-    >>> history["head"][0]["val_accuracy"] > 0.8
-    True
+        >>> (images, labels), test = datasets.digits()
+        >>> model = zoo.load("test_hydranet", classifier_activation=None)
+        >>> recipe, few = training.Recipe(epochs=1, batch_size=50, augment=False), (images[:200], labels[:200])
+        >>> stage = training.classification_stage(model, recipe, few, test, parts=("combiner",), name="head")
+        >>> history = training.run_stages(model, [stage], folder="run", verbose=0)
+        >>> history["head"][0]["val_accuracy"] > 0.8
+        True
     """
     _check(model, stages)
     checkpoint = Checkpoint(folder)
@@ -119,11 +117,10 @@ def freeze_all_but(model: MoEModel, parts: Collection[str]) -> None:
     """Sets ``trainable`` on every part of ``model``: True for the parts named, False for the rest.
 
     Example:
-
-    >>> model = zoo.load("test_hydranet")
-    >>> training.freeze_all_but(model, ["gate"])
-    >>> sorted({v.path.split("/")[0] for v in model.trainable_variables})
-    ['gate_logits']
+        >>> model = zoo.load("test_hydranet")
+        >>> training.freeze_all_but(model, ["gate"])
+        >>> sorted({v.path.split("/")[0] for v in model.trainable_variables})
+        ['gate_logits']
     """
     for name, layers in model.parts.items():
         for layer in layers:

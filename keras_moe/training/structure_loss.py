@@ -25,14 +25,13 @@ class StructureLoss(keras.losses.Loss):
         ValueError: logits of another number of classes.
 
     Example:
-
-    >>> masks = np.array([[[0, 1], [1, 0]]])
-    >>> loss = training.StructureLoss()
-    >>> right, wrong = (np.stack([-sign * (2.0 * masks - 1), sign * (2.0 * masks - 1)], -1) for sign in (20, -20))
-    >>> f"{float(loss(masks, right)):.3f}"
-    '0.000'
-    >>> float(loss(masks, wrong)) > 20
-    True
+        >>> masks = np.array([[[0, 1], [1, 0]]])
+        >>> loss = training.StructureLoss()
+        >>> right, wrong = (np.stack([-sign * (2.0 * masks - 1), sign * (2.0 * masks - 1)], -1) for sign in (20, -20))
+        >>> f"{float(loss(masks, right)):.3f}"
+        '0.000'
+        >>> float(loss(masks, wrong)) > 20
+        True
     """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

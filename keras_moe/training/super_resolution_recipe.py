@@ -25,12 +25,11 @@ class Round:
         share: float in (0, 1], see ``SuperResolutionRecipe``; None: the recipe's.
 
     Example:
-
-    >>> turn = training.Round("polish", epochs=(30, 0, 6))
-    >>> turn.epochs_of(3)
-    (30, 0, 6)
-    >>> training.Round("squared", epochs=36).epochs_of(2)
-    (36, 36)
+        >>> turn = training.Round("polish", epochs=(30, 0, 6))
+        >>> turn.epochs_of(3)
+        (30, 0, 6)
+        >>> training.Round("squared", epochs=36).epochs_of(2)
+        (36, 36)
     """
 
     name: str
@@ -79,11 +78,10 @@ class SuperResolutionRecipe:
         seed: int.
 
     Example:
-
-    >>> squared = training.Round("squared", epochs=36)
-    >>> recipe = training.SuperResolutionRecipe(6, class_epochs=2, joint_epochs=2, rounds=(squared,), share=0.55)
-    >>> recipe.first.name, recipe.first.epochs, recipe.first.loss
-    ('branch', 6, 'mae')
+        >>> squared = training.Round("squared", epochs=36)
+        >>> recipe = training.SuperResolutionRecipe(6, class_epochs=2, joint_epochs=2, rounds=(squared,), share=0.55)
+        >>> recipe.first.name, recipe.first.epochs, recipe.first.loss
+        ('branch', 6, 'mae')
     """
 
     branch_epochs: int

@@ -20,9 +20,8 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
         ValueError: an unknown ``task``.
 
     Example:
-
-    >>> zoo.list_models("test_*", task="super-resolution")
-    ['test_classsr']
+        >>> zoo.list_models("test_*", task="super-resolution")
+        ['test_classsr']
     """
     if task not in (None, *TASKS):
         raise ValueError(f"`task` must be None or one of {TASKS}. Received: task={task!r}")
@@ -42,10 +41,9 @@ def card(name: str, check_model: bool = True) -> Card:
         ValueError: an unknown name, or a malformed card.
 
     Example:
-
-    >>> card = zoo.card("test_hydranet")
-    >>> card.task, card.data.name, card.classes[:3]
-    ('classification', 'digits (scikit-learn)', ('0', '1', '2'))
+        >>> card = zoo.card("test_hydranet")
+        >>> card.task, card.data.name, card.classes[:3]
+        ('classification', 'digits (scikit-learn)', ('0', '1', '2'))
     """
     check_model = flag("card", "check_model", check_model)
     check_known("model", name, list_models())

@@ -49,13 +49,12 @@ def load(
         IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
 
     Example:
-
-    >>> model = zoo.load("test_hydranet")
-    >>> images, labels = datasets.digits()[1]
-    >>> model.predict(images[:2], verbose=0).argmax(-1) == labels[:2]
-    array([ True,  True])
-    >>> zoo.load("test_hydranet", classes=3, classifier_activation=None).output_shape  # to fine-tune
-    (None, 3)
+        >>> model = zoo.load("test_hydranet")
+        >>> images, labels = datasets.digits()[1]
+        >>> model.predict(images[:2], verbose=0).argmax(-1) == labels[:2]
+        array([ True,  True])
+        >>> zoo.load("test_hydranet", classes=3, classifier_activation=None).output_shape  # to fine-tune
+        (None, 3)
     """
     from keras_moe import models
     from keras_moe.weights import load_weights
@@ -94,9 +93,8 @@ def download(name: str, folder: str | os.PathLike[str], pattern: str = "*") -> l
         IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
 
     Example:
-
-    >>> [path.name for path in zoo.download("test_hydranet", "app", "weights*")]
-    ['weights.safetensors']
+        >>> [path.name for path in zoo.download("test_hydranet", "app", "weights*")]
+        ['weights.safetensors']
     """
     described, folder = card(name), pathlib.Path(folder)
     files = [file for file in described.files if fnmatch.fnmatchcase(file.name, pattern)]

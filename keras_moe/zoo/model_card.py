@@ -36,10 +36,9 @@ class File:
         ValueError: a name that is a path, an empty file or a malformed sha256.
 
     Example:
-
-    >>> file = zoo.card("test_hydranet").file("weights.safetensors")
-    >>> file.name, file.size > 0, len(file.sha256)
-    ('weights.safetensors', True, 64)
+        >>> file = zoo.card("test_hydranet").file("weights.safetensors")
+        >>> file.name, file.size > 0, len(file.sha256)
+        ('weights.safetensors', True, 64)
     """
 
     name: str
@@ -60,9 +59,8 @@ class Metric:
         ValueError: not one number per seed.
 
     Example:
-
-    >>> zoo.Metric("accuracy", 0.875, "test", seeds=(0, 1), per_seed=(0.85, 0.9)).text()
-    '87.50%'
+        >>> zoo.Metric("accuracy", 0.875, "test", seeds=(0, 1), per_seed=(0.85, 0.9)).text()
+        '87.50%'
     """
 
     name: str
@@ -88,9 +86,8 @@ class Data:
     """The training data of published weights: name, license, source and address.
 
     Example:
-
-    >>> zoo.card("test_hydranet").data.license
-    'CC BY 4.0'
+        >>> zoo.card("test_hydranet").data.license
+        'CC BY 4.0'
     """
 
     name: str
@@ -104,9 +101,8 @@ class Input:
     """The input of a model: its shape ``(height, width, channels)``, the range of its values, its channels in words.
 
     Example:
-
-    >>> zoo.card("test_hydranet").input
-    Input(shape=(8, 8, 1), range='[0, 255]', channels='grey, white on black')
+        >>> zoo.card("test_hydranet").input
+        Input(shape=(8, 8, 1), range='[0, 255]', channels='grey, white on black')
     """
 
     shape: tuple[int, ...]
@@ -128,12 +124,11 @@ class Card:
         ValueError: values that contradict each other; the error lists all of them.
 
     Example:
-
-    >>> card = zoo.card("test_hydranet")
-    >>> card.model, card.config["num_experts"], card.metrics[0].name
-    ('HydraNet', 4, 'accuracy')
-    >>> card.macs_executed < card.macs_total
-    True
+        >>> card = zoo.card("test_hydranet")
+        >>> card.model, card.config["num_experts"], card.metrics[0].name
+        ('HydraNet', 4, 'accuracy')
+        >>> card.macs_executed < card.macs_total
+        True
     """
 
     name: str

@@ -24,10 +24,9 @@ def decode_predictions(preds: typing.Any, name: str, top: int = 5) -> list[list[
         ValueError: another shape, scores that are not finite, or ``top`` out of range.
 
     Example:
-
-    >>> scores = np.array([[0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.7, 0.0, 0.2]])
-    >>> zoo.decode_predictions(scores, "test_hydranet", top=2)
-    [[(7, '7', 0.7), (9, '9', 0.2)]]
+        >>> scores = np.array([[0.0, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.7, 0.0, 0.2]])
+        >>> zoo.decode_predictions(scores, "test_hydranet", top=2)
+        [[(7, '7', 0.7), (9, '9', 0.2)]]
     """
     from keras import ops
 
