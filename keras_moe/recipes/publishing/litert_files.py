@@ -26,8 +26,10 @@ from keras_moe.zoo.store import published_folder
 MOST = 30e6  # bytes of a model's files
 
 # The weights are published in float16. A float16 file computes the route in float32: half the space, the same routes.
-ROUTED = {f"routed_{q}.tflite": {"quantize": q} for q in ("float16", "dynamic", "int8")}
-INTEGERS = {"parts_int8.json": {"quantize": "int8", "form": "parts"}}
+ROUTED: dict[str, dict[str, typing.Any]] = {
+    f"routed_{q}.tflite": {"quantize": q} for q in ("float16", "dynamic", "int8")
+}
+INTEGERS: dict[str, dict[str, typing.Any]] = {"parts_int8.json": {"quantize": "int8", "form": "parts"}}
 PARTS = INTEGERS | {"parts_float16.json": {"quantize": "float16", "form": "parts"}}
 
 
@@ -76,7 +78,7 @@ def main() -> None:
 
 
 def _made(
-    card: Card, model: MoEModel, path: pathlib.Path, options: dict[str, str], trial: Trial, reference: float
+    card: Card, model: MoEModel, path: pathlib.Path, options: dict[str, typing.Any], trial: Trial, reference: float
 ) -> tuple[list[File], Metric | None]:
     """The files of one form and their metric: ``([File, …], Metric)``; ``([], None)`` for a file that disagrees."""
     try:
@@ -94,7 +96,7 @@ def _made(
     return [pinned(path.parent / name) for name in report["files"]], metric
 
 
-def _wanted(model: MoEModel) -> dict[str, dict[str, str]]:
+def _wanted(model: MoEModel) -> dict[str, dict[str, typing.Any]]:
     """File name -> arguments of ``litert``. Without experts parts are worth having for their int8 border alone."""
     return ROUTED | (PARTS if model.bank else INTEGERS)
 
