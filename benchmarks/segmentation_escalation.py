@@ -23,7 +23,7 @@ from scipy.special import softmax
 from keras_moe import cost, zoo
 from keras_moe.datasets import CAMVID_CLASSES, camvid
 from keras_moe.files import write_bytes
-from keras_moe.metrics import IGNORE, confusion_matrix, mean_iou
+from keras_moe.metrics import IGNORE, confidence_bins, confusion_matrix, mean_iou
 from keras_moe.recipes.publishing.publish import write_json
 from keras_moe.zoo.store import published_folder
 
@@ -93,8 +93,7 @@ def _counts(logits, mask):
     """The confusion matrix and, by bin of confidence, the sum of confidence less rightness, in one row."""
     p, counted = softmax(logits, axis=-1), mask != IGNORE
     confidence, guess = p.max(-1)[counted], p.argmax(-1)[counted]
-    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    off = np.bincount(bins, confidence - (guess == mask[counted]), minlength=BINS)
+    off = np.bincount(confidence_bins(confidence, BINS), confidence - (guess == mask[counted]), minlength=BINS)
     return np.concatenate([confusion_matrix(mask[counted], guess, CLASSES).reshape(-1), off])
 
 

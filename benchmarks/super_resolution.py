@@ -20,8 +20,8 @@ import numpy as np
 
 from keras_moe import cost, zoo
 from keras_moe.datasets import SUPER_RESOLUTION, super_resolution
+from keras_moe.metrics import luma, psnr, psnr_from_mse, ssim
 from keras_moe.models import ClassSR
-from keras_moe.super_resolution import luma, psnr, ssim
 from keras_moe.super_resolution.upscale import OVERLAP, PATCH
 from keras_moe.training.patches import bicubic, shrink
 
@@ -140,7 +140,7 @@ def _errors_of_patches(model, low, high, patch):
 
 
 def _psnr(errors, pixels):
-    return 10 * np.log10(255**2 * pixels.sum() / errors.sum(0))
+    return psnr_from_mse(errors.sum(0) / pixels.sum())
 
 
 def _speed(model, hard, arguments):

@@ -4,7 +4,9 @@ Elsewhere in Keras ``keras.config.image_data_format()`` decides, which a user ma
 a layer reads is passed to it instead of changing that setting for a while: it is the setting of all threads.
 """
 
+import collections.abc
 import functools
+import typing
 
 import keras
 from keras import layers
@@ -22,19 +24,19 @@ MaxPooling2D = functools.partial(layers.MaxPooling2D, **_LAST)
 UpSampling2D = functools.partial(layers.UpSampling2D, **_LAST)
 
 
-def check_network(name, calls):
+def check_network(name: str, calls: collections.abc.Iterable[typing.Any]) -> None:
     """``check_layer`` on all that a network does with maps.
 
     Args:
         name: of the network.
-        calls: list of ``keras_moe.graph.Call``, what it computes.
+        calls: its ``keras_moe.graph.Call``s, what it computes.
     """
     for call in calls:
         if any(len(tensor.shape) > 2 for tensor in call.inputs):
             check_layer(f"{call.name!r} of {name!r}", call.layer)
 
 
-def check_layer(name, layer):
+def check_layer(name: str, layer: keras.Operation) -> None:
     """Raises ValueError where ``layer``, or one inside it, takes maps ``(n, channels, height, width)``."""
     if "channels_first" in data_formats(layer):
         raise ValueError(
@@ -43,7 +45,7 @@ def check_layer(name, layer):
         )
 
 
-def check_same_formats(layer, copy):
+def check_same_formats(layer: keras.Operation, copy: keras.Operation) -> None:
     """Raises ValueError where ``copy`` was made under another ``image_data_format`` that changed what is inside it."""
     if data_formats(layer) != data_formats(copy):
         raise ValueError(
@@ -53,7 +55,7 @@ def check_same_formats(layer, copy):
         )
 
 
-def data_formats(layer):
+def data_formats(layer: keras.Operation) -> list[str]:
     """The ``data_format`` of ``layer`` and of each layer inside it, of those that have one: list of str."""
     inside = layer._flatten_layers() if isinstance(layer, layers.Layer) else [layer]
     return [part.data_format for part in inside if hasattr(part, "data_format")]

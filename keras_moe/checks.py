@@ -22,13 +22,30 @@ class IntegrityError(ValueError):
     """
 
 
-def check(owner, name, value, holds, expected):
+def check(owner: str, name: str, value: object, holds: object, expected: str) -> None:
     """Raises ValueError naming ``owner``'s argument ``name`` and its ``value`` unless ``holds``."""
     if not holds:
         raise ValueError(f"{owner}: `{name}` must be {expected}. Received: {name}={value!r}")
 
 
-def integer(owner, name, value, least=-math.inf, most=math.inf, or_none=False):
+@typing.overload
+def integer(owner: str, name: str, value: object, least: float = ..., most: float = ...) -> int: ...
+
+
+@typing.overload
+def integer(
+    owner: str, name: str, value: object, least: float = ..., most: float = ..., *, or_none: bool
+) -> int | None: ...
+
+
+def integer(
+    owner: str,
+    name: str,
+    value: object,
+    least: float = -math.inf,
+    most: float = math.inf,
+    or_none: bool = False,
+) -> int | None:
     """``value``, a whole number of Python's or NumPy's kinds, as an ``int`` in range; or None, with ``or_none``.
 
     Raises:
@@ -36,13 +53,42 @@ def integer(owner, name, value, least=-math.inf, most=math.inf, or_none=False):
     """
     if value is None and or_none:
         return None
-    whole = None if isinstance(value, (bool, np.bool_)) else _index(value)
+    whole = _whole(value)
     bounds = f" in {least}…{most}" if most < math.inf else f" >= {least}" if least > -math.inf else ""
     check(owner, name, value, whole is not None and least <= whole <= most, "None or " * or_none + f"an int{bounds}")
     return whole
 
 
-def number(owner, name, value, least=-math.inf, most=math.inf, above=-math.inf, below=math.inf, or_none=False):
+@typing.overload
+def number(
+    owner: str, name: str, value: object, least: float = ..., most: float = ..., above: float = ..., below: float = ...
+) -> float: ...
+
+
+@typing.overload
+def number(
+    owner: str,
+    name: str,
+    value: object,
+    least: float = ...,
+    most: float = ...,
+    above: float = ...,
+    below: float = ...,
+    *,
+    or_none: bool,
+) -> float | None: ...
+
+
+def number(
+    owner: str,
+    name: str,
+    value: typing.Any,
+    least: float = -math.inf,
+    most: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    or_none: bool = False,
+) -> float | None:
     """``value``, a finite number of Python's or NumPy's kinds, as a ``float`` in range; or None, with ``or_none``.
 
     Raises:
@@ -56,26 +102,26 @@ def number(owner, name, value, least=-math.inf, most=math.inf, above=-math.inf, 
     return float(value)
 
 
-def flag(owner, name, value):
+def flag(owner: str, name: str, value: object) -> bool:
     """``value``, a bool of Python's or NumPy's, as a ``bool``; ValueError, which names it, for anything else."""
     check(owner, name, value, isinstance(value, (bool, np.bool_)), "a bool")
     return bool(value)
 
 
-def sizes(owner, name, value):
+def sizes(owner: str, name: str, value: typing.Any) -> tuple[int | None, ...]:
     """``value``, whole numbers >= 1 or None, as a tuple of ``int`` or None; else ValueError, which names it."""
     is_several = isinstance(value, (tuple, list, np.ndarray))
     check(owner, name, value, is_several, "a tuple of ints >= 1, or None where one is unknown")
     return tuple(None if size is None else integer(owner, name, size, 1) for size in value)
 
 
-def plain_numbers(record, **ranges):
+def plain_numbers(record: object, **ranges: dict[str, float]) -> None:
     """Makes the numbers of a frozen dataclass Python's own, by its annotations, and checks what they are.
 
     Fields annotated ``int``, ``float``, ``bool`` or ``… | None`` are looked at. ``ranges``: field -> dict of the limits
     that ``integer`` or ``number`` takes; without limits, what is not negative. Raises ValueError as ``integer`` does.
     """
-    rules: dict[type, collections.abc.Callable] = {int: integer, float: number, bool: flag}
+    rules: dict[type, collections.abc.Callable[..., typing.Any]] = {int: integer, float: number, bool: flag}
     for name, kind in typing.get_type_hints(type(record)).items():
         kind, *other = typing.get_args(kind) or (kind,)
         rule = rules.get(kind) if isinstance(kind, type) else None
@@ -85,14 +131,16 @@ def plain_numbers(record, **ranges):
             object.__setattr__(record, name, rule(type(record).__name__, name, value, **limits))
 
 
-def _index(value):
+def _whole(value: typing.Any) -> int | None:
+    if isinstance(value, (bool, np.bool_)):
+        return None
     try:
         return operator.index(value)
     except TypeError:
         return None
 
 
-def _interval(least, most, above, below):
+def _interval(least: float, most: float, above: float, below: float) -> str:
     low, high = max(least, above), min(most, below)
     if low == -math.inf and high == math.inf:
         return "a finite float"
@@ -101,7 +149,7 @@ def _interval(least, most, above, below):
     return f"a float in {'(' if above == low else '['}{low}, {high}{')' if below == high else ']'}"
 
 
-def require(owner, extra, *packages):
+def require(owner: str, extra: str, *packages: str) -> None:
     """Raises ImportError naming the ``extra`` that brings what ``owner`` needs, unless all ``packages`` are there."""
     missing = [package for package in packages if not importlib.util.find_spec(package)]
     if missing:

@@ -1,8 +1,12 @@
 """Images in; labels, the experts that ran and what that cost out."""
 
 import dataclasses
+import typing
 
 import numpy as np
+
+if typing.TYPE_CHECKING:
+    from keras_moe.models import MoEModel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,14 +26,14 @@ class Classification:
     macs_total: float
 
     @property
-    def experts(self):
+    def experts(self) -> str | None:
         """The experts that ran, in words; None for a dense network."""
         if self.route is None:
             return None
         return ", ".join(f"{k} (weight {w:.2f})" for k, w in self.route.items()) or "none, the base answered alone"
 
 
-def classify(model, name, images, top=5):
+def classify(model: "MoEModel", name: str, images: np.ndarray, top: int = 5) -> list[Classification]:
     """Classifies images with a published model.
 
     Args:

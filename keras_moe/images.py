@@ -1,14 +1,20 @@
 """From an image file to the array a model takes."""
 
+import collections.abc
+import os
 import pathlib
 import struct
+import typing
 
 import numpy as np
 
 from keras_moe.checks import integer
 
+if typing.TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
-def read_image(path, input_shape):
+
+def read_image(path: str | os.PathLike[str], input_shape: collections.abc.Sequence[int]) -> np.ndarray:
     """Reads an image file as a model's input.
 
     Grey, palette, RGBA and 16-bit images become RGB (or grey, where the model takes one channel), transparency over
@@ -24,12 +30,26 @@ def read_image(path, input_shape):
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not an image, is damaged, or is too large to be opened safely.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.new("RGB", (30, 20), (255, 0, 0)).save("red.png")
+        >>> image = images.read_image("red.png", (8, 8, 3))
+        >>> image.shape, image[0, 0]
+        ((8, 8, 3), array([255.,   0.,   0.], dtype=float32))
     """
     return to_input(open_image(path), input_shape)
 
 
-def open_image(path):
-    """The upright Pillow image, RGB. Raises as ``read_image``."""
+def open_image(path: str | os.PathLike[str]) -> "PillowImage":
+    """The upright Pillow image, RGB. Raises as ``read_image``.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.new("L", (30, 20)).save("black.png")
+        >>> images.open_image("black.png").mode
+        'RGB'
+    """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     path = pathlib.Path(path)
@@ -47,8 +67,15 @@ def open_image(path):
         raise ValueError(f"{path} is damaged or cut off: {error}") from error
 
 
-def to_input(image, input_shape):
-    """A Pillow image as float32 ``(height, width, channels)``: centred square, resized."""
+def to_input(image: "PillowImage", input_shape: collections.abc.Sequence[int]) -> np.ndarray:
+    """A Pillow image as float32 ``(height, width, channels)``: centred square, resized.
+
+    Example:
+        >>> from PIL import Image
+        >>> images.to_input(Image.new("L", (30, 20), 7), (2, 2, 1))[..., 0]
+        array([[7., 7.],
+               [7., 7.]], dtype=float32)
+    """
     from PIL import Image, ImageOps
 
     height, width, channels = input_shape
@@ -59,7 +86,22 @@ def to_input(image, input_shape):
 
 
 def resized(images: np.ndarray, size: int) -> np.ndarray:
-    """The whole images, each resized as ``read_image`` does it: uint8 ``(n, size, size, 3)``."""
+    """The whole images, each resized as ``read_image`` does it.
+
+    Args:
+        images: uint8 ``(n, height, width, 3)``.
+        size: int, the new height and width.
+
+    Returns:
+        uint8 ``(n, size, size, 3)``.
+
+    Raises:
+        ValueError: a ``size`` that is no int >= 1.
+
+    Example:
+        >>> images.resized(np.zeros((2, 8, 8, 3), "uint8"), 4).shape
+        (2, 4, 4, 3)
+    """
     from PIL import Image
 
     size = integer("resized", "size", size, 1)
@@ -67,35 +109,61 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BICUBIC)) for image in images])
 
 
-def photographs(input_shape):
-    """scikit-learn's two real photographs as model inputs: list of float32 ``(height, width, channels)``."""
+def photographs(input_shape: collections.abc.Sequence[int]) -> list[np.ndarray]:
+    """scikit-learn's two real photographs as model inputs: list of float32 ``(height, width, channels)``.
+
+    Example:
+        >>> [photo.shape for photo in images.photographs((32, 32, 3))]
+        [(32, 32, 3), (32, 32, 3)]
+    """
     return [to_input(image, input_shape) for image in open_photographs().values()]
 
 
-def crops(input_shape, n, seed=0):
-    """``n`` random square crops of those photographs as model inputs: float32 ``(n, height, width, channels)``."""
+def crops(input_shape: collections.abc.Sequence[int], n: int, seed: int = 0) -> np.ndarray:
+    """Random square crops of those photographs as model inputs.
+
+    Args:
+        input_shape: ``(height, width, channels)``.
+        n: int >= 1, how many.
+        seed: int >= 0; the same seed gives the same crops.
+
+    Returns:
+        float32 ``(n, height, width, channels)`` in [0, 255].
+
+    Raises:
+        ValueError: ``n`` or ``seed`` out of range.
+
+    Example:
+        >>> images.crops((16, 16, 3), n=4).shape
+        (4, 16, 16, 3)
+    """
     n, seed = integer("crops", "n", n, 1), integer("crops", "seed", seed, 0)
     rng, sources = np.random.default_rng(seed), list(open_photographs().values())
-    found = []
+    inputs = []
     for i in range(n):
         image = sources[i % len(sources)]
         side = int(rng.integers(64, min(image.size)))
         left, top = (int(rng.integers(0, size - side + 1)) for size in image.size)
-        found.append(to_input(image.crop((left, top, left + side, top + side)), input_shape))
-    return np.stack(found)
+        inputs.append(to_input(image.crop((left, top, left + side, top + side)), input_shape))
+    return np.stack(inputs)
 
 
-def open_photographs():
-    """Name -> Pillow image of the two photographs that scikit-learn ships."""
+def open_photographs() -> "dict[str, PillowImage]":
+    """Name -> Pillow image of the two photographs that scikit-learn ships.
+
+    Example:
+        >>> {name: photo.size for name, photo in images.open_photographs().items()}
+        {'china.jpg': (640, 427), 'flower.jpg': (640, 427)}
+    """
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
-    found = load_sample_images()
-    names = [pathlib.Path(name).name for name in found.filenames]
-    return {name: Image.fromarray(image) for name, image in zip(names, found.images, strict=True)}
+    samples = load_sample_images()
+    names = [pathlib.Path(name).name for name in samples.filenames]
+    return {name: Image.fromarray(image) for name, image in zip(names, samples.images, strict=True)}
 
 
-def _rgb(image):
+def _rgb(image: "PillowImage") -> "PillowImage":
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
@@ -106,7 +174,7 @@ def _rgb(image):
     return image.convert("RGB")
 
 
-def _from_wide(values, sixteen_bit):
+def _from_wide(values: np.ndarray, sixteen_bit: bool) -> "PillowImage":
     # 16-bit (and wider) grey: Pillow's own conversion to 8 bits clips instead of scaling.
     from PIL import Image
 

@@ -5,37 +5,44 @@ weights, ``Normalization`` for one; Keras has them derive these anew when it loa
 when weights are assigned.
 """
 
+import collections.abc
 import pathlib
 import tempfile
+import typing
+
+import keras
+
+from keras_moe.types import Array
 
 
-def inner_layers(layer):
+def inner_layers(layer: keras.Layer) -> list[keras.Layer]:
     """``layer`` and every layer inside it, each once; none comes before a layer that holds it."""
-    found, seen = [], set()
+    inner_first: list[keras.Layer] = []
+    visited: set[int] = set()
 
-    def visit(layer):
-        if id(layer) in seen:
+    def visit(layer: keras.Layer) -> None:
+        if id(layer) in visited:
             return
-        seen.add(id(layer))
+        visited.add(id(layer))
         for inner in reversed(held(layer)):
             visit(inner)
-        found.append(layer)
+        inner_first.append(layer)
 
     visit(layer)
-    return found[::-1]
+    return inner_first[::-1]
 
 
-def held(layer):
+def held(layer: keras.Layer) -> list[keras.Layer]:
     """The layers directly inside ``layer``."""
-    return layer._flatten_layers(include_self=False, recursive=False)
+    return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
-def own_variables(layer):
+def own_variables(layer: keras.Layer) -> list[keras.Variable]:
     """The weights of ``layer`` that belong to none of its inner layers."""
     return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
-def copy_weights(source, target):
+def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
     """Gives ``target`` the weights of ``source``, a layer or model of the same layers; it then answers as ``source``.
 
     Raises:
@@ -51,7 +58,7 @@ def copy_weights(source, target):
     finalize(target)
 
 
-def set_weights(layer, arrays):
+def set_weights(layer: keras.Layer, arrays: collections.abc.Sequence[Array]) -> None:
     """Gives ``layer`` the weights ``arrays``, in the order of ``layer.weights``.
 
     Raises:
@@ -66,19 +73,19 @@ def set_weights(layer, arrays):
     finalize(layer)
 
 
-def finalize(layer):
+def finalize(layer: keras.Layer) -> None:
     """Has every layer inside ``layer`` derive anew what it derives from its weights. To be called once they are set."""
     for inner in inner_layers(layer):
         if derives(inner) and inner.weights:  # others derive from what they saw in `adapt`, which a copy did not see
             inner.finalize_state()
 
 
-def derives(layer):
+def derives(layer: keras.Layer) -> bool:
     """Whether ``layer`` itself computes from values derived from its weights, or from data that it was adapted to."""
     return hasattr(layer, "finalize_state")
 
 
-def copy_assets(source, target):
+def copy_assets(source: keras.Layer, target: keras.Layer) -> None:
     """Copies what ``source`` keeps outside of its weights, such as the vocabulary of a lookup."""
     if hasattr(source, "save_assets"):
         with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +94,7 @@ def copy_assets(source, target):
                 target.load_assets(folder)
 
 
-def _pairs(source, target):
+def _pairs(source: keras.Layer, target: keras.Layer) -> list[tuple[keras.Layer, keras.Layer]]:
     one, other = ([inner for inner in inner_layers(layer) if _has_state(inner)] for layer in (source, target))
     kinds = [[type(inner).__name__ for inner in each] for each in (one, other)]
     if kinds[0] != kinds[1]:
@@ -101,15 +108,15 @@ def _pairs(source, target):
     return list(zip(one, other, strict=True))
 
 
-def _has_state(layer):
+def _has_state(layer: keras.Layer) -> bool:
     return bool(own_variables(layer)) or derives(layer)
 
 
-def _setting(layer):
+def _setting(layer: keras.Layer) -> dict[str, typing.Any]:
     return {key: value for key, value in layer.get_config().items() if key not in ("name", "trainable", "dtype")}
 
 
-def _matched(source, target):
+def _matched(source: keras.Layer, target: keras.Layer) -> list[tuple[keras.Variable, keras.Variable]]:
     """``(variable, variable)``: by name, since what was quantized later has its variables in another order."""
     one, other = own_variables(source), {v.name: v for v in own_variables(target)}
     if len(other) == len(one) and all(v.name in other for v in one):
@@ -122,7 +129,7 @@ def _matched(source, target):
     return list(zip(one, own_variables(target), strict=True))
 
 
-def _check_shapes(layer, pairs):
+def _check_shapes(layer: keras.Layer, pairs: collections.abc.Iterable[tuple[keras.Variable, tuple[int, ...]]]) -> None:
     wrong = [f"{v.path}: {shape} for {tuple(v.shape)}" for v, shape in pairs if tuple(v.shape) != shape]
     if wrong:
         raise ValueError(f"Weights of other shapes than those of {layer.name!r}: {', '.join(wrong)}")

@@ -1,9 +1,23 @@
 """One picture of a routed classification: the image, its labels, the experts that ran, the work that was saved."""
 
+import collections.abc
+import typing
+
 import numpy as np
 
+from keras_moe.classify import Classification
 
-def plot_classifications(images, results, experts):
+if typing.TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+
+def plot_classifications(
+    images: "collections.abc.Sequence[Image | np.ndarray]",
+    results: collections.abc.Sequence[Classification],
+    experts: int,
+) -> "Figure":
     """Draws a row per image: the image, the top labels, the experts' weights, MACs executed of all.
 
     Args:
@@ -27,7 +41,7 @@ def plot_classifications(images, results, experts):
     return figure
 
 
-def _labels(axes, result):
+def _labels(axes: "Axes", result: Classification) -> None:
     labels, scores = zip(*result.top, strict=True)
     bars = axes.barh(labels, scores, color="tab:blue")
     axes.bar_label(bars, [f"{s:.0%}" for s in scores], padding=3)
@@ -36,7 +50,7 @@ def _labels(axes, result):
     axes.spines[["top", "right", "bottom"]].set_visible(False)
 
 
-def _experts(axes, result, experts):
+def _experts(axes: "Axes", result: Classification, experts: int) -> None:
     route = result.route or {}
     weights = [route.get(k, 0.0) for k in range(experts)]
     bars = axes.bar(range(experts), weights, color="tab:orange")
@@ -46,7 +60,7 @@ def _experts(axes, result, experts):
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _work(axes, result):
+def _work(axes: "Axes", result: Classification) -> None:
     work = [result.macs_executed / 1e6, result.macs_total / 1e6]
     bars = axes.bar(["executed", "whole\nnetwork"], work, color=["tab:green", "lightgrey"])
     axes.bar_label(bars, [f"{w:.1f} M" for w in work], padding=2)

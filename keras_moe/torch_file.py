@@ -6,9 +6,11 @@ can call what a file names; here it knows five names, all inert, and refuses any
 """
 
 import collections
+import collections.abc
 import dataclasses
 import io
 import pickle
+import typing
 
 import numpy as np
 
@@ -34,7 +36,7 @@ class _View:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
-    def array(self):
+    def array(self) -> np.ndarray:
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
         if min(self.offset, *self.shape, *self.strides, 0) < 0 or last >= self.storage.size:
             raise ValueError(f"a tensor of shape {self.shape} lies outside its storage")
@@ -44,11 +46,11 @@ class _View:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file):
+    def __init__(self, file: typing.BinaryIO) -> None:
         super().__init__(file)
-        self.storages = {}
+        self.storages: dict[str, _Storage] = {}
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> typing.Any:
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -57,18 +59,24 @@ class _Unpickler(pickle.Unpickler):
             return _STORAGES[name]
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of a tensor")
 
-    def persistent_load(self, identity):
+    def persistent_load(self, identity: tuple[str, str, str, str, int, typing.Any]) -> _Storage:
         kind, dtype, key, _, size, _ = identity
         if kind != "storage" or dtype not in _STORAGES.values():
             raise pickle.UnpicklingError(f"it refers to {kind!r}, not to a storage of numbers")
         return self.storages.setdefault(key, _Storage(dtype, size))
 
 
-def _view(storage, offset, shape, strides, *_):
+def _view(
+    storage: _Storage,
+    offset: int,
+    shape: collections.abc.Iterable[int],
+    strides: collections.abc.Iterable[int],
+    *_: object,
+) -> _View:
     return _View(storage, offset, tuple(shape), tuple(strides))
 
 
-def read_torch_file(data, label="the given bytes"):
+def read_torch_file(data: bytes, label: str = "the given bytes") -> dict[str, np.ndarray]:
     """Name -> array of a file that ``torch.save(model.state_dict(), …)`` wrote before PyTorch 1.6.
 
     Args:
@@ -84,7 +92,7 @@ def read_torch_file(data, label="the given bytes"):
         raise ValueError(f"{label} is not a file of PyTorch weights, of the format before 1.6: {error}") from error
 
 
-def _read(file):
+def _read(file: typing.BinaryIO) -> dict[str, np.ndarray]:
     if _Unpickler(file).load() != _MAGIC:
         raise ValueError("it does not begin with that format's number")
     _Unpickler(file).load(), _Unpickler(file).load()  # the protocol; the machine it was written on

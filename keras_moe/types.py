@@ -10,6 +10,6 @@ Array: typing.TypeAlias = np.ndarray
 DType: typing.TypeAlias = str | keras.DTypePolicy | None  # None: the global policy
 LabelledImages: typing.TypeAlias = tuple[np.ndarray, np.ndarray]  # images and labels, masks or larger images, by row
 Macs: typing.TypeAlias = dict[str, int | list[int]]  # part -> its own, or those of each expert
-Path: typing.TypeAlias = str | os.PathLike
+Path: typing.TypeAlias = str | os.PathLike[str]
 Shape: typing.TypeAlias = tuple[int | None, ...]
 Tensor: typing.TypeAlias = typing.Any  # of a backend, or symbolic: Keras has no type for both

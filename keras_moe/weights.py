@@ -4,9 +4,11 @@ A tensor's name is its variable's path. Reading is two-phase: everything is chec
 fit changes nothing.
 """
 
+import collections.abc
 import fnmatch
 import json
 import pathlib
+import typing
 
 import keras
 import numpy as np
@@ -14,9 +16,15 @@ from keras import ops
 
 from keras_moe.files import write_bytes
 from keras_moe.layer_state import finalize
+from keras_moe.types import Path
+
+Tensors: typing.TypeAlias = dict[str, np.ndarray]  # name -> array
+Variables: typing.TypeAlias = dict[str, keras.Variable]  # name -> variable
 
 
-def save_weights(model, path, dtype=None, metadata=None):
+def save_weights(
+    model: keras.Model, path: Path, dtype: str | None = None, metadata: dict[str, str] | None = None
+) -> None:
     """Writes every weight of ``model`` to ``path``, atomically.
 
     Args:
@@ -24,11 +32,23 @@ def save_weights(model, path, dtype=None, metadata=None):
         path: where to, a ``.safetensors`` file.
         dtype: None, or ``"float16"`` to store floating-point weights in half the space.
         metadata: dict of strings, or None.
+
+    Raises:
+        ValueError: two weights of one path.
+
+    Example:
+        >>> layer = keras.layers.Dense(2, name="dense")
+        >>> model = keras.Sequential([keras.Input((3,)), layer], name="tiny")
+        >>> weights.save_weights(model, "tiny.safetensors", dtype="float16")
+        >>> {name: tensor.dtype.name for name, tensor in weights.read_tensors("tiny.safetensors").items()}
+        {'dense/bias': 'float16', 'dense/kernel': 'float16'}
     """
     write_tensors(path, {name: _stored(v, dtype) for name, v in _variables(model).items()}, metadata)
 
 
-def load_weights(model, source, skip=(), label=None):
+def load_weights(
+    model: keras.Model, source: Path | bytes, skip: collections.abc.Sequence[str] = (), label: str | None = None
+) -> None:
     """Reads weights written by ``save_weights`` into ``model``; float16 is widened to the variable's dtype.
 
     Args:
@@ -40,14 +60,39 @@ def load_weights(model, source, skip=(), label=None):
     Raises:
         ValueError: not a safetensors file, or tensors missing, unknown, of another shape or kind of number, or not
             finite. One error lists everything; the model is unchanged.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="dense")])
+        >>> model.set_weights([np.array([[2.0]]), np.array([1.0])])
+        >>> weights.save_weights(model, "line.safetensors")
+        >>> model.set_weights([np.zeros((1, 1)), np.zeros(1)])
+        >>> weights.load_weights(model, "line.safetensors")
+        >>> [array.item() for array in model.get_weights()]
+        [2.0, 1.0]
     """
     label = _label(source, label)
     assign(_variables(model), read_tensors(source, label), label, skip)
     finalize(model)
 
 
-def assign(variables, tensors, source, skip=()):
-    """Assigns ``tensors`` (name -> array) to ``variables`` (name -> variable), all or nothing."""
+def assign(variables: Variables, tensors: Tensors, source: object, skip: collections.abc.Sequence[str] = ()) -> None:
+    """Assigns ``tensors`` (name -> array) to ``variables`` (name -> variable), all or nothing.
+
+    Args:
+        variables: dict, name -> variable.
+        tensors: dict, name -> array.
+        source: what errors call the origin of ``tensors``.
+        skip: as for ``load_weights``.
+
+    Raises:
+        ValueError: as ``load_weights``; no variable has changed.
+
+    Example:
+        >>> variable = keras.Variable(np.zeros(2))
+        >>> weights.assign({"bias": variable}, {"bias": np.array([1.0, 2.0])}, "the example")
+        >>> variable.numpy().tolist()
+        [1.0, 2.0]
+    """
     wanted = {name: v for name, v in variables.items() if not _matches(name, skip)}
     offered = {name: t for name, t in tensors.items() if not _matches(name, skip)}
     problems = [f"missing: {name} {tuple(v.shape)}" for name, v in wanted.items() if name not in offered]
@@ -61,11 +106,16 @@ def assign(variables, tensors, source, skip=()):
         variable.assign(offered[name])
 
 
-def read_tensors(source, label=None):
+def read_tensors(source: Path | bytes, label: str | None = None) -> Tensors:
     """Name -> array of a safetensors file, given by its path or as bytes.
 
     Raises:
         ValueError: not such a file, a name given twice, or numbers that numpy does not have, such as bfloat16.
+
+    Example:
+        >>> weights.write_tensors("x.safetensors", {"x": np.arange(3)})
+        >>> weights.read_tensors("x.safetensors")
+        {'x': array([0, 1, 2])}
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -73,7 +123,7 @@ def read_tensors(source, label=None):
     label = _label(source, label)
     data = source if isinstance(source, bytes) else pathlib.Path(source).read_bytes()
     try:
-        tensors = load(data)
+        tensors: Tensors = load(data)
         _check_unique(data)
     except KeyError as error:
         raise ValueError(
@@ -84,41 +134,52 @@ def read_tensors(source, label=None):
     return tensors
 
 
-def write_tensors(path, tensors, metadata=None):
-    """Writes name -> array to ``path``: a temporary file beside it, flushed to disk, then renamed over it."""
+def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
+    """Writes name -> array to ``path``: a temporary file beside it, flushed to disk, then renamed over it.
+
+    Args:
+        path: where to, a ``.safetensors`` file.
+        tensors: dict, name -> array; bfloat16 is written as float32.
+        metadata: dict of strings, or None.
+
+    Example:
+        >>> weights.write_tensors("half.safetensors", {"half": np.float32(0.5)})
+        >>> weights.read_tensors("half.safetensors")["half"].item()
+        0.5
+    """
     from safetensors.numpy import save
 
     # `save` reads each array's memory as it lies. (ascontiguousarray would turn scalars into vectors.)
     write_bytes(path, save({name: _widened(np.asarray(t, order="C")) for name, t in tensors.items()}, metadata))
 
 
-def _widened(array):
+def _widened(array: np.ndarray) -> np.ndarray:
     """bfloat16, which NumPy has not, as float32; all else as it is."""
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 
-def _variables(model):
+def _variables(model: keras.Model) -> Variables:
     variables = {v.path: v for v in model.weights}
     if len(variables) != len(model.weights):
         raise ValueError(f"{model.name!r} has weights with equal paths; give its layers distinct names.")
     return variables
 
 
-def _stored(variable, dtype):
-    array = ops.convert_to_numpy(variable)
+def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
+    array: np.ndarray = ops.convert_to_numpy(variable)
     keep = dtype is None or not np.issubdtype(array.dtype, np.floating)
     return array if keep else array.astype(dtype)
 
 
-def _label(source, label):
-    return label or ("the given bytes" if isinstance(source, bytes) else source)
+def _label(source: Path | bytes, label: str | None) -> str:
+    return label or ("the given bytes" if isinstance(source, bytes) else str(source))
 
 
-def _matches(name, patterns):
+def _matches(name: str, patterns: collections.abc.Iterable[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _misfits(name, variable, tensor):
+def _misfits(name: str, variable: keras.Variable, tensor: np.ndarray) -> list[str]:
     expected, is_float = tuple(variable.shape), keras.backend.is_float_dtype(variable.dtype)
     if expected != tensor.shape:
         return [f"wrong shape: {name} is {tensor.shape}, expected {expected}"]
@@ -130,9 +191,9 @@ def _misfits(name, variable, tensor):
     return []
 
 
-def _check_unique(data):
+def _check_unique(data: bytes) -> None:
     # The parser lets the last of two equal names win. By now the header is known to be sound.
-    def unique(pairs):
+    def unique(pairs: list[tuple[str, object]]) -> None:
         names = [name for name, _ in pairs]
         if len(set(names)) != len(names):
             raise ValueError("a name is given twice in its header")

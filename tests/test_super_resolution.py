@@ -10,9 +10,10 @@ from scipy.ndimage import zoom
 
 from keras_moe import zoo
 from keras_moe.cli import main
+from keras_moe.metrics import luma, psnr, ssim
 from keras_moe.models import ClassSR, SuperResolutionNetwork
 from keras_moe.models.super_resolution_branches import start_as_interpolation
-from keras_moe.super_resolution import luma, psnr, route_map, ssim
+from keras_moe.super_resolution import route_map
 from keras_moe.super_resolution.tiles import cut
 
 RNG = np.random.default_rng(0)

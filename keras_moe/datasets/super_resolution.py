@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_moe.datasets.dataset import Dataset, Shape, Split
 from keras_moe.datasets.packed import decode, packed_file
-from keras_moe.metrics.image_quality import luma, psnr
+from keras_moe.metrics import luma, psnr
 from keras_moe.zoo.model_card import Data
 
 PATCH, HELD_OUT = 32, 40

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_moe.checks import integer, number
+from keras_moe.metrics import psnr_from_mse
 from keras_moe.models.classsr import ClassSR
 from keras_moe.training.operating_point import OperatingPoint, fit_knob, measured_point
 from keras_moe.types import Array
@@ -103,5 +104,4 @@ def _between(switches: Array) -> Array:
 def _point(model: ClassSR, logits: Array, errors: Array, costs: Array, weight: float) -> OperatingPoint:
     chosen = np.argmax(logits - weight * costs, axis=1)
     error = errors[np.arange(len(chosen)), chosen].mean()
-    psnr = float(10 * np.log10(255**2 / error))
-    return measured_point(model, float(weight), np.eye(len(costs))[chosen], psnr)
+    return measured_point(model, float(weight), np.eye(len(costs))[chosen], float(psnr_from_mse(error)))

@@ -5,8 +5,7 @@ import typing
 import numpy as np
 
 from keras_moe.datasets import camvid, cifar100, digit_scenes, digits, kvasir, super_resolution
-from keras_moe.metrics import dice, measure_segmenter
-from keras_moe.metrics.image_quality import luma, psnr
+from keras_moe.metrics import dice, luma, measure_segmenter, psnr
 from keras_moe.models import ClassSR, MoEModel, SuperResolutionNetwork
 from keras_moe.training.patches import bicubic, shrink
 

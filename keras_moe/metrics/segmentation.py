@@ -1,0 +1,158 @@
+"""How good a segmentation is, from label maps: confusion, intersection over union, Dice."""
+
+import typing
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_moe.checks import check, integer
+from keras_moe.metrics.calibration import expected_calibration_error
+
+if typing.TYPE_CHECKING:
+    import keras
+
+IGNORE = 255
+
+
+def confusion_matrix(
+    masks: npt.ArrayLike, predicted: npt.ArrayLike, classes: int, ignore: int | None = IGNORE
+) -> np.ndarray:
+    """Pixels of label i that were predicted as j: int64 ``(classes, classes)``.
+
+    Args:
+        masks: integer labels of any shape, in 0…classes-1 or ``ignore``.
+        predicted: integer array of the same shape, in 0…classes-1 wherever the mask counts.
+        classes: int.
+        ignore: int, the label that does not count; None: there is none.
+
+    Raises:
+        ValueError: shapes that differ, or labels out of range.
+
+    Example:
+        >>> metrics.confusion_matrix([0, 0, 1, 255], [0, 1, 1, 0], classes=2)
+        array([[1, 1],
+               [0, 1]])
+    """
+    classes = integer("confusion_matrix", "classes", classes, 1)
+    ignore = integer("confusion_matrix", "ignore", ignore, or_none=True)
+    masks, predicted = np.asarray(masks), np.asarray(predicted)
+    if masks.shape != predicted.shape:
+        raise ValueError(f"Expected masks and predictions of one shape. Received: {masks.shape}, {predicted.shape}")
+    counted = masks != ignore
+    true, guess = masks[counted].astype("int64"), predicted[counted].astype("int64")
+    if len(true) and (min(true.min(), guess.min()) < 0 or max(true.max(), guess.max()) >= classes):
+        raise ValueError(f"Expected labels in 0…{classes - 1}, or {ignore} to ignore. Received others.")
+    return np.bincount(true * classes + guess, minlength=classes**2).reshape(classes, classes)
+
+
+def iou(confusion: npt.ArrayLike) -> np.ndarray:
+    """Intersection over union of each class.
+
+    Args:
+        confusion: int ``(classes, classes)``, a ``confusion_matrix``.
+
+    Returns:
+        float64 ``(classes,)``; NaN for a class that is neither in the labels nor predicted.
+
+    Example:
+        >>> metrics.iou([[1, 1], [0, 1]])  # each class: 1 pixel in common, 2 in the union
+        array([0.5, 0.5])
+    """
+    confusion = np.asarray(confusion, "float64")
+    both, union = np.diag(confusion), confusion.sum(0) + confusion.sum(1) - np.diag(confusion)
+    shares: np.ndarray = np.divide(both, union, out=np.full(len(both), np.nan), where=union > 0)
+    return shares
+
+
+def mean_iou(confusion: npt.ArrayLike) -> float:
+    """The mean of ``iou`` over the classes that have one; NaN if none has.
+
+    Args:
+        confusion: int ``(classes, classes)``, a ``confusion_matrix``.
+
+    Example:
+        >>> metrics.mean_iou([[1, 1, 0], [0, 1, 0], [0, 0, 0]])  # the third class is nowhere
+        0.5
+    """
+    values = iou(confusion)
+    return float(np.nanmean(values)) if np.any(~np.isnan(values)) else float("nan")
+
+
+def dice(masks: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
+    """Mean over images of twice the common foreground over the sum of both, as Patcher's authors measure it.
+
+    Args:
+        masks, predicted: bool or 0/1 arrays ``(n, h, w)``. Where both are empty an image counts 1.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Example:
+        One pixel in common, one and two in the masks.
+
+        >>> round(metrics.dice([[[1, 1, 0]]], [[[0, 1, 0]]]), 4)  # 2 * 1 / (2 + 1)
+        0.6667
+    """
+    masks, predicted = np.asarray(masks, bool), np.asarray(predicted, bool)
+    if masks.shape != predicted.shape or masks.ndim != 3:
+        raise ValueError(f"Expected masks and predictions (n, h, w). Received: {masks.shape}, {predicted.shape}")
+    both = (masks & predicted).sum((1, 2))
+    return float(np.mean((2 * both + 1e-4) / (masks.sum((1, 2)) + predicted.sum((1, 2)) + 1e-4)))
+
+
+def measure_segmenter(
+    network: "keras.Model",
+    images: np.ndarray,
+    masks: npt.ArrayLike,
+    classes: int,
+    batch_size: int = 16,
+    ignore: int | None = IGNORE,
+) -> dict[str, typing.Any]:
+    """What a segmentation network is worth on labelled images.
+
+    Args:
+        network: a Keras model from images to logits ``(n, h, w, classes)``.
+        images, masks: ``(n, h, w, c)`` and integers ``(n, h, w)``.
+        classes, ignore: ints; ``ignore`` None: every pixel counts.
+        batch_size: int.
+
+    Returns:
+        dict: ``"miou"``, ``"accuracy"`` (of pixels), ``"ece"``, floats; ``"iou"``, list of a float or None per class.
+
+    Raises:
+        ValueError: an argument out of range, or masks without a labelled pixel.
+
+    Example:
+        A network that returns its input, and one image of two pixels, both of class 0; it is right about the first.
+
+        >>> inputs = keras.Input((1, 2, 2))
+        >>> network = keras.Model(inputs, keras.layers.Identity()(inputs))
+        >>> image = np.array([[[[9.0, 0.0], [0.0, 9.0]]]])
+        >>> figures = metrics.measure_segmenter(network, image, np.zeros((1, 1, 2), int), classes=2)
+        >>> figures["accuracy"], figures["iou"], figures["miou"], round(figures["ece"], 2)
+        (0.5, [0.5, 0.0], 0.25, 0.5)
+    """
+    classes = integer("measure_segmenter", "classes", classes, 1)
+    batch_size = integer("measure_segmenter", "batch_size", batch_size, 1)
+    ignore = integer("measure_segmenter", "ignore", ignore, or_none=True)
+    masks = np.asarray(masks)
+    check("measure_segmenter", "masks", masks.shape, np.any(masks != ignore), "masks with at least one labelled pixel")
+    confusion, confidence, correct = np.zeros((classes, classes), "int64"), [], []
+    for i in range(0, len(images), batch_size):
+        logits = network.predict_on_batch(images[i : i + batch_size].astype("float32"))
+        mask, guess = masks[i : i + batch_size], logits.argmax(-1)
+        confusion += confusion_matrix(mask, guess, classes, ignore)
+        counted = mask != ignore
+        confidence.append(_largest_probability(logits[counted]))
+        correct.append(guess[counted] == mask[counted])
+    return {
+        "miou": mean_iou(confusion),
+        "accuracy": float(np.trace(confusion) / confusion.sum()),
+        "ece": expected_calibration_error(np.concatenate(confidence), np.concatenate(correct)),
+        "iou": [None if np.isnan(x) else float(x) for x in iou(confusion)],
+    }
+
+
+def _largest_probability(logits: np.ndarray) -> np.ndarray:
+    largest: np.ndarray = 1 / np.exp(logits - logits.max(-1, keepdims=True)).sum(-1)
+    return largest
