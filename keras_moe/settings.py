@@ -4,12 +4,17 @@ A model's configuration holds the arguments of its constructor. Beside them it k
 layer and as plain data, so that a model made from it is set as this one is.
 """
 
+import collections.abc
 import dataclasses
+import typing
 
 import keras
 from keras import tree
 
 from keras_moe.layer_state import copy_weights, held, inner_layers, own_variables
+
+Config: typing.TypeAlias = dict[str, typing.Any]  # name of a setting -> plain data
+Changes: typing.TypeAlias = dict[str, Config]  # key of an inner layer -> its settings
 
 QUANTIZATIONS = ("int8", "int4", "float8")
 
@@ -17,15 +22,15 @@ QUANTIZATIONS = ("int8", "int4", "float8")
 class Settings:
     """Remembers how the layers inside ``layer`` are set now, to tell later what has changed."""
 
-    def __init__(self, layer):
+    def __init__(self, layer: keras.Layer) -> None:
         self._before = _described(layer)
 
     @property
-    def frozen(self):
+    def frozen(self) -> bool:
         """Whether a layer was frozen then."""
         return _any_frozen(self._before)
 
-    def changes(self, layer, aside=None):
+    def changes(self, layer: keras.Layer, aside: tuple[keras.Layer, str] | None = None) -> Changes:
         """What is otherwise now, as plain data for ``apply``: dict, key of an inner layer -> dict of settings.
 
         Args:
@@ -41,16 +46,17 @@ class Settings:
                 raise ValueError(_refusal(layer, old.path, f"is now {type(new.layer).__name__} {new.layer.name!r}"))
         if len(now) != len(self._before):
             raise ValueError(_refusal(layer, "", f"had {len(self._before)} layers and has {len(now)}"))
-        found = _differences(self._before, now)
+        changed = _differences(self._before, now)
         for new in now:
-            change = found.get(new.key, {})
+            change = changed.get(new.key, {})
             if aside is not None and new.layer is aside[0]:
                 change.pop(aside[1], None)
             _check(layer, new, change)
-        return serialized({key: change for key, change in found.items() if change})
+        plain: Changes = serialized({key: change for key, change in changed.items() if change})
+        return plain
 
 
-def apply(layer, changes):
+def apply(layer: keras.Layer, changes: Changes) -> None:
     """Sets the layers inside ``layer``, newly made, as ``changes`` of ``Settings`` says. It must be built.
 
     Raises:
@@ -72,12 +78,12 @@ def apply(layer, changes):
                 variable.trainable = not each.layer.trainable
 
 
-def serialized(value):
+def serialized(value: typing.Any) -> typing.Any:
     """A layer, or a structure of plain data and objects of Keras, as plain data that says the same in any process."""
     return _without_ids(keras.saving.serialize_keras_object(value))
 
 
-def copy_state(source, target, but=()):
+def copy_state(source: keras.Layer, target: keras.Layer, but: collections.abc.Sequence[str] = ()) -> None:
     """Makes ``target``, built from the configuration of ``source``, what that is now: its settings and its weights.
 
     Args:
@@ -85,8 +91,8 @@ def copy_state(source, target, but=()):
         but: names of settings that ``target`` keeps, such as ``("dtype",)``.
     """
     before = _described(target)
-    found = _differences(before, _described(source))
-    changes = {key: {name: change[name] for name in change.keys() - set(but)} for key, change in found.items()}
+    differences = _differences(before, _described(source))
+    changes = {key: {name: change[name] for name in change.keys() - set(but)} for key, change in differences.items()}
     if any(changes.values()) or _any_frozen(before):
         apply(target, changes)
     copy_weights(source, target)
@@ -106,34 +112,34 @@ class _Described:
     layer: keras.layers.Layer
     key: str
     path: str
-    plain: dict
+    plain: Config
 
 
-def _described(root):
-    paths, found = {id(root): ""}, []
+def _described(root: keras.Layer) -> list[_Described]:
+    paths, described = {id(root): ""}, []
     for i, layer in enumerate(inner_layers(root)):
         path = paths[id(layer)]
-        found.append(_Described(layer, f"{i} {type(layer).__name__}", path, _plain(layer)))
+        described.append(_Described(layer, f"{i} {type(layer).__name__}", path, _plain(layer)))
         for inner in held(layer):
             paths.setdefault(id(inner), f"{path}/{inner.name}".lstrip("/"))
-    return found
+    return described
 
 
-def _any_frozen(described):
+def _any_frozen(described: collections.abc.Iterable[_Described]) -> bool:
     return any(_FROZEN in each.plain for each in described)
 
 
-def _differences(before, now):
+def _differences(before: collections.abc.Iterable[_Described], now: collections.abc.Iterable[_Described]) -> Changes:
     """Dict, key of a layer -> what its settings are in ``now``, as far as they differ from those in ``before``."""
-    found = {}
+    differences = {}
     for old, new in zip(before, now, strict=True):
         changed = {key: value for key, value in new.plain.items() if key in _ALWAYS or value != old.plain.get(key)}
         if changed:
-            found[old.key] = changed
-    return found
+            differences[old.key] = changed
+    return differences
 
 
-def _plain(layer):
+def _plain(layer: keras.Layer) -> Config:
     plain = {} if isinstance(layer, keras.Model) else _config(layer)
     plain = _without_ids({**plain, "dtype": keras.dtype_policies.serialize(layer.dtype_policy)})
     if not layer.trainable:
@@ -144,7 +150,7 @@ def _plain(layer):
     return {**plain, _FLIPPED: flipped} if flipped else plain
 
 
-def _config(layer):
+def _config(layer: keras.Layer) -> Config:
     """The layer's configuration but for its name and the layers inside it."""
     return {
         key: value
@@ -154,14 +160,14 @@ def _config(layer):
     }
 
 
-def _without_ids(config):
+def _without_ids(config: typing.Any) -> typing.Any:
     """A configuration without the addresses of its objects, which Keras adds while it saves and loads a file."""
     if isinstance(config, dict):
         return {key: _without_ids(value) for key, value in config.items() if key != "shared_object_id"}
     return [_without_ids(value) for value in config] if isinstance(config, (list, tuple)) else config
 
 
-def _set(layer, change):
+def _set(layer: keras.Layer, change: Config) -> None:
     if "dtype" in change:
         policy = keras.dtype_policies.get(change["dtype"])
         if policy.quantization_mode and not layer.quantization_mode:
@@ -180,7 +186,7 @@ def _set(layer, change):
             setattr(layer, key, getattr(made, key))
 
 
-def _check(model, described, change):
+def _check(model: keras.Layer, described: _Described, change: Config) -> None:
     layer, mode = described.layer, described.layer.quantization_mode
     if "dtype" in change and mode not in (None, *QUANTIZATIONS):
         raise ValueError(_refusal(model, described.path, f"is quantized to {mode!r}, not one of {QUANTIZATIONS}"))
@@ -190,18 +196,18 @@ def _check(model, described, change):
             raise ValueError(_refusal(model, described.path, f"has another {key!r} than it was made with"))
 
 
-def _alike(one, other):
+def _alike(one: keras.Layer, other: keras.Layer) -> bool:
     """Whether two layers compute the same from the same weights, as far as their configurations tell."""
     return type(one) is type(other) and _nameless(one) == _nameless(other)
 
 
-def _nameless(layer):
+def _nameless(layer: keras.Layer) -> typing.Any:
     names = {inner.name: i for i, inner in enumerate(inner_layers(layer))}
     config = serialized(layer)
     return tree.map_structure(lambda value: names.get(value, value) if isinstance(value, str) else value, config)
 
 
-def _refusal(model, path, what):
+def _refusal(model: keras.Layer, path: str, what: str) -> str:
     return (
         f"{type(model).__name__} {model.name!r} cannot be described by its configuration: "
         f"{f'its layer {path!r}' if path else 'it'} {what}. Expected the layers that its constructor makes. Keep its "

@@ -37,11 +37,10 @@ def save_weights(
         ValueError: two weights of one path.
 
     Example:
-        >>> layer = keras.layers.Dense(2, name="dense")
-        >>> model = keras.Sequential([keras.Input((3,)), layer], name="tiny")
+        >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")], name="tiny")
         >>> weights.save_weights(model, "tiny.safetensors", dtype="float16")
-        >>> {name: tensor.dtype.name for name, tensor in weights.read_tensors("tiny.safetensors").items()}
-        {'dense/bias': 'float16', 'dense/kernel': 'float16'}
+        >>> weights.read_tensors("tiny.safetensors")["tiny/dense/bias"]
+        array([0., 0.], dtype=float16)
     """
     write_tensors(path, {name: _stored(v, dtype) for name, v in _variables(model).items()}, metadata)
 

@@ -22,6 +22,7 @@ FINISHED = (
     "images",
     "metrics",
     "recipes",
+    "super_resolution",
     "training",
     "weights",
     "zoo",

@@ -16,11 +16,11 @@ class Cut:
     starts: tuple[int, ...]
 
     @property
-    def length(self):
+    def length(self) -> int:
         """Pixels that are covered, all of them."""
         return self.starts[-1] + self.size
 
-    def ramps(self, scale):
+    def ramps(self, scale: int) -> list[np.ndarray]:
         """Weight of each patch along the axis, enlarged: list of float32 ``(scale * size,)``.
 
         Linear where two overlap, 1 elsewhere; at every pixel of the axis they sum to one.
@@ -38,13 +38,16 @@ class Cut:
         return weights
 
 
-def cut(length, patch, overlap):
+def cut(length: int, patch: int, overlap: int) -> Cut:
     """Cuts ``length`` pixels evenly into patches of about ``patch``, so that none of them is mostly overlap.
 
     Args:
         length: int >= 1.
         patch: int, the size to come near to; at least twice ``overlap`` and one more.
         overlap: int >= 0, the least that neighbours share.
+
+    Returns:
+        ``Cut``.
     """
     count = max(1, round((length - overlap) / (patch - overlap)))
     size = -(-(length + (count - 1) * overlap) // count)
