@@ -35,7 +35,7 @@ def main():
     if not cases.perfect.all():
         print(f"where they do not, {right[~cases.perfect].mean():.1%} is right")
 
-    write_bytes(out, insights.create_report(model, card, samples, predictions).encode())
+    write_bytes(out, insights.create_classification_report(model, card, samples, predictions).encode())
     print(f"page: {out}")
 
 

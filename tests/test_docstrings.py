@@ -20,6 +20,7 @@ FINISHED = (
     "cost",
     "datasets",
     "images",
+    "insights",
     "metrics",
     "recipes",
     "super_resolution",

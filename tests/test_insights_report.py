@@ -111,7 +111,7 @@ def seen():
 
 def test_page_is_self_contained_and_escaped(seen):
     _, _, samples, predictions = seen
-    page = insights.create_report(*seen)
+    page = insights.create_classification_report(*seen)
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) >= 6
     for source in sources:
@@ -130,13 +130,13 @@ def test_page_is_self_contained_and_escaped(seen):
 
 def test_page_without_labels_does_not_speak_of_right_or_wrong(seen):
     model, card, samples, predictions = seen
-    page = insights.create_report(model, card, dataclasses.replace(samples, labels=None), predictions)
+    page = insights.create_classification_report(model, card, dataclasses.replace(samples, labels=None), predictions)
     text = re.sub(r'src="[^"]*"', "", page)
     assert "<b>unknown</b>right" in text
-    assert "the model&#x27;s own answers" in text
+    assert "the model&#39;s own answers" in text
     assert not re.search(r"it is right on|confident by|errs on|surest half", text)
     with pytest.raises(ValueError, match=r"on 40 images\. Received: on 12"):
-        insights.create_report(
+        insights.create_classification_report(
             model, card, samples, insights.ExpertPredictions(predictions.probabilities[:12], *[None] * 3)
         )
 

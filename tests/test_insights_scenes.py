@@ -10,8 +10,8 @@ from PIL import Image
 from keras_moe import insights, zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digit_scenes
-from keras_moe.insights.report import segmentation
-from keras_moe.insights.segmentation import per_pixel
+from keras_moe.insights.report import html
+from keras_moe.insights.segmentation_predictions import per_pixel
 
 NAME = "test_segmentation"
 one_backend = pytest.mark.skipif(keras.backend.backend() != "torch", reason="what is tested is NumPy and drawing")
@@ -34,12 +34,12 @@ def test_pictures_of_scenes():
     images = np.zeros((2, 2, 2, 3))
     answers = np.array([[[0, 1], [1, 1]], [[0, 0], [0, 0]]])
     masks = np.array([[[0, 1], [0, 255]], [[255, 255], [0, 0]]])
-    figure = insights.plot_scenes(images, answers, ["a", "b", "unseen"], masks, ["one", "two"])
+    figure = insights.plot_predicted_masks(images, answers, ["a", "b", "unseen"], masks, ["one", "two"])
     assert title(figure) == "Right are 66.7%, 100.0% of the pixels"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
-    assert title(insights.plot_scenes(images, answers, ["a", "b"])) == "What the model answers"
+    assert title(insights.plot_predicted_masks(images, answers, ["a", "b"])) == "What the model answers"
     weights = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
-    figure = insights.plot_weights(weights, np.array(["day", "day", "dusk"]))
+    figure = insights.plot_routing_weights(weights, np.array(["day", "day", "dusk"]))
     assert title(figure) == "Expert 0 has the largest mean weight in 66.7% of the images"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["day", "dusk"]
     unsure = {"entropy": np.array([[0.0, 0.2], [0.8, 1.0]])}
@@ -56,7 +56,7 @@ def scenes():
     masks[:, :4] = 255
     samples = insights.Samples(samples.images[:20], masks, "20 scenes", groups=samples.groups[:20])
     model = zoo.load(NAME)
-    return model, samples, insights.look(model, samples)
+    return model, samples, insights.collect_segmentation_predictions(model, samples)
 
 
 @one_backend
@@ -78,8 +78,8 @@ def test_numbers_are_those_of_the_labelled_pixels(scenes):
 @one_backend
 def test_fewer_pixels_where_there_are_many(scenes, monkeypatch):
     model, samples, whole = scenes
-    monkeypatch.setattr("keras_moe.insights.segmentation.MOST", 20 * 16 * 16 // 4)
-    found = insights.look(model, samples)
+    monkeypatch.setattr("keras_moe.insights.segmentation_predictions.MAX_PIXELS", 20 * 16 * 16 // 4)
+    found = insights.collect_segmentation_predictions(model, samples)
     assert (found.step, len(found.image)) == (2, 20 * 8 * 6)
     np.testing.assert_array_equal(found.confusion, whole.confusion)
 
@@ -87,13 +87,13 @@ def test_fewer_pixels_where_there_are_many(scenes, monkeypatch):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages whose pictures are made but not rendered, which takes longest."""
-    monkeypatch.setattr(segmentation, "picture", lambda figure, alt: f"({alt})")
+    monkeypatch.setattr(html, "png", lambda figure: "")
 
 
 @one_backend
 def test_a_page(scenes, undrawn):
-    model, samples, _ = scenes
-    text = insights.create_scene_report(model, zoo.card(NAME), samples)
+    model, samples, found = scenes
+    text = insights.create_segmentation_report(model, zoo.card(NAME), samples, found)
     for words in ("By group of images", "experts disagree on", "Class by class", "of the pixels are right"):
         assert words in text
 

@@ -30,24 +30,25 @@ def _insights(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from keras_moe import zoo
+    from keras_moe import insights, zoo
     from keras_moe.files import write_bytes
-    from keras_moe.insights import collect_expert_predictions, create_report, create_scene_report, read_samples
 
     card, out = zoo.card(arguments.name), arguments.out
     check_task("insights", card, "classification", "segmentation")
     if out.is_dir() or not out.parent.is_dir():
         return fail(f"--out must be a file in a folder that exists. Received: {out}", 2)
-    if importlib.util.find_spec("matplotlib") is None:
-        return fail("the page is drawn with matplotlib: pip install 'keras-moe[viz]'", 1)
-    samples = read_samples(arguments.data, card)
+    if not all(map(importlib.util.find_spec, ("matplotlib", "jinja2"))):
+        return fail("the page is written with matplotlib and jinja2: pip install 'keras-moe[viz]'", 1)
+    samples = insights.read_samples(arguments.data, card)
     with contextlib.redirect_stdout(sys.stderr):  # a download shows its progress
         model = zoo.load(card.name)
     progress = functools.partial(track, description="asking the experts", console=Console(stderr=True), transient=True)
     if card.task == "segmentation":
-        page = create_scene_report(model, card, samples, progress)
+        pixels = insights.collect_segmentation_predictions(model, samples, progress)
+        page = insights.create_segmentation_report(model, card, samples, pixels)
     else:
-        page = create_report(model, card, samples, collect_expert_predictions(model, samples.images, track=progress))
+        predictions = insights.collect_expert_predictions(model, samples.images, track=progress)
+        page = insights.create_classification_report(model, card, samples, predictions)
     write_bytes(out, page.encode())
     print(f"{out}: {card.name} on {samples.source}")
     return max((fail(problem, 1) for problem in samples.problems), default=0)

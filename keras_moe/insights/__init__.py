@@ -2,8 +2,8 @@
 
 >>> from keras_moe import insights
 >>> predictions = insights.collect_expert_predictions(model, images)
->>> case = insights.agreement(predictions.expert_labels, predictions.predicted_labels, predictions.route)
->>> insights.plot_agreement(case, predictions.predicted_labels == labels).savefig("agreement.png")
+>>> cases = insights.agreement(predictions.expert_labels, predictions.predicted_labels, predictions.route)
+>>> insights.plot_agreement(cases, predictions.predicted_labels == labels).savefig("agreement.png")
 
 The functions take plain arrays, of images or of pixels; ``keras-moe insights`` writes a whole page.
 """
@@ -14,12 +14,18 @@ from keras_moe.insights.expert_predictions import collect_expert_predictions as 
 from keras_moe.insights.measures.agreement import Agreement as Agreement
 from keras_moe.insights.measures.agreement import agreement as agreement
 from keras_moe.insights.measures.agreement import disagreement as disagreement
+from keras_moe.insights.measures.routing import Usage as Usage
 from keras_moe.insights.measures.routing import accuracy_where_routed as accuracy_where_routed
 from keras_moe.insights.measures.routing import class_by_expert as class_by_expert
 from keras_moe.insights.measures.routing import expert_usage as expert_usage
 from keras_moe.insights.measures.routing import favourites as favourites
 from keras_moe.insights.measures.routing import gate_entropy as gate_entropy
 from keras_moe.insights.measures.routing import leading_expert as leading_expert
+from keras_moe.insights.measures.summary import Summary as Summary
+from keras_moe.insights.measures.summary import summarize as summarize
+from keras_moe.insights.measures.summary import uncertainty_measures as uncertainty_measures
+from keras_moe.insights.measures.uncertainty import Reliability as Reliability
+from keras_moe.insights.measures.uncertainty import RiskCoverage as RiskCoverage
 from keras_moe.insights.measures.uncertainty import expert_variance as expert_variance
 from keras_moe.insights.measures.uncertainty import mutual_information as mutual_information
 from keras_moe.insights.measures.uncertainty import predictive_entropy as predictive_entropy
@@ -33,11 +39,13 @@ from keras_moe.insights.plots.classification import plot_risk_coverage as plot_r
 from keras_moe.insights.plots.classification import plot_usage as plot_usage
 from keras_moe.insights.plots.segmentation import plot_agreement_map as plot_agreement_map
 from keras_moe.insights.plots.segmentation import plot_gate_maps as plot_gate_maps
-from keras_moe.insights.plots.segmentation import plot_scenes as plot_scenes
+from keras_moe.insights.plots.segmentation import plot_predicted_masks as plot_predicted_masks
+from keras_moe.insights.plots.segmentation import plot_routing_weights as plot_routing_weights
 from keras_moe.insights.plots.segmentation import plot_uncertainty_maps as plot_uncertainty_maps
-from keras_moe.insights.plots.segmentation import plot_weights as plot_weights
-from keras_moe.insights.report.classification import create_report as create_report
-from keras_moe.insights.report.segmentation import create_scene_report as create_scene_report
+from keras_moe.insights.report.classification import create_classification_report as create_classification_report
+from keras_moe.insights.report.segmentation import create_segmentation_report as create_segmentation_report
 from keras_moe.insights.samples import Samples as Samples
-from keras_moe.insights.segmentation import Scenes as Scenes
-from keras_moe.insights.segmentation import look as look
+from keras_moe.insights.segmentation_predictions import SegmentationPredictions as SegmentationPredictions
+from keras_moe.insights.segmentation_predictions import (
+    collect_segmentation_predictions as collect_segmentation_predictions,
+)

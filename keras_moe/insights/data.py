@@ -9,13 +9,13 @@ import zlib
 import numpy as np
 
 from keras_moe.datasets import Dataset, labelled
-from keras_moe.insights.report.folders import read_labelled, read_masked
+from keras_moe.insights.folders import read_labelled, read_masked
 from keras_moe.insights.samples import Samples
 from keras_moe.training import check_masks
 from keras_moe.zoo import Card
 
 
-def read_samples(data: str | os.PathLike, card: Card) -> Samples:
+def read_samples(data: str | os.PathLike[str], card: Card) -> Samples:
     """Reads what ``data`` names, for the model of ``card``.
 
     Args:
@@ -32,6 +32,12 @@ def read_samples(data: str | os.PathLike, card: Card) -> Samples:
         ValueError: data of another kind, images of another shape or range, labels that the card has no class for, or
             masks without any label.
         FileNotFoundError: no such folder or file.
+
+    Example:
+        >>> np.savez("mine.npz", images=np.zeros((3, 8, 8, 1), "uint8"), labels=np.array([0, 1, 9]))
+        >>> samples = insights.read_samples("mine.npz", zoo.card("test_hydranet"))
+        >>> samples.images.shape, samples.labels, samples.source
+        ((3, 8, 8, 1), array([0, 1, 9]), '3 images in mine.npz')
     """
     path, pixels = pathlib.Path(data), card.task == "segmentation"
     named = labelled(card.task)
@@ -70,7 +76,7 @@ def _npz(path: pathlib.Path) -> Samples:
     return Samples(images, labels, f"{len(images):,} images in {path.name}" if images.ndim else "")
 
 
-def _check_images(samples: Samples, card: Card, data: str | os.PathLike) -> None:
+def _check_images(samples: Samples, card: Card, data: str | os.PathLike[str]) -> None:
     images, shape = samples.images, tuple(card.input.shape)
     if images.shape[1:] != shape or len(images) == 0 or images.dtype.kind not in "iuf":
         raise ValueError(
@@ -82,7 +88,7 @@ def _check_images(samples: Samples, card: Card, data: str | os.PathLike) -> None
         raise ValueError(f"Expected pixels in [0, 255]. Received in {data}: from {low} to {high}")
 
 
-def _check_labels(images: np.ndarray, labels: np.ndarray, card: Card, data: str | os.PathLike) -> None:
+def _check_labels(images: np.ndarray, labels: np.ndarray, card: Card, data: str | os.PathLike[str]) -> None:
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise ValueError(
             f"Expected one integer label per image. Received in {data}: {len(images)} images and {labels.dtype} labels "

@@ -22,6 +22,16 @@ class ExpertPredictions:
         route: float32 ``(n, experts)``, per class ``(n, classes, experts)`` or per pixel ``(n, h, w, experts)``: the
             weights with which experts ran; zero where one did not.
         gate_probabilities: float32 as ``route``, the gate's softmax over all experts, before any is left out.
+
+    Example:
+        One image, two experts that predict different classes; the gate takes the second.
+
+        >>> experts = np.array([[[0.9, 0.1]], [[0.2, 0.8]]])
+        >>> route = np.array([[0.0, 1.0]])
+        >>> predictions = insights.ExpertPredictions(experts[1], experts, route, route)
+        >>> predictions.predicted_labels, predictions.expert_labels
+        (array([1]), array([[0],
+               [1]]))
     """
 
     probabilities: np.ndarray
@@ -32,16 +42,21 @@ class ExpertPredictions:
     @functools.cached_property
     def predicted_labels(self) -> np.ndarray:
         """int ``(n, ...)``, the model's."""
-        return self.probabilities.argmax(-1)
+        labels: np.ndarray = self.probabilities.argmax(-1)
+        return labels
 
     @functools.cached_property
     def expert_labels(self) -> np.ndarray:
         """int ``(experts, n, ...)``, each expert's."""
-        return self.expert_probabilities.argmax(-1)
+        labels: np.ndarray = self.expert_probabilities.argmax(-1)
+        return labels
 
 
 def collect_expert_predictions(
-    model: MoEModel, images: np.ndarray, batch_size: int = 256, track: collections.abc.Callable = iter
+    model: MoEModel,
+    images: np.ndarray,
+    batch_size: int = 256,
+    track: collections.abc.Callable[..., collections.abc.Iterable[int]] = iter,
 ) -> ExpertPredictions:
     """Asks the model, then each expert alone, about all images: one pass more than there are experts.
 
@@ -59,6 +74,12 @@ def collect_expert_predictions(
 
     Raises:
         ValueError: a dense network, no images, or outputs that are not finite or no probabilities.
+
+    Example:
+        >>> model = zoo.load("test_hydranet")  # four experts, ten classes
+        >>> predictions = insights.collect_expert_predictions(model, np.zeros((2, 8, 8, 1)))
+        >>> predictions.route.shape, predictions.expert_probabilities.shape
+        ((2, 4), (4, 2, 10))
     """
     batch_size = integer("collect_expert_predictions", "batch_size", batch_size, 1)
     if model.gate is None:
@@ -68,24 +89,24 @@ def collect_expert_predictions(
     experts = []
     for k in track(range(-1, model.router.output_shape[-1])):
         if k < 0:
-            seen = model.model_with_route.predict(images, batch_size=batch_size, verbose=0)
-            _check(seen["prediction"])
+            outputs = model.model_with_route.predict(images, batch_size=batch_size, verbose=0)
+            _check(outputs["prediction"])
         else:
-            alone = np.zeros_like(seen["routing_weights"])
+            alone = np.zeros_like(outputs["routing_weights"])
             alone[..., k] = 1
             experts.append(model.predict_with_route(images, alone, batch_size))
-    gate = ops.convert_to_numpy(ops.softmax(ops.cast(seen["gate_logits"], "float32")))
+    gate_probabilities = ops.softmax(ops.cast(outputs["gate_logits"], "float32"))
     return ExpertPredictions(
-        np.asarray(seen["prediction"], "float32"),
+        np.asarray(outputs["prediction"], "float32"),
         np.stack(experts),
-        np.asarray(seen["routing_weights"], "float32"),
-        gate,
+        np.asarray(outputs["routing_weights"], "float32"),
+        ops.convert_to_numpy(gate_probabilities),
     )
 
 
-def _check(answer):
-    bad = np.flatnonzero(~np.isfinite(answer).reshape(len(answer), -1).all(1))
+def _check(prediction: np.ndarray) -> None:
+    bad = np.flatnonzero(~np.isfinite(prediction).reshape(len(prediction), -1).all(1))
     if len(bad):
-        raise ValueError(f"The model's answer is not finite for {len(bad)} images, the first of them image {bad[0]}.")
-    if answer.min() < 0 or np.abs(answer.sum(-1) - 1).max() > 1e-2:
+        raise ValueError(f"The prediction is not finite for {len(bad)} images, the first of them image {bad[0]}.")
+    if prediction.min() < 0 or np.abs(prediction.sum(-1) - 1).max() > 1e-2:
         raise ValueError("The model gives no probabilities. Build it with classifier_activation='softmax'.")

@@ -1,4 +1,4 @@
-"""What a page is about: ``Samples``."""
+"""Images to look into: ``Samples``."""
 
 import dataclasses
 
@@ -7,11 +7,19 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """Images in [0, 255], ``(n, h, w, c)``, and what they show.
+    """Images and what they show.
 
-    ``labels`` are int ``(n,)`` in the order of the card's classes, or masks ``(n, h, w)`` with 255 where there is no
-    label, or None where nobody knows; ``source`` says in words what they are; ``problems`` lists the files that could
-    not be read; ``groups``, str ``(n,)`` or None, says to what kind an image belongs, such as day or dusk.
+    Attributes:
+        images: ``(n, h, w, c)`` in [0, 255].
+        labels: int ``(n,)`` in the order of the card's classes, or masks ``(n, h, w)`` with 255 where there is no
+            label, or None where nobody knows.
+        source: what the images are, in words.
+        problems: messages on files that could not be read.
+        groups: str ``(n,)``, to which kind each image belongs, such as day or dusk; or None.
+
+    Example:
+        >>> insights.Samples(np.zeros((2, 8, 8, 1)), np.array([3, 7]), "two digits").labels
+        array([3, 7])
     """
 
     images: np.ndarray

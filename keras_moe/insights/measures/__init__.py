@@ -1,1 +1,1 @@
-"""Measures of a mixture from plain arrays."""
+"""Measures of a mixture from plain arrays, and all of them at once in a ``Summary``."""

@@ -1,9 +1,12 @@
 """The arrays that insights are computed from, checked once and in one way."""
 
+import collections.abc
+
 import numpy as np
+import numpy.typing as npt
 
 
-def probabilities(owner, name, value):
+def probabilities(owner: str, name: str, value: npt.ArrayLike) -> np.ndarray:
     """``value`` as an array whose last axis holds probabilities.
 
     Raises:
@@ -21,7 +24,7 @@ def probabilities(owner, name, value):
     return array
 
 
-def weights(owner, name, value):
+def weights(owner: str, name: str, value: npt.ArrayLike) -> np.ndarray:
     """``value`` as routing weights ``(..., experts)``; rows may be all zero (no expert ran).
 
     Raises:
@@ -35,7 +38,9 @@ def weights(owner, name, value):
     return array.astype("float64", copy=False)
 
 
-def labels(owner, name, value, shape, classes=None):
+def labels(
+    owner: str, name: str, value: npt.ArrayLike, shape: collections.abc.Iterable[int], classes: int | None = None
+) -> np.ndarray:
     """``value`` as integer labels of ``shape``, in ``0…classes - 1``.
 
     Raises:
@@ -53,5 +58,5 @@ def labels(owner, name, value, shape, classes=None):
     return array
 
 
-def _expected(owner, name, expected, received):
+def _expected(owner: str, name: str, expected: str, received: str) -> ValueError:
     return ValueError(f"{owner}: `{name}` must be {expected}. Received: {received}")

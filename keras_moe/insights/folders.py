@@ -1,13 +1,17 @@
 """Folders of images, with labels or masks, as ``Samples``."""
 
+import collections.abc
+import pathlib
+
 import numpy as np
 
 from keras_moe.images import read_image
 from keras_moe.insights.samples import Samples
 from keras_moe.metrics import IGNORE
+from keras_moe.zoo import Card
 
 
-def read_labelled(folder, card):
+def read_labelled(folder: pathlib.Path, card: Card) -> Samples:
     """Images in a folder and below; the names of sub-folders are labels if all of them are classes of the card.
 
     Raises:
@@ -29,11 +33,11 @@ def read_labelled(folder, card):
         except (OSError, ValueError) as error:
             problems.append(str(error))
     _check_any(images, folder, problems)
-    found = np.array([card.classes.index(label) for label in labels]) if known else None
-    return Samples(np.stack(images), found, f"{len(images):,} images in the folder {folder.name}", tuple(problems))
+    numbers = np.array([card.classes.index(label) for label in labels]) if known else None
+    return Samples(np.stack(images), numbers, f"{len(images):,} images in the folder {folder.name}", tuple(problems))
 
 
-def read_masked(folder, card):
+def read_masked(folder: pathlib.Path, card: Card) -> Samples:
     """Images in ``folder/images`` and their masks in ``folder/masks``, for a segmentation model.
 
     Every image ``images/**/NAME.*`` has its mask at ``masks/**/NAME.png``, of the same size: 8 bits, grey or palette,
@@ -49,22 +53,22 @@ def read_masked(folder, card):
     if not source.is_dir():
         raise ValueError(f"Expected a folder 'images' and perhaps one 'masks' in {folder}. Received: none 'images'")
     paths = _images(source)
-    own = {path: (masks / path.relative_to(source)).with_suffix(".png") for path in paths}
-    missing = [str(mask) for mask in own.values() if not mask.is_file()] if masks.is_dir() else []
+    mask_of = {path: (masks / path.relative_to(source)).with_suffix(".png") for path in paths}
+    missing = [str(mask) for mask in mask_of.values() if not mask.is_file()] if masks.is_dir() else []
     if missing:
         raise ValueError(f"Expected a mask for every image. Received: {len(missing)} without, the first {missing[0]}")
-    images, found, groups, problems = [], [], [], []
-    for path, mask in own.items():
+    images, pixels, groups, problems = [], [], [], []
+    for path, mask in mask_of.items():
         try:
             image = read_image(path, card.input.shape)
             if masks.is_dir():
-                found.append(_read_mask(mask, path, card.input.shape))
+                pixels.append(_read_mask(mask, path, card.input.shape))
             images.append(image)
             groups.append(path.parent.relative_to(source).as_posix())
         except (OSError, ValueError) as error:
             problems.append(str(error))
     _check_any(images, source, problems)
-    labels = np.stack(found) if masks.is_dir() else None
+    labels = np.stack(pixels) if masks.is_dir() else None
     if labels is not None and set(np.unique(labels)) == {0, IGNORE}:
         raise ValueError(f"The masks hold 0 and {IGNORE} only, and {IGNORE} is no label: write 1 for the second class.")
     return Samples(
@@ -73,14 +77,14 @@ def read_masked(folder, card):
     )  # fmt: skip
 
 
-def _images(folder):
+def _images(folder: pathlib.Path) -> list[pathlib.Path]:
     from PIL import Image
 
     suffixes = Image.registered_extensions()
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
 
 
-def _read_mask(path, image_path, input_shape):
+def _read_mask(path: pathlib.Path, image_path: pathlib.Path, input_shape: collections.abc.Sequence[int]) -> np.ndarray:
     from PIL import Image, ImageOps
 
     with Image.open(path) as mask, Image.open(image_path) as image:
@@ -95,7 +99,7 @@ def _read_mask(path, image_path, input_shape):
     return np.asarray(ImageOps.fit(labels, (width, height), Image.Resampling.NEAREST))
 
 
-def _check_any(images, folder, problems):
+def _check_any(images: list[np.ndarray], folder: pathlib.Path, problems: list[str]) -> None:
     if not images:
         raise ValueError(
             f"Expected images in {folder}. Received: none that can be read. {' '.join(problems[:3])}".rstrip()

@@ -1,0 +1,83 @@
+"""What pages on classification and on segmentation share."""
+
+import collections.abc
+import dataclasses
+import typing
+
+import numpy as np
+
+from keras_moe.insights.measures.summary import Summary
+from keras_moe.insights.plots import classification as plots
+from keras_moe.insights.report.sentences import MEASURES
+from keras_moe.zoo import Card
+
+WORDS = {
+    "expert k alone": "the whole model with all routing weight on expert k (a base, if there is one, still takes part)",
+    "leads": "the expert has the largest routing weight of those that ran for the image",
+    "perfect, normal k, critical": "all experts and the answer are equal; the experts differ and the answer is that of "
+    "expert k (of several supporters the one with the largest weight); the answer is that of no expert",
+    "predictive entropy": "entropy of the model's probabilities, divided by log of the number of classes",
+    "mutual information": "entropy of the experts' mean probabilities less the mean of their entropies, divided by log "
+    "of the number of classes",
+    "expert variance": "standard deviation over experts of the answer's probability, divided by the largest of those "
+    "compared",
+    "gate entropy": "entropy of the softmax of the gate's logits, divided by log of the number of experts",
+    "ECE": "expected calibration error: the gap between confidence and accuracy in 15 equal bins of confidence, "
+    "weighted by the predictions in each",
+    "area": "mean error over all shares of images (or pixels) answered, the surest first; the smaller, the better the "
+    "measure tells right from wrong",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows of text below a header; the header may be empty."""
+
+    header: collections.abc.Sequence[str]
+    rows: collections.abc.Sequence[collections.abc.Sequence[str]]
+
+
+def pairs(values: dict[str, str]) -> Table:
+    """``values`` as a table of two columns without a header."""
+    return Table((), list(values.items()))
+
+
+def percent(value: float) -> str:
+    """``"12.3%"``; nothing for NaN."""
+    return "" if np.isnan(value) else f"{value:.1%}"
+
+
+def facts(card: Card, total: float, executed: float) -> Table:
+    """What the model is, by its card; ``total`` and ``executed``: MACs per image here."""
+    metrics = ", ".join(
+        f"{m.text()} {m.name} on {m.split}" + f" ({len(m.seeds)} seeds)" * (len(m.seeds) > 1) for m in card.metrics
+    )
+    return pairs(
+        {
+            "system": f"{card.model}, after {card.paper}",
+            "size": f"{card.params:,} parameters; {total / 1e6:.2f} M multiply-accumulates with every expert, "
+            f"{executed / 1e6:.2f} M executed per image here",
+            "takes": f"{' x '.join(map(str, card.input.shape))}, {card.input.channels}, values in {card.input.range}",
+            "tells apart": f"{len(card.classes)} classes",
+            "learned from": f"{card.data.name}; terms of the data: {card.data.license}",
+            "its card says": metrics,
+            "license of the weights": card.license,
+        }
+    )
+
+
+def certainty(summary: Summary) -> dict[str, typing.Any]:
+    """A table of measures of uncertainty and, where labels are known, figures, by their names in ``page.html``."""
+    header = ["measure", "what it is", "mean"]
+    rows = [[name, MEASURES[name], f"{values.mean():.3f}"] for name, values in summary.uncertainties.items()]
+    if summary.risk_coverage is None or summary.reliability is None:
+        return {"measures": Table(header, rows), "reliability": None, "risk_coverage": None}
+    header += ["area", "error on the surest 80%", "on the surest half"]
+    for row in rows:
+        curve = summary.risk_coverage[row[0]]
+        row += [f"{curve.area:.3f}", f"{curve.at(0.8):.1%}", f"{curve.at(0.5):.1%}"]
+    return {
+        "measures": Table(header, rows),
+        "reliability": plots.plot_reliability(summary.reliability),
+        "risk_coverage": plots.plot_risk_coverage(summary.risk_coverage, unit=summary.unit),
+    }
