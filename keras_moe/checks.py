@@ -35,7 +35,7 @@ def integer(owner: str, name: str, value: object, least: float = ..., most: floa
 @typing.overload
 def integer(
     owner: str, name: str, value: object, least: float = ..., most: float = ..., *, or_none: bool
-) -> int | None: ...
+) -> int | typing.Any: ...  # Any stands for a None that callers rule out as their other arguments need
 
 
 def integer(
@@ -76,7 +76,7 @@ def number(
     below: float = ...,
     *,
     or_none: bool,
-) -> float | None: ...
+) -> float | typing.Any: ...
 
 
 def number(
@@ -115,7 +115,7 @@ def sizes(owner: str, name: str, value: typing.Any) -> tuple[int | None, ...]:
     return tuple(None if size is None else integer(owner, name, size, 1) for size in value)
 
 
-def plain_numbers(record: object, **ranges: dict[str, float]) -> None:
+def plain_numbers(record: object, **ranges: collections.abc.Mapping[str, float]) -> None:
     """Makes the numbers of a frozen dataclass Python's own, by its annotations, and checks what they are.
 
     Fields annotated ``int``, ``float``, ``bool`` or ``… | None`` are looked at. ``ranges``: field -> dict of the limits

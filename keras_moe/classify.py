@@ -18,6 +18,10 @@ class Classification:
         route: dict, index of each expert that ran -> its weight; empty after an early exit; None for a dense network.
         macs_executed: multiply-accumulates spent on this image.
         macs_total: of the whole network, every expert included.
+
+    Example:
+        >>> classify.Classification((("cat", 0.9),), {2: 1.0}, macs_executed=1e6, macs_total=4e6).experts
+        '2 (weight 1.00)'
     """
 
     top: tuple[tuple[str, float], ...]
@@ -47,6 +51,12 @@ def classify(model: "MoEModel", name: str, images: np.ndarray, top: int = 5) -> 
 
     Raises:
         ValueError: an image for which the prediction is not finite.
+
+    Example:
+        >>> model = zoo.load("test_hydranet")
+        >>> (result,) = classify.classify(model, "test_hydranet", np.zeros((1, 8, 8, 1)), top=2)
+        >>> len(result.top), result.macs_executed < result.macs_total
+        (2, True)
     """
     from keras_moe import zoo
 

@@ -17,8 +17,6 @@ from keras_moe.graph import open_graph
 from keras_moe.layers import EfficientAttention, ExpertBank, PatchWise
 from keras_moe.types import Shape
 
-_Sizes: typing.TypeAlias = tuple[typing.Any, ...]  # a shape of which every size but the batch's is known
-
 
 def macs(layer: keras.Layer, *input_shapes: Shape) -> int:
     """MACs of one image through ``layer`` (a layer or a functional model), every expert of a bank included.
@@ -50,7 +48,7 @@ _PRODUCTS = {"Matmul", "Einsum", "Dot", "Tensordot", "Attention", "AdditiveAtten
 
 
 @functools.singledispatch
-def _count(layer: typing.Any, *input_shapes: _Sizes) -> int:
+def _count(layer: typing.Any, *input_shapes: Shape) -> int:
     kernels = [w.path for w in getattr(layer, "weights", ()) if len(w.shape) > 1]
     if kernels or type(layer).__name__ in _PRODUCTS:
         raise ValueError(f"macs: no rule for {type(layer).__name__} {layer.name!r}, which holds kernels {kernels}")
@@ -58,23 +56,23 @@ def _count(layer: typing.Any, *input_shapes: _Sizes) -> int:
 
 
 @_count.register
-def _(layer: keras.Model, *input_shapes: _Sizes) -> int:
+def _(layer: keras.Model, *input_shapes: Shape) -> int:
     calls = open_graph(layer, input_shapes).calls
     return sum(_count(call.layer, *(t.shape for t in call.inputs)) for call in calls)
 
 
 @_count.register
-def _(layer: ExpertBank, features_shape: _Sizes, weights_shape: _Sizes) -> int:
+def _(layer: ExpertBank, features_shape: Shape, weights_shape: Shape) -> int:
     return sum(_count(expert, features_shape) for expert in layer.experts)
 
 
 @_count.register
-def _(layer: PatchWise, shape: _Sizes) -> int:
+def _(layer: PatchWise, shape: Shape) -> int:
     return layer.patches(shape) * _count(layer.network, (None, layer.crop, layer.crop, shape[-1]))
 
 
 @_count.register
-def _(layer: EfficientAttention, shape: _Sizes) -> int:
+def _(layer: EfficientAttention, shape: Shape) -> int:
     queries, channels = int(shape[1] * shape[2]), int(shape[3])
     keys = queries // layer.reduction**2
     applied = [(layer.query, queries), (layer.projection, queries), (layer.key_value, keys), (layer.reducer, keys)]
@@ -87,7 +85,7 @@ def _(layer: EfficientAttention, shape: _Sizes) -> int:
 @_count.register(layers.Conv3D)
 @_count.register(layers.DepthwiseConv1D)
 @_count.register(layers.DepthwiseConv2D)
-def _(layer: typing.Any, shape: _Sizes) -> int:
+def _(layer: typing.Any, shape: Shape) -> int:
     check_layer(f"{layer.name!r}", layer)
     # (..., inputs per group, filters) for a convolution, (..., inputs, multiplier) for a depthwise one: either way
     # the kernel is applied once at every output position.
@@ -95,26 +93,26 @@ def _(layer: typing.Any, shape: _Sizes) -> int:
 
 
 @_count.register
-def _(layer: layers.Conv2DTranspose, shape: _Sizes) -> int:
+def _(layer: layers.Conv2DTranspose, shape: Shape) -> int:
     check_layer(f"{layer.name!r}", layer)
     return _product(shape[1:-1]) * _product(layer.kernel.shape)
 
 
 @_count.register
-def _(layer: layers.SeparableConv2D, shape: _Sizes) -> int:
+def _(layer: layers.SeparableConv2D, shape: Shape) -> int:
     check_layer(f"{layer.name!r}", layer)
     positions = _product(layer.compute_output_shape(shape)[1:-1])
     return positions * (_product(layer.depthwise_kernel.shape) + _product(layer.pointwise_kernel.shape))
 
 
 @_count.register
-def _(layer: layers.Dense, shape: _Sizes) -> int:
+def _(layer: layers.Dense, shape: Shape) -> int:
     return _product(shape[1:-1]) * _product(layer.kernel.shape)
 
 
 @_count.register(layers.Embedding)  # a look-up
 @_count.register(layers.PReLU)  # element by element
-def _(layer: typing.Any, shape: _Sizes) -> int:
+def _(layer: typing.Any, shape: Shape) -> int:
     return 0
 
 

@@ -27,6 +27,12 @@ def plot_classifications(
 
     Returns:
         A matplotlib figure.
+
+    Example:
+        >>> result = keras_moe.classify.Classification((("cat", 0.9), ("dog", 0.1)), {1: 1.0}, 1e6, 4e6)
+        >>> figure = picture.plot_classifications([np.zeros((8, 8, 3), "uint8")], [result], experts=2)
+        >>> [axes.get_title() for axes in figure.axes[1:]]
+        ['Prediction', '1 of 2 experts ran', 'MACs: 25% of the network']
     """
     from matplotlib.figure import Figure
 

@@ -46,7 +46,7 @@ def save_weights(
 
 
 def load_weights(
-    model: keras.Model, source: Path | bytes, skip: collections.abc.Sequence[str] = (), label: str | None = None
+    model: keras.Model, source: Path | bytes, skip: collections.abc.Sequence[str] = (), label: Path | None = None
 ) -> None:
     """Reads weights written by ``save_weights`` into ``model``; float16 is widened to the variable's dtype.
 
@@ -54,7 +54,7 @@ def load_weights(
         model: a built Keras model.
         source: a ``.safetensors`` file: its path, or its content as bytes.
         skip: names, or ``fnmatch`` patterns, of variables to leave as they are. Tensors so named are not looked at.
-        label: str, what errors call the source; None: its path.
+        label: str or path, what errors call the source; None: its path.
 
     Raises:
         ValueError: not a safetensors file, or tensors missing, unknown, of another shape or kind of number, or not
@@ -105,7 +105,7 @@ def assign(variables: Variables, tensors: Tensors, source: object, skip: collect
         variable.assign(offered[name])
 
 
-def read_tensors(source: Path | bytes, label: str | None = None) -> Tensors:
+def read_tensors(source: Path | bytes, label: Path | None = None) -> Tensors:
     """Name -> array of a safetensors file, given by its path or as bytes.
 
     Raises:
@@ -170,8 +170,8 @@ def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
     return array if keep else array.astype(dtype)
 
 
-def _label(source: Path | bytes, label: str | None) -> str:
-    return label or ("the given bytes" if isinstance(source, bytes) else str(source))
+def _label(source: Path | bytes, label: Path | None) -> str:
+    return str(label or ("the given bytes" if isinstance(source, bytes) else source))
 
 
 def _matches(name: str, patterns: collections.abc.Iterable[str]) -> bool:

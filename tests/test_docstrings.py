@@ -15,13 +15,15 @@ import pytest
 pytestmark = pytest.mark.once
 
 ROOMS = ("layers", "models", "training", "datasets", "zoo", "export", "insights", "metrics", "super_resolution")
-MODULES = ("cost", "graph", "images", "recipes", "weights")
+MODULES = ("classify", "cost", "graph", "images", "picture", "recipes", "weights")
 FINISHED = (
+    "classify",
     "cost",
     "datasets",
     "images",
     "insights",
     "metrics",
+    "picture",
     "recipes",
     "super_resolution",
     "training",

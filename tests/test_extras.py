@@ -16,7 +16,15 @@ pytestmark = pytest.mark.once
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 NAMES = {"PIL": "pillow", "sklearn": "scikit-learn"}  # imported under another name than installed
-OPTIONAL = ("flatbuffers", "ai_edge_litert", "scipy", "tf_keras", "tensorflow_model_optimization", "matplotlib")
+OPTIONAL = (
+    "flatbuffers",
+    "ai_edge_litert",
+    "scipy",
+    "tf_keras",
+    "tensorflow_model_optimization",
+    "matplotlib",
+    "jinja2",
+)
 
 
 def declared():

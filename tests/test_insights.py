@@ -45,6 +45,7 @@ def test_entropies():
     four = np.array([[0.25] * 4, [0.5, 0.5, 0, 0], [0, 0, 1.0, 0]])
     np.testing.assert_allclose(insights.predictive_entropy(four), [1, 0.5, 0])
     np.testing.assert_array_equal(insights.gate_entropy(np.ones((3, 1))), [0, 0, 0])
+    assert not np.signbit(insights.gate_entropy(np.eye(3))).any()  # 0.0, not -0.0
 
 
 def test_mutual_information():

@@ -94,6 +94,9 @@ def undrawn(monkeypatch):
 def test_a_page(scenes, undrawn):
     model, samples, found = scenes
     text = insights.create_segmentation_report(model, zoo.card(NAME), samples, found)
+    fewer = insights.Samples(samples.images[:19], None, "19 scenes")
+    with pytest.raises(ValueError, match=r"on 19 images\. Received: on 20"):
+        insights.create_segmentation_report(model, zoo.card(NAME), fewer, found)
     for words in ("By group of images", "experts disagree on", "Class by class", "of the pixels are right"):
         assert words in text
 

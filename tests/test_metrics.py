@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from keras_moe.metrics import confusion_matrix, expected_calibration_error, iou, mean_iou, measure_segmenter
+from keras_moe.metrics import (
+    confidence_bins,
+    confusion_matrix,
+    dice,
+    expected_calibration_error,
+    iou,
+    mean_iou,
+    measure_segmenter,
+    psnr_from_mse,
+)
 
 pytestmark = pytest.mark.once
 
@@ -29,6 +38,19 @@ def test_calibration_by_hand():
     # Bins of 0.1: 0.95 and 0.95 hold one right of two, off by 0.45; 0.55 is wrong, off by 0.55.
     assert expected_calibration_error([0.95, 0.95, 0.55], [1, 0, 0], bins=10) == pytest.approx((2 * 0.45 + 0.55) / 3)
     assert expected_calibration_error([1.0, 1.0], [True, True]) == 0
+
+
+def test_the_upper_end_belongs_to_a_bin_and_zero_to_the_first():
+    np.testing.assert_array_equal(confidence_bins([[0.0, 0.2], [0.5, 0.51]], bins=2), [[0, 0], [0, 1]])
+
+
+def test_dice_by_hand():
+    masks, predicted = np.array([[[1, 1, 0]], [[0, 0, 0]]]), np.array([[[0, 1, 0]], [[0, 0, 0]]])
+    assert dice(masks, predicted) == pytest.approx((2 / 3 + 1) / 2, abs=1e-4)  # an image that is empty in both counts 1
+
+
+def test_psnr_of_several_errors():
+    np.testing.assert_allclose(psnr_from_mse([255.0**2, 25.5**2, 0.0]), [0, 20, np.inf], atol=1e-12)
 
 
 @pytest.mark.parametrize(
