@@ -5,6 +5,7 @@ import typing
 import numpy as np
 
 from keras_moe.insights.measures.agreement import Agreement
+from keras_moe.metrics import IGNORE
 
 if typing.TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,18 @@ def axes(width: float, height: float) -> "tuple[Figure, Axes]":
     """``(figure, axes)``: a figure of one plot."""
     new = figure(width, height)
     return new, new.subplots()
+
+
+def grid(image: np.ndarray, panels: int, titles: float) -> "tuple[Figure, np.ndarray]":
+    """``(figure, axes)``: room for ``panels`` pictures of the image's shape, titles of some inches above each."""
+    lines = -(-panels // 5)
+    columns = -(-panels // lines)
+    height = 2.8 * image.shape[0] / image.shape[1] + titles
+    new = figure(2.8 * columns + 0.8, height * lines + 0.4)
+    panes = new.subplots(lines, columns, squeeze=False).reshape(-1)
+    for pane in panes:
+        pane.axis("off")
+    return new, panes
 
 
 def plain(text: str, longest: int = 24) -> str:
@@ -61,3 +74,9 @@ def show_grey(axes: "Axes", image: np.ndarray) -> None:
 def extent(image: np.ndarray) -> tuple[float, float, float, float]:
     """Where a map of lower resolution goes, for it to lie on the image."""
     return (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
+
+
+def share_wrong(mask: np.ndarray, predicted_labels: np.ndarray) -> float:
+    """The share of labelled pixels that are wrong; NaN where none has a label."""
+    counted = mask != IGNORE
+    return float((mask != predicted_labels)[counted].mean()) if counted.any() else np.nan

@@ -6,7 +6,8 @@ import numpy as np
 
 from keras_moe.insights.expert_predictions import ExpertPredictions
 from keras_moe.insights.measures.summary import Summary, summarize
-from keras_moe.insights.plots import classification as plots
+from keras_moe.insights.plots.agreement import plot_agreement
+from keras_moe.insights.plots.routing import plot_class_by_expert, plot_favourites, plot_usage
 from keras_moe.insights.report.html import render
 from keras_moe.insights.report.shared import WORDS, Table, certainty, facts, pairs, percent
 from keras_moe.insights.samples import Samples
@@ -55,11 +56,11 @@ def create_classification_report(model: MoEModel, card: Card, samples: Samples, 
         notes=_notes(summary),
         key_figures=_key_figures(summary, executed / total),
         facts=facts(card, total, executed),
-        usage=plots.plot_usage(summary.usage),
+        usage=plot_usage(summary.usage),
         experts=_experts(card, summary),
-        class_by_expert=plots.plot_class_by_expert(summary.class_by_expert, card.classes),
-        favourites=plots.plot_favourites(samples.images, ran, captions=captions),
-        agreement=plots.plot_agreement(summary.agreement, summary.right),
+        class_by_expert=plot_class_by_expert(summary.class_by_expert, card.classes),
+        favourites=plot_favourites(samples.images, ran, captions=captions),
+        agreement=plot_agreement(summary.agreement, summary.right),
         disputed=_disputed(card, samples, predictions, summary),
         certainty=certainty(summary),
         words=pairs(WORDS),

@@ -8,7 +8,9 @@ import numpy as np
 from keras_moe.insights.expert_predictions import ExpertPredictions
 from keras_moe.insights.measures.agreement import agreement
 from keras_moe.insights.measures.summary import uncertainty_measures
-from keras_moe.insights.plots.segmentation import plot_agreement_map, plot_gate_maps, plot_uncertainty_maps
+from keras_moe.insights.plots.agreement import plot_agreement_map
+from keras_moe.insights.plots.routing import plot_gate_maps
+from keras_moe.insights.plots.uncertainty import plot_uncertainty_maps
 from keras_moe.insights.samples import Samples
 from keras_moe.insights.segmentation_predictions import SegmentationPredictions, per_pixel, predict_pixels
 from keras_moe.models import MoEModel

@@ -6,8 +6,9 @@ import numpy as np
 
 from keras_moe.insights.measures.routing import class_by_expert
 from keras_moe.insights.measures.summary import Summary
-from keras_moe.insights.plots import classification as plots
-from keras_moe.insights.plots import segmentation as pixel_plots
+from keras_moe.insights.plots.agreement import plot_agreement
+from keras_moe.insights.plots.masks import plot_predicted_masks
+from keras_moe.insights.plots.routing import plot_class_by_expert, plot_favourites, plot_routing_weights
 from keras_moe.insights.report.examples import Example, choose_examples
 from keras_moe.insights.report.html import render
 from keras_moe.insights.report.shared import WORDS, Table, certainty, facts, pairs, percent
@@ -118,7 +119,7 @@ def _predicted_masks(card: Card, examples: dict[str, Example]) -> typing.Any:
         names.setdefault(example.row, []).append(name)
     distinct = [examples[same[0]] for same in names.values()]
     masks = [example.mask for example in distinct if example.mask is not None]
-    return pixel_plots.plot_predicted_masks(
+    return plot_predicted_masks(
         np.stack([example.image for example in distinct]),
         np.stack([example.predicted_labels for example in distinct]),
         card.classes,
@@ -139,16 +140,14 @@ def _about_experts(
         "saves_compute": model.bank is not None,
         "experts": _experts(predictions),
         "groups": _by_group(predictions) if len(predictions.groups) > 1 else None,
-        "routing_weights": pixel_plots.plot_routing_weights(predictions.weights, samples.groups),
+        "routing_weights": plot_routing_weights(predictions.weights, samples.groups),
         "class_by_expert": {
-            name: plots.plot_class_by_expert(table, card.classes)
+            name: plot_class_by_expert(table, card.classes)
             for name, table in _class_by_expert(card, predictions).items()
         },
         "gate_maps": [example.gate_map() for example in two] if weighs_pixels else [],
-        "favourites": plots.plot_favourites(
-            samples.images, predictions.weights, captions=samples.groups, kinds="groups"
-        ),
-        "agreement": plots.plot_agreement(summary.agreement, summary.right, summary.unit),
+        "favourites": plot_favourites(samples.images, predictions.weights, captions=samples.groups, kinds="groups"),
+        "agreement": plot_agreement(summary.agreement, summary.right, summary.unit),
         "agreement_maps": [example.agreement_map() for example in two],
     }
 

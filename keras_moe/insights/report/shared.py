@@ -7,7 +7,7 @@ import typing
 import numpy as np
 
 from keras_moe.insights.measures.summary import Summary
-from keras_moe.insights.plots import classification as plots
+from keras_moe.insights.plots.uncertainty import plot_reliability, plot_risk_coverage
 from keras_moe.insights.report.sentences import MEASURES
 from keras_moe.zoo import Card
 
@@ -78,6 +78,6 @@ def certainty(summary: Summary) -> dict[str, typing.Any]:
         row += [f"{curve.area:.3f}", f"{curve.at(0.8):.1%}", f"{curve.at(0.5):.1%}"]
     return {
         "measures": Table(header, rows),
-        "reliability": plots.plot_reliability(summary.reliability),
-        "risk_coverage": plots.plot_risk_coverage(summary.risk_coverage, unit=summary.unit),
+        "reliability": plot_reliability(summary.reliability),
+        "risk_coverage": plot_risk_coverage(summary.risk_coverage, unit=summary.unit),
     }

@@ -1,14 +1,12 @@
-"""Pictures of what the other modules compute. Each function returns a matplotlib figure whose title is the finding."""
+"""Pictures of who does what. Each function returns a matplotlib figure whose title is the finding."""
 
 import collections.abc
 import typing
 
 import numpy as np
 
-from keras_moe.checks import integer, number
-from keras_moe.insights.measures.agreement import Agreement
+from keras_moe.checks import integer
 from keras_moe.insights.measures.routing import Usage, favourites
-from keras_moe.insights.measures.uncertainty import Reliability, RiskCoverage
 from keras_moe.insights.plots import style
 
 if typing.TYPE_CHECKING:
@@ -137,111 +135,69 @@ def plot_favourites(
     return figure
 
 
-def plot_agreement(agreement: Agreement, right: np.ndarray | None = None, unit: str = "images") -> "Figure":
-    """Bars: the share of each case and, where known, how often the prediction is right in it.
+def plot_routing_weights(weights: np.ndarray, groups: np.ndarray | None = None) -> "Figure":
+    """How the mean weight of each expert spreads over images: a histogram per expert, stacked by group.
 
     Args:
-        agreement: an ``Agreement``.
-        right: bool ``(...)``, whether the predicted label is right; or None.
-        unit: str, what the rows are: ``"images"`` or ``"pixels"``.
+        weights: float ``(n, experts)``.
+        groups: str ``(n,)``, or None.
 
     Returns:
         A matplotlib figure.
 
     Example:
-        >>> cases = insights.agreement([[0, 1], [0, 2]], [0, 1])
-        >>> insights.plot_agreement(cases).axes[0].get_title()
-        'All experts agree on 50.0% of the images; no expert gives the answer on 0.0%'
+        >>> insights.plot_routing_weights(np.array([[0.9, 0.1], [0.6, 0.4]])).get_suptitle()
+        'Expert 0 has the largest mean weight in 100.0% of the images'
     """
-    names, shares = list(agreement.shares), np.array(list(agreement.shares.values()))
-    figure, axes = style.axes(8, 0.32 * len(names) + 1.3)
-    bars = axes.barh(names, shares, color=style.case_colours(agreement))
-    texts = [f"{share:.1%} of the {unit}" for share in shares]
-    if right is not None:
-        hit = [np.asarray(right)[agreement.case == i] for i in range(len(names))]
-        texts = [f"{t}, {h.mean():.1%} of them right" if h.size else t for t, h in zip(texts, hit, strict=True)]
-    axes.bar_label(bars, texts, padding=3)
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 1.7 * shares.max()), xticks=())
-    axes.set_title(
-        f"All experts agree on {shares[0]:.1%} of the {unit}; no expert gives the answer on {shares[-1]:.1%}"
-    )
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    count = weights.shape[1]
+    names = [] if groups is None else sorted(set(groups))
+    parts = [weights[groups == name] for name in names] or [weights]
+    figure = style.figure(8, 0.95 * count + 1.2)
+    grid = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    shades = ["#08519c", "#fd8d3c", "#74c476", "#9e9ac8", "#636363"]
+    for k, axes in enumerate(grid):
+        axes.hist(
+            [part[:, k] for part in parts], bins=np.linspace(0, weights.max(), 41), stacked=True,
+            color=[shades[i % len(shades)] for i in range(len(parts))], label=names or None,
+        )  # fmt: skip
+        axes.set_ylabel(f"expert {k}", rotation=0, ha="right", va="center")
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.set_yticks(())
+    grid[-1].set_xlabel("mean weight of the expert in an image; the height counts images")
+    if names:
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
+    leads = np.bincount(weights.argmax(1), minlength=count) / len(weights)
+    figure.suptitle(f"Expert {leads.argmax()} has the largest mean weight in {leads.max():.1%} of the images")
     return figure
 
 
-def plot_reliability(reliability: Reliability) -> "Figure":
-    """Confidence against accuracy, and how many predictions there are of each confidence.
+def plot_gate_maps(image: np.ndarray, weights: np.ndarray) -> "Figure":
+    """One image under the weight of each expert, pixel by pixel.
 
     Args:
-        reliability: a ``Reliability``.
+        image: ``(h, w, c)`` in [0, 255].
+        weights: float ``(h', w', experts)``, of any resolution.
 
     Returns:
         A matplotlib figure.
 
     Example:
-        >>> reliability = insights.reliability([[0.75, 0.25], [0.75, 0.25]], [0, 1])
-        >>> insights.plot_reliability(reliability).axes[0].get_title()
-        'Confidence and accuracy are 25.0 points apart on average (ECE, 15 bins)'
+        >>> weights = np.array([[[0.9, 0.1], [0.6, 0.4]], [[0.2, 0.8], [0.7, 0.3]]])
+        >>> insights.plot_gate_maps(np.zeros((8, 8, 1)), weights).get_suptitle()
+        'Expert 0 has the largest weight in 75.0% of the pixels'
     """
-    count, gap = reliability.count, 100 * reliability.ece
-    figure = style.figure(6, 5.2)
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    edges = np.linspace(0, 1, len(count) + 1)
-    above.bar(edges[:-1], reliability.accuracy, 1 / len(count), align="edge", color="#9ecae1", edgecolor="white")
-    above.plot((0, 1), (0, 1), ":", color="grey", label="as often right as it says")
-    above.plot(reliability.confidence, reliability.accuracy, "o-", color="#08519c", label="this model")
-    above.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    above.legend(loc="upper left", frameon=False)
-    below.bar(edges[:-1], count / count.sum(), 1 / len(count), align="edge", color="lightgrey", edgecolor="white")
-    below.set(xlabel="confidence, the probability of the answer", ylabel="share")
-    above.set_title(
-        f"Confidence and accuracy are {gap:.1f} points apart on average (ECE, {len(count)} bins)", fontsize=11
-    )
-    for axes in (above, below):
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def plot_risk_coverage(curves: dict[str, RiskCoverage], coverage: float = 0.8, unit: str = "images") -> "Figure":
-    """The error among the surest predictions, for several measures of uncertainty.
-
-    Args:
-        curves: dict, name of the measure -> its ``RiskCoverage``.
-        coverage: float in (0, 1], the share of predictions that the title speaks of.
-        unit: str, what the rows are: ``"images"`` or ``"pixels"``.
-
-    Returns:
-        A matplotlib figure.
-
-    Raises:
-        ValueError: a ``coverage`` out of range.
-
-    Example:
-        >>> curve = insights.risk_coverage([0.1, 0.2, 0.3, 0.4], np.array([False, False, False, True]))
-        >>> print(insights.plot_risk_coverage({"entropy": curve}, coverage=0.75).axes[0].get_title())
-        Without its 25% least sure answers it errs on 0.0% instead of 25.0%
-        (by entropy)
-    """
-    coverage = number("plot_risk_coverage", "coverage", coverage, above=0, most=1)
-    figure, axes = style.axes(7, 4.6)
-    name, best = min(curves.items(), key=lambda item: item[1].area)
-    error = best.risk[-1]
-    points = np.unique(np.linspace(0, len(best.risk) - 1, 1000).astype(int))
-    for label, curve in curves.items():
-        axes.plot(curve.coverage[points], curve.risk[points], label=f"{label}, area {curve.area:.3f}")
-    axes.axhline(error, color="grey", linestyle=":", label=f"random order, area {error:.3f}")
-    ideal = np.maximum(best.coverage - (1 - error), 0) / best.coverage
-    axes.plot(
-        best.coverage[points], ideal[points], "--", color="grey", label=f"wrong ones last, area {ideal.mean():.3f}"
-    )
-    axes.set(xlabel=f"share of {unit} answered, the surest first", ylabel="error among them", xlim=(0, 1))
-    axes.set_ylim(0, 1.02 * max(curve.risk[len(curve.risk) // 50 :].max() for curve in curves.values()) + 1e-3)
-    axes.set_title(
-        f"Without its {1 - coverage:.0%} least sure answers it errs on {best.at(coverage):.1%} instead of {error:.1%}\n"
-        f"(by {name}{', the best of these measures' if len(curves) > 1 else ''})",
-        fontsize=11,
-    )
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
+    weights = np.asarray(weights)
+    count = weights.shape[-1]
+    leads = np.bincount(weights.argmax(-1).reshape(-1), minlength=count) / weights[..., 0].size
+    figure, grid = style.grid(image, count + 1, 0.25)
+    for k, axes in enumerate(grid[: count + 1], start=-1):
+        if k < 0:
+            style.show(axes, image)
+            axes.set_title("image", fontsize=9)
+            continue
+        style.show_grey(axes, image)
+        weight = axes.imshow(weights[..., k], cmap="viridis", vmin=0, vmax=1, alpha=0.65, extent=style.extent(image))
+        axes.set_title(f"expert {k}: mean weight {weights[..., k].mean():.2f}", fontsize=9)
+    figure.colorbar(weight, ax=grid.tolist(), label="weight", pad=0.01)
+    figure.suptitle(f"Expert {leads.argmax()} has the largest weight in {leads.max():.1%} of the pixels")
     return figure
