@@ -128,8 +128,8 @@ def _convolution(tensors: dict[str, Array], convolution: str, norm: str, ours: s
     kernel = tensors[f"{convolution}.weight"]  # (out, in, h, w); depthwise: (channels, 1, h, w)
     axes = (2, 3, 0, 1) if kernel.shape[1] == 1 else (2, 3, 1, 0)
     names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    named = {f"{ours}_bn/{mine}": tensors[f"{norm}.{theirs}"] for mine, theirs in names.items()}
-    return {f"{ours}/kernel": kernel.transpose(axes), **named}
+    named: dict[str | None, Array] = {f"{ours}/kernel": kernel.transpose(axes)}
+    return named | {f"{ours}_bn/{mine}": tensors[f"{norm}.{theirs}"] for mine, theirs in names.items()}
 
 
 def _read(package: str, path: str, sha256: str) -> bytes:
