@@ -78,10 +78,8 @@ class EarlyExit(keras.layers.Layer):
             self._initial = value
 
     def _checked(self, threshold: float | None) -> float:
-        if threshold is None:
-            return {"confidence": 1.0, "product": 0.0}[self.rule]
-        checked: float = number("EarlyExit", "threshold", threshold, 0, 1, or_none=True)
-        return checked
+        checked = number("EarlyExit", "threshold", threshold, 0, 1, or_none=True)
+        return {"confidence": 1.0, "product": 0.0}[self.rule] if checked is None else float(checked)
 
     def call(self, route: Tensor, gate_logits: Tensor, base_logits: Tensor, training: bool = False) -> Tensor:
         if training:

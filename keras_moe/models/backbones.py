@@ -138,7 +138,7 @@ def head(
     probabilities = layers.Activation(activation, dtype="float32", name="probabilities")
     if classes is None:
         return keras.Sequential([probabilities], name=name)
-    # Layers whose name ends in "predictions" are those that depend on the number of classes; zoo.load rebuilds them.
+    # Layers whose names end in "predictions" depend on the number of classes; zoo.load rebuilds them.
     pooled = [pool[pooling](name="pool"), layers.Dropout(dropout_rate, name="dropout")]
     return keras.Sequential([*pooled, layers.Dense(classes, name="predictions"), probabilities], name=name)
 

@@ -72,7 +72,7 @@ class PartitionedModel(RoutedModel):
             argument, name = self.knob
             aside = self.get_layer(name), argument
             config[argument] = getattr(*aside)
-        if "dtype" in config:  # whatever the global policy will be
+        if "dtype" in config:  # by name, because the global policy may be another when the model is loaded
             config["dtype"] = _plain(config["dtype"] or self._policy)
         changes = self._settings.changes(self, aside)
         return {**config, "settings": changes} if changes or self._settings.frozen else config
@@ -80,7 +80,7 @@ class PartitionedModel(RoutedModel):
     @classmethod
     def from_config(
         cls, config: dict[str, typing.Any], custom_objects: dict[str, typing.Any] | None = None
-    ) -> "PartitionedModel":
+    ) -> typing.Self:
         config = dict(config)
         changes = config.pop("settings", None)
         make = cls
@@ -90,7 +90,7 @@ class PartitionedModel(RoutedModel):
                 network = copy.deepcopy(config[name])
                 config[name] = keras.saving.deserialize_keras_object(network, custom_objects)
                 make = getattr(cls, f"from_{name}")
-        model: PartitionedModel = make(**config)
+        model: typing.Self = make(**config)
         if changes is not None:
             settings.apply(model, changes)
         return model

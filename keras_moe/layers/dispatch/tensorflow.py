@@ -68,15 +68,15 @@ def _with_variables_of(
     experts: collections.abc.Sequence[typing.Any],
 ) -> collections.abc.Callable[[Tensor, Tensor], Tensor]:
     """``(k, rows) -> outputs`` of expert ``k``, which is a tensor."""
-    first, answer = experts[0], with_fused_norms(experts[0])
-    with tf.init_scope():  # ``_value``: the variable itself, whatever precision the bank computes in
+    first, predict = experts[0], with_fused_norms(experts[0])
+    with tf.init_scope():  # ``_value``: the variable itself, not cast to the bank's precision
         handles = tf.stack([tf.stack([v._value.handle for v in expert.variables]) for expert in experts])
 
     def run(k: Tensor, rows: Tensor) -> Tensor:
         own = tf.unstack(tf.gather(handles, k))
         values = [_read(handle, v) for handle, v in zip(own, first.variables, strict=True)]
         with keras.StatelessScope(list(zip(first.variables, values, strict=True))):
-            return answer(rows)
+            return predict(rows)
 
     return run
 

@@ -82,7 +82,7 @@ def _trace(expert: keras.Layer, x: Tensor) -> collections.abc.Callable[[Tensor],
     more = torch.cat([x, x[:1]])
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer is of PyTorch's older generation, and says so
+            warnings.simplefilter("ignore")  # PyTorch warns that a newer exporter exists
             traced: collections.abc.Callable[[Tensor], Tensor] = _JIT.trace(run, (x,), check_trace=False)
             agrees = torch.allclose(traced(more), run(more), rtol=1e-4, atol=1e-5, equal_nan=True)
     except (RuntimeError, ValueError, TypeError, AttributeError):
