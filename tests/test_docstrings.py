@@ -1,4 +1,4 @@
-"""What a room exports has an example in its docstring, and the example runs.
+"""What a room exports has an example in its docstring, and this example and those of its public methods run.
 
 Examples may use ``np``, ``keras`` and the package's rooms by name; they run in an empty folder, on one
 backend. ``KERAS_MOE_DATA`` names this folder.
@@ -22,7 +22,9 @@ FINISHED = (
     "datasets",
     "images",
     "insights",
+    "layers",
     "metrics",
+    "models",
     "picture",
     "recipes",
     "super_resolution",
@@ -42,17 +44,28 @@ def _exported(room):
             yield f"{room}.{name}", thing
 
 
+def _methods(things):
+    """Public methods and properties with an example, by the class that defines them: a class may inherit them."""
+    classes = {base: None for thing in things if inspect.isclass(thing) for base in inspect.getmro(thing)}
+    for cls in classes:
+        module = cls.__module__.removeprefix("keras_moe.")
+        for name, method in vars(cls).items() if module != cls.__module__ else ():
+            if not name.startswith("_") and ">>>" in (inspect.getdoc(method) or ""):
+                yield f"{module}.{cls.__name__}.{name}", method
+
+
 EXPORTED = dict(pair for room in FINISHED for pair in _exported(room))
+EXAMPLES = EXPORTED | dict(_methods(EXPORTED.values()))
 
 
-@pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_MOE_DATA", ".")
     keras.utils.set_random_seed(0)
     rooms = {room: importlib.import_module(f"keras_moe.{room}") for room in (*ROOMS, *MODULES)}
     globals_ = {"np": np, "keras": keras, "keras_moe": importlib.import_module("keras_moe"), **rooms}
-    example = doctest.DocTestParser().get_doctest(inspect.getdoc(EXPORTED[name]), globals_, name, None, None)
+    example = doctest.DocTestParser().get_doctest(inspect.getdoc(EXAMPLES[name]), globals_, name, None, None)
     assert example.examples, f"{name} has no example in its docstring"
     report = []
     result = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False).run(example, out=report.append)

@@ -1,4 +1,4 @@
-"""Layers: the gate decides, the early exit declines, the expert bank computes, the ensembler concludes."""
+"""Layers: gates, early exits, expert banks, ensemblers, and the parts of published systems."""
 
 from keras_moe.layers.attention import EfficientAttention as EfficientAttention
 from keras_moe.layers.cost_bias import CostBias as CostBias

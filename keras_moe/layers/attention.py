@@ -1,4 +1,4 @@
-"""Self-attention over a map whose keys and values are taken from a reduced map."""
+"""Self-attention over a map, with keys and values from a smaller map."""
 
 import functools
 import typing
@@ -17,12 +17,13 @@ _check = functools.partial(check, "EfficientAttention")
 class EfficientAttention(keras.layers.Layer):
     """Multi-head self-attention of every pixel to a map ``reduction`` times smaller (SegFormer, NeurIPS 2021, 3.1).
 
-    Keys and values come from a convolution of kernel and stride ``reduction`` and a layer normalisation, so that the
-    matrix of attention has ``reduction**2`` times fewer columns. No positional embedding.
+    A convolution of kernel and stride ``reduction`` and a layer normalisation make the smaller map, from which keys and
+    values are computed. The attention matrix then has ``reduction**2`` times fewer columns. There is no positional
+    embedding.
 
     Args:
-        heads: int, dividing the channels.
-        reduction: int, dividing height and width; 1: plain self-attention.
+        heads: int, a divisor of the channels.
+        reduction: int, a divisor of height and width. 1 is plain self-attention.
 
     Call arguments:
         x: float tensor ``(n, h, w, c)`` with known sizes.
@@ -31,13 +32,18 @@ class EfficientAttention(keras.layers.Layer):
         Float tensor ``(n, h, w, c)``.
 
     Raises:
-        ValueError: sizes that are unknown or do not divide.
+        ValueError: an unknown height or width, or a size that ``heads`` or ``reduction`` does not divide.
+
+    Example:
+        >>> attention = keras_moe.layers.EfficientAttention(heads=2, reduction=4)
+        >>> tuple(attention(np.ones((1, 8, 8, 16))).shape)
+        (1, 8, 8, 16)
     """
 
     def __init__(self, heads: int = 1, reduction: int = 1, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
-        self.heads = integer("EfficientAttention", "heads", heads, 1)
-        self.reduction = integer("EfficientAttention", "reduction", reduction, 1)
+        self.heads: int = integer("EfficientAttention", "heads", heads, 1)
+        self.reduction: int = integer("EfficientAttention", "reduction", reduction, 1)
 
     def build(self, shape: tuple[int, ...]) -> None:
         _, height, width, channels = shape
@@ -70,7 +76,7 @@ class EfficientAttention(keras.layers.Layer):
         mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, height, width, channels))
         return self.projection(mixed)
 
-    def _by_head(self, x):
+    def _by_head(self, x: Tensor) -> Tensor:
         _, height, width, channels = x.shape
         x = ops.reshape(x, (-1, height * width, self.heads, channels // self.heads))
         return ops.transpose(x, (0, 2, 1, 3))
@@ -78,15 +84,15 @@ class EfficientAttention(keras.layers.Layer):
     def compute_output_shape(self, shape: Shape) -> Shape:
         return tuple(shape)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "heads": self.heads, "reduction": self.reduction}
 
 
 def linear() -> keras.Initializer:
-    """How linear layers of Patcher begin: a normal of 0.02, cut off at two deviations."""
+    """The initializer of Patcher's linear layers: a normal of deviation 0.02, truncated at two deviations."""
     return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
 def fan_out() -> keras.Initializer:
-    """How convolutions of Patcher begin: a normal scaled by the outputs of the kernel."""
+    """The initializer of Patcher's convolutions: a normal scaled by the kernel's number of outputs."""
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")

@@ -1,8 +1,8 @@
-"""Whether layers are still what they were when something was made of them.
+"""Detection of changes to layers since a function was built from them.
 
-A trace or a compiled function holds for layers as they were. Assigning weights does not touch it. LoRA, quantization,
-another dtype policy or activation, a layer in place of another do: then layers refer to other objects than before, and
-that is what is compared here, by identity, in microseconds a layer.
+A trace or a compiled function describes its layers at one moment. It follows new weights; it does not follow LoRA,
+quantization, another dtype policy, another activation or a replaced layer. After such a change a layer refers to other
+objects than before. References are compared by identity, which takes microseconds per layer.
 """
 
 import collections.abc
@@ -14,11 +14,11 @@ import keras
 
 
 class MadeOf:
-    """``make(*layers)``, made anew whenever the layers have changed."""
+    """Caches ``make(*layers)`` and calls ``make`` again after a change of the layers."""
 
-    def __init__(self, make: collections.abc.Callable) -> None:
+    def __init__(self, make: collections.abc.Callable[..., typing.Any]) -> None:
         self.make = make
-        self.parts: list | None = None
+        self.parts: list[typing.Any] | None = None
 
     def __call__(self, *layers: keras.Layer) -> typing.Any:
         parts = parts_of(layers)
@@ -27,9 +27,9 @@ class MadeOf:
         return self.made
 
 
-def parts_of(layers: collections.abc.Iterable[keras.Layer]) -> list:
-    """All layers inside ``layers`` and what each refers to, as one list; it is the same while they compute the same."""
-    parts = []
+def parts_of(layers: collections.abc.Iterable[keras.Layer]) -> list[typing.Any]:
+    """All layers inside ``layers`` and the objects each refers to, as one list. Its items change with the layers."""
+    parts: list[typing.Any] = []
     for layer in layers:
         for inner in layer._flatten_layers():
             parts.append(inner)
@@ -37,13 +37,13 @@ def parts_of(layers: collections.abc.Iterable[keras.Layer]) -> list:
     return parts
 
 
-def telling(layer: keras.Layer) -> dict:
-    """Dict, name -> value of those of a layer's attributes that can tell something of what it computes."""
+def telling(layer: keras.Layer) -> dict[str, typing.Any]:
+    """The attributes that may determine the layer's computation: dict, name -> value."""
     common = _common()
     return {name: value for name, value in vars(layer).items() if name not in common}
 
 
 @functools.cache
-def _common():
-    # What every layer or model has is Keras' bookkeeping, but for these.
+def _common() -> frozenset[str]:
+    # Attributes of every layer or model are Keras' bookkeeping, except for these two.
     return frozenset(vars(keras.Model(name="any"))) - {"_dtype_policy", "_trainable"}

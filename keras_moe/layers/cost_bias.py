@@ -1,4 +1,4 @@
-"""The knob between cost and quality: dear experts have to be wanted more."""
+"""A bias against costly experts: the knob between cost and quality."""
 
 import collections.abc
 import functools
@@ -18,12 +18,14 @@ _check = functools.partial(check, "CostBias")
 class CostBias(keras.layers.Layer):
     """Subtracts ``cost_weight * costs[k]`` from the logit of expert k, at inference.
 
-    For top-1 routing each row's cost never rises with ``cost_weight``: the choice maximises ``logit - weight * cost``.
+    Under top-1 routing the cost of a row never rises with ``cost_weight``: the choice maximises
+    ``logit - cost_weight * cost``.
 
     Args:
         costs: floats, one per expert, in any unit.
-        cost_weight: float. 0 leaves the logits alone, more is cheaper, less than 0 is dearer. It is a non-trainable
-            variable: set ``layer.cost_weight`` at any time, nothing needs compiling anew.
+        cost_weight: float. 0 leaves the logits unchanged, a positive number favours cheap experts, a negative one
+            costly experts. It is a non-trainable variable: assign ``layer.cost_weight`` at any time, without compiling
+            again.
 
     Call arguments:
         logits: float tensor ``(..., experts)``.
@@ -33,13 +35,21 @@ class CostBias(keras.layers.Layer):
         Tensor ``(..., experts)`` in the compute dtype.
 
     Raises:
-        ValueError: a ``cost_weight`` that is not finite, or costs that are not one per expert.
+        ValueError: a ``cost_weight`` that is not finite, or a number of costs other than the number of experts.
+
+    Example:
+        >>> bias = keras_moe.layers.CostBias([1.0, 3.0], cost_weight=0.5)
+        >>> keras.ops.convert_to_numpy(bias(np.array([[2.0, 2.5]])))
+        array([[1.5, 1. ]], dtype=float32)
+        >>> bias.cost_weight = 0.0
+        >>> keras.ops.convert_to_numpy(bias(np.array([[2.0, 2.5]])))
+        array([[2. , 2.5]], dtype=float32)
     """
 
     def __init__(self, costs: collections.abc.Sequence[float], cost_weight: float = 0.0, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
-        self.costs = tuple(number("CostBias", "costs", c) for c in costs)
-        self._initial = number("CostBias", "cost_weight", cost_weight)
+        self.costs: tuple[float, ...] = tuple(number("CostBias", "costs", c) for c in costs)
+        self._initial: float = number("CostBias", "cost_weight", cost_weight)
 
     def build(self, shape: Shape) -> None:
         _check("costs", self.costs, len(self.costs) == shape[-1], f"one number for each of {shape[-1]} experts")
@@ -50,7 +60,7 @@ class CostBias(keras.layers.Layer):
 
     @property
     def cost_weight(self) -> float:
-        """The knob, a float."""
+        """The weight of the costs, a float."""
         return float(ops.convert_to_numpy(self._cost_weight)) if self.built else self._initial
 
     @cost_weight.setter
@@ -69,5 +79,5 @@ class CostBias(keras.layers.Layer):
     def compute_output_spec(self, logits: Tensor, training: bool = False) -> keras.KerasTensor:
         return keras.KerasTensor(logits.shape, self.compute_dtype)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "costs": list(self.costs), "cost_weight": self.cost_weight}

@@ -1,4 +1,4 @@
-"""The early exit: routes that are not worth their compute become rows of zeros."""
+"""The early exit: an image of which the base is sure gets a route of zeros."""
 
 import typing
 
@@ -13,22 +13,22 @@ RULES = ("confidence", "product")
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class EarlyExit(keras.layers.Layer):
-    """Drops experts by one threshold on what base and gate say (any-time inference of single-gated MoE, BMVC 2022).
+    """Drops experts by a threshold on the confidence of base and gate (any-time single-gated MoE, BMVC 2022).
 
-    The paper's poster prints a formula, and tables that follow another rule; both are here:
+    The paper's poster prints one rule as a formula and uses another in its tables. This layer has both:
 
-    - ``"confidence"``, as in the tables: the image leaves with the base's answer when the base's largest probability is
-      above ``threshold``. 1: nobody leaves; 0: everybody does; a larger threshold costs more.
-    - ``"product"``, the formula: expert k stays when ``gate_k * (1 - largest base probability) >= threshold``, with the
-      gate's softmax over all experts; the weights of those that stay are scaled to sum to one. 0: every selected
-      expert runs; a larger threshold costs less.
+    - ``"confidence"``, the rule of the tables: the base's prediction stands alone if the base's largest probability is
+      above ``threshold``. At 1 no image exits early, at 0 every image does. A larger threshold costs more.
+    - ``"product"``, the formula: expert k stays if ``gate_k * (1 - largest base probability) >= threshold``, where
+      ``gate_k`` is the gate's softmax over all experts. The remaining weights are scaled to a sum of one. At 0 every
+      selected expert runs. A larger threshold costs less.
 
-    Training takes the route as it is. NaN or infinity in the base's logits, or NaN in the route, makes the row NaN.
+    In training the route passes unchanged. A NaN or an infinity in the base's logits or in the route makes the row NaN.
 
     Args:
         rule: ``"confidence"`` or ``"product"``.
         threshold: float in [0, 1]; None: no early exit (1 for ``"confidence"``, 0 for ``"product"``). It is a
-            non-trainable variable: set ``layer.threshold`` at any time, nothing needs compiling anew.
+            non-trainable variable: assign ``layer.threshold`` at any time, without compiling again.
 
     Call arguments:
         route: float tensor ``(n, experts)``, of a ``TopKGate``.
@@ -41,6 +41,14 @@ class EarlyExit(keras.layers.Layer):
 
     Raises:
         ValueError: an unknown rule, or a threshold outside [0, 1].
+
+    Example:
+        >>> early_exit = keras_moe.layers.EarlyExit(threshold=0.8)
+        >>> base_logits = np.log([[0.9, 0.1], [0.6, 0.4]])  # the base is sure of the first image
+        >>> route, gate_logits = np.array([[1.0, 0.0], [0.0, 1.0]]), np.zeros((2, 2))
+        >>> keras.ops.convert_to_numpy(early_exit(route, gate_logits, base_logits))
+        array([[0., 0.],
+               [0., 1.]], dtype=float32)
     """
 
     def __init__(self, rule: str = "confidence", threshold: float | None = None, **kwargs: typing.Any) -> None:
@@ -48,7 +56,7 @@ class EarlyExit(keras.layers.Layer):
         if rule not in RULES:
             raise ValueError(f"EarlyExit: `rule` must be one of {RULES}. Received: rule={rule!r}")
         self.rule = rule
-        self._initial = self._checked(threshold)
+        self._initial: float = self._checked(threshold)
 
     def build(self, route_shape: Shape, gate_logits_shape: Shape, base_logits_shape: Shape) -> None:
         self._threshold = self.add_weight(
@@ -58,7 +66,7 @@ class EarlyExit(keras.layers.Layer):
 
     @property
     def threshold(self) -> float:
-        """The threshold, a float in [0, 1]; set to None: no early exit."""
+        """The threshold, a float in [0, 1]. Assign None to switch the early exit off."""
         return float(ops.convert_to_numpy(self._threshold)) if self.built else self._initial
 
     @threshold.setter
@@ -69,9 +77,9 @@ class EarlyExit(keras.layers.Layer):
         else:
             self._initial = value
 
-    def _checked(self, threshold):
-        none = {"confidence": 1.0, "product": 0.0}[self.rule]
-        return none if threshold is None else number("EarlyExit", "threshold", threshold, 0, 1, or_none=True)
+    def _checked(self, threshold: float | None) -> float:
+        checked = number("EarlyExit", "threshold", threshold, 0, 1, or_none=True)
+        return {"confidence": 1.0, "product": 0.0}[self.rule] if checked is None else float(checked)
 
     def call(self, route: Tensor, gate_logits: Tensor, base_logits: Tensor, training: bool = False) -> Tensor:
         if training:
@@ -90,10 +98,10 @@ class EarlyExit(keras.layers.Layer):
     def compute_output_shape(self, route_shape: Shape, gate_logits_shape: Shape, base_logits_shape: Shape) -> Shape:
         return route_shape
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "rule": self.rule, "threshold": self.threshold}
 
 
-def _rescaled(weights):
+def _rescaled(weights: Tensor) -> Tensor:
     total = ops.sum(weights, axis=-1, keepdims=True)
     return weights / ops.where(ops.equal(total, 0), 1.0, total)

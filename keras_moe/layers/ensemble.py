@@ -1,4 +1,4 @@
-"""The ensembler: what the base and the experts said, in one answer."""
+"""The ensembler: one prediction from the base and the experts."""
 
 import typing
 
@@ -11,18 +11,18 @@ from keras_moe.types import Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class Ensembler(keras.layers.Layer):
-    """Averages the base's output with the experts', over whoever ran.
+    """Averages the outputs of the base and of the experts that ran.
 
-    ``(base + b * experts) / (1 + b * s)`` with ``s`` the sum of the row's routing weights. Single-gated MoE (BMVC 2022,
-    section 3) found the plain sum of base and expert to be enough, which is ``b = 1``; dividing it makes an image that
-    one expert saw comparable with one that left early (``s = 0``), whose answer is the base's own.
+    The average is ``(base + b * experts) / (1 + b * s)``, where ``s`` is the sum of the row's routing weights.
+    Single-gated MoE (BMVC 2022, section 3) found the plain sum of base and expert sufficient, that is ``b = 1``. The
+    division keeps an image with an expert comparable with an early exit (``s = 0``), whose prediction is the base's.
 
     Args:
-        learned: bool. False: ``b`` is 1. True: ``b`` is learned, one positive number, 1 at first.
+        learned: bool. False: ``b`` is 1. True: ``b`` is one learned positive number that starts at 1.
 
     Call arguments:
         base: float tensor ``(n, c)``.
-        experts: float tensor ``(n, c)``, the experts' weighted sum, as an ``ExpertBank`` returns it.
+        experts: float tensor ``(n, c)``, the experts' weighted sum from an ``ExpertBank``.
         weights: float tensor ``(n, experts)``, the routing weights.
 
     Returns:
@@ -30,12 +30,19 @@ class Ensembler(keras.layers.Layer):
 
     Raises:
         ValueError: base and experts of different shapes.
+
+    Example:
+        >>> base, experts = np.array([[2.0, 4.0], [2.0, 4.0]]), np.array([[4.0, 8.0], [0.0, 0.0]])
+        >>> weights = np.array([[0.5, 0.5], [0.0, 0.0]])  # the second image exits early
+        >>> keras.ops.convert_to_numpy(keras_moe.layers.Ensembler()(base, experts, weights))
+        array([[3., 6.],
+               [2., 4.]], dtype=float32)
     """
 
     def __init__(self, learned: bool = False, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
-        self.learned = flag("Ensembler", "learned", learned)
-        self.log_balance = None
+        self.learned: bool = flag("Ensembler", "learned", learned)
+        self.log_balance: keras.Variable | None = None
 
     def build(self, base_shape: Shape, experts_shape: Shape, weights_shape: Shape) -> None:
         if tuple(base_shape[1:]) != tuple(experts_shape[1:]):
@@ -55,5 +62,5 @@ class Ensembler(keras.layers.Layer):
     def compute_output_shape(self, base_shape: Shape, experts_shape: Shape, weights_shape: Shape) -> Shape:
         return tuple(base_shape)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "learned": self.learned}

@@ -1,4 +1,4 @@
-"""The expert bank: many layers of one shape, of which each row runs only those it chose."""
+"""The expert bank: layers of equal shapes, each of which runs only on the rows that chose it."""
 
 import typing
 
@@ -16,28 +16,38 @@ elif keras.backend.backend() == "torch":
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class ExpertBank(keras.layers.Layer):
-    """Computes ``sum over k of weights[:, k] * experts[k](features)``, running only what the weights ask for.
+    """Computes ``sum over k of weights[:, k] * experts[k](features)`` and runs only the chosen experts.
 
     At inference (``predict``, ``model(x)``, inside ``tf.function`` or ``jax.jit``) an expert does no work for a row
-    whose weight is zero; a row of zeros runs nothing and gives zeros (an early exit). See ``dispatch`` for how, and
-    for what a NaN weight does. In training gradients flow to the chosen experts and to the weights; on TensorFlow and
-    PyTorch each expert sees its own rows only, so its BatchNorm statistics are those of its rows; on JAX every expert
-    computes the whole batch and its statistics are those of the whole batch.
+    whose weight is zero. A row of zeros runs nothing and returns zeros: an early exit. A row with a NaN runs every
+    expert and returns NaN. ``keras_moe.layers.dispatch`` describes the algorithms.
+
+    In training gradients flow to the chosen experts and to the weights. On TensorFlow and PyTorch each expert sees its
+    own rows only, and so do its BatchNorm statistics. On JAX every expert computes the whole batch, and its statistics
+    are those of the whole batch.
 
     Args:
-        experts: list of layers or models with equal input and output shapes. They may differ inside.
+        experts: list of layers or models with equal input and output shapes. Their inner layers may differ.
 
     Call arguments:
         features: float tensor ``(n, ...)``.
-        weights: float tensor ``(n, experts)``, as a ``TopKGate`` makes them.
+        weights: float tensor ``(n, experts)`` of routing weights, the output of a ``TopKGate``.
         training: bool.
 
     Returns:
         Float tensor ``(n, ...)``, the experts' output shape.
 
     Raises:
-        ValueError: no experts, a width of ``weights`` that is not the number of experts, or experts whose output
-            shapes differ.
+        ValueError: no experts, a width of ``weights`` other than the number of experts, or different output shapes.
+
+    Example:
+        >>> bank = keras_moe.layers.ExpertBank([keras.layers.Rescaling(1.0), keras.layers.Rescaling(10.0)])
+        >>> features = np.array([[1.0], [2.0], [4.0]])
+        >>> weights = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]])  # one expert, both, none
+        >>> keras.ops.convert_to_numpy(bank(features, weights))
+        array([[ 1.],
+               [11.],
+               [ 0.]], dtype=float32)
     """
 
     def __init__(self, experts: list[keras.Layer], **kwargs: typing.Any) -> None:
@@ -53,9 +63,9 @@ class ExpertBank(keras.layers.Layer):
             self.supports_jit = False  # rows per expert are only known at run time; XLA wants them at compile time
 
     @property
-    def experts(self) -> list:
-        """List of the experts. One may be replaced by another of the same shapes: ``bank.experts[k] = layer``."""
-        return self._layers  # Keras' own list of the layers inside, so that a new one's weights are the bank's
+    def experts(self) -> list[keras.Layer]:
+        """List of the experts. ``bank.experts[k] = layer`` replaces one by another of the same shapes."""
+        return self._layers  # Keras' own list of inner layers, so that the weights of a new one are the bank's
 
     def build(self, features_shape: Shape, weights_shape: Shape) -> None:
         if weights_shape[-1] != len(self.experts):
@@ -83,12 +93,12 @@ class ExpertBank(keras.layers.Layer):
             raise ValueError(f"ExpertBank: the experts' output shapes must be equal. Received: {shapes}")
         return shapes[0]
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, typing.Any]:
         experts = [keras.saving.serialize_keras_object(e) for e in self.experts]
         return {**super().get_config(), "experts": experts}
 
     @classmethod
-    def from_config(cls, config: dict) -> "ExpertBank":
+    def from_config(cls, config: dict[str, typing.Any]) -> "ExpertBank":
         config = dict(config)
         config["experts"] = [keras.saving.deserialize_keras_object(e) for e in config["experts"]]
         return cls(**config)

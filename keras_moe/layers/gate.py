@@ -1,4 +1,4 @@
-"""The gate: logits in, routing weights out."""
+"""The gate: from logits to routing weights."""
 
 import functools
 import typing
@@ -16,26 +16,26 @@ _check = functools.partial(check, "TopKGate")
 class TopKGate(keras.layers.Layer):
     """Turns gate logits into routing weights: softmax over the ``k`` largest, exact zeros elsewhere.
 
-    It has no weights of its own; whatever computes the logits (a ``Dense`` on pooled features, a convolution for a
-    gate per pixel) comes before it. HydraNets (CVPR 2018) describe a soft gate whose top-k branches run at inference;
-    where the formula is not published this layer uses the common one: ``softmax(logits / temperature)`` restricted to
-    the selected experts, so that the weights of a row sum to one.
+    The gate has no trained weights. The layer before it computes the logits: a ``Dense`` on pooled features, or a
+    convolution for a gate per pixel. HydraNets (CVPR 2018) describe a soft gate whose top-k branches run at inference,
+    without a formula. This layer uses the common one, ``softmax(logits / temperature)`` over the selected experts: the
+    weights of a row sum to one.
 
-    Dynamic k, in the spirit of DynK-Hydra (Complex & Intelligent Systems 9(2), 2022, formula unpublished): a selected
-    expert whose weight is below ``drop_below`` is dropped and the rest renormalised. The largest always stays. Training
-    drops too, so that a model can be fine-tuned as it will be used; but not where ``train_k`` is given.
+    Dynamic k follows the idea of DynK-Hydra (Complex & Intelligent Systems 9(2), 2022, formula unpublished): a selected
+    expert whose weight is below ``drop_below`` is dropped, and the rest is renormalised. The largest weight always
+    stays. The rule holds in training too, for fine-tuning under the conditions of use, unless ``train_k`` is given.
 
-    A row with a NaN or an infinity in its logits gets NaN weights, all of them: every expert runs for that row and its
-    result is NaN. It is never routed as if nothing had happened. Equal logits go to the lowest index.
+    A NaN or an infinity among the logits of a row makes all its weights NaN: every expert runs and the result is NaN.
+    Of equal logits the one of lowest index is chosen.
 
     Args:
-        k: int >= 1, how many experts a row may choose; more than there are experts is an error at build time.
-        train_k: int or None, ``k`` during training (None: the same). The number of experts makes it soft routing.
-        temperature: float > 0, divides the logits.
-        noise_std: float >= 0, standard deviation of normal noise added to the logits in training.
-        drop_below: float in [0, 1], see above. 0 keeps all k. It is a non-trainable variable, so that
-            ``gate.drop_below = 0.2`` takes effect after training without compiling anew.
-        seed: int or None, for the noise.
+        k: int >= 1, the most experts of a row, no more than there are.
+        train_k: int or None, ``k`` in training; None: the same. The number of experts gives soft routing.
+        temperature: float > 0, the divisor of the logits.
+        noise_std: float >= 0, standard deviation of the normal noise on the logits in training.
+        drop_below: float in [0, 1], the least weight of a further expert; 0 keeps all k. It is a non-trainable
+            variable: assign ``gate.drop_below`` at any time, without compiling again.
+        seed: int or None, of the noise.
 
     Call arguments:
         logits: float tensor ``(..., experts)``.
@@ -45,7 +45,16 @@ class TopKGate(keras.layers.Layer):
         Routing weights, float tensor ``(..., experts)`` in the layer's compute dtype (computed in float32).
 
     Raises:
-        ValueError: on an argument out of range, or ``k`` larger than the number of experts.
+        ValueError: an argument out of range, or ``k`` larger than the number of experts.
+
+    Example:
+        >>> gate = keras_moe.layers.TopKGate(k=2)
+        >>> logits = np.log([[6.0, 2.0, 1.0]])
+        >>> keras.ops.convert_to_numpy(gate(logits)).round(3)
+        array([[0.75, 0.25, 0.  ]], dtype=float32)
+        >>> gate.drop_below = 0.3
+        >>> keras.ops.convert_to_numpy(gate(logits)).round(3)
+        array([[1., 0., 0.]], dtype=float32)
     """
 
     def __init__(
@@ -59,16 +68,16 @@ class TopKGate(keras.layers.Layer):
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.k = integer("TopKGate", "k", k, 1)
-        self.train_k = integer("TopKGate", "train_k", train_k, 1, or_none=True)
-        self.temperature = number("TopKGate", "temperature", temperature, above=0)
-        self.noise_std = number("TopKGate", "noise_std", noise_std, 0)
-        self.seed = integer("TopKGate", "seed", seed, or_none=True)
-        self._initial_drop_below = number("TopKGate", "drop_below", drop_below, 0, 1)
+        self.k: int = integer("TopKGate", "k", k, 1)
+        self.train_k: int | None = integer("TopKGate", "train_k", train_k, 1, or_none=True)
+        self.temperature: float = number("TopKGate", "temperature", temperature, above=0)
+        self.noise_std: float = number("TopKGate", "noise_std", noise_std, 0)
+        self.seed: int | None = integer("TopKGate", "seed", seed, or_none=True)
+        self._initial_drop_below: float = number("TopKGate", "drop_below", drop_below, 0, 1)
         self.random = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
-    def build(self, input_shape: Shape) -> None:
+    def build(self, input_shape: tuple[int, ...]) -> None:
         experts = input_shape[-1]
         for name, k in (("k", self.k), ("train_k", self.train_k)):
             _check(name, k, k is None or k <= experts, f"at most the number of experts, {experts}")
@@ -79,7 +88,7 @@ class TopKGate(keras.layers.Layer):
 
     @property
     def drop_below(self) -> float:
-        """The dynamic-k threshold, a float in [0, 1]."""
+        """The least weight of a further expert (dynamic k), a float in [0, 1]."""
         return float(ops.convert_to_numpy(self._drop_below)) if self.built else self._initial_drop_below
 
     @drop_below.setter
@@ -99,7 +108,7 @@ class TopKGate(keras.layers.Layer):
             weights = self._drop(weights)
         return ops.cast(_poison(weights, logits), self.compute_dtype)
 
-    def _drop(self, weights):
+    def _drop(self, weights: Tensor) -> Tensor:
         largest = ops.max(weights, axis=-1, keepdims=True, initial=0.0)
         keep = ops.logical_or(weights >= self._drop_below, weights >= largest)
         weights = ops.where(keep, weights, 0.0)
@@ -108,7 +117,7 @@ class TopKGate(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, typing.Any]:
         return {
             **super().get_config(),
             "k": self.k,
@@ -120,8 +129,8 @@ class TopKGate(keras.layers.Layer):
         }
 
 
-def _top(logits, k):
-    """Mask of the k largest, bool ``(..., experts)``; of equal logits the first."""
+def _top(logits: Tensor, k: int) -> Tensor:
+    """Mask of the k largest logits, bool ``(..., experts)``; of equal logits the first."""
     # By rank instead of ``ops.top_k``, whose choice among equals differs from backend to backend.
     mine, other = ops.expand_dims(logits, -1), ops.expand_dims(logits, -2)
     index = ops.arange(logits.shape[-1])
@@ -130,7 +139,7 @@ def _top(logits, k):
     return ops.sum(ops.cast(ahead, "int32"), axis=-1) < k
 
 
-def _softmax(logits, mask):
+def _softmax(logits: Tensor, mask: Tensor) -> Tensor:
     # The initial value is for TensorFlow, which has no maximum of an empty batch.
     largest = ops.max(logits, axis=-1, keepdims=True, initial=float("-inf"))
     exponents = ops.exp(logits - ops.stop_gradient(largest))
@@ -138,6 +147,6 @@ def _softmax(logits, mask):
     return exponents / ops.sum(exponents, axis=-1, keepdims=True)
 
 
-def _poison(weights, logits):
+def _poison(weights: Tensor, logits: Tensor) -> Tensor:
     finite = ops.all(ops.isfinite(logits), axis=-1, keepdims=True)
     return ops.where(finite, weights, float("nan"))

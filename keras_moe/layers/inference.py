@@ -1,4 +1,4 @@
-"""What a caller tells the expert banks: that no gradient will be asked for, or that every expert must run."""
+"""Two contexts for expert banks: inference without gradients, and computation of every expert."""
 
 import collections.abc
 import contextlib
@@ -10,15 +10,23 @@ _every = contextvars.ContextVar("every_expert", default=False)
 
 @contextlib.contextmanager
 def inference_only() -> collections.abc.Iterator[None]:
-    """Inside, what is traced serves inference alone: expert banks may drop what only gradients and saving need.
+    """A context in which functions are traced for inference alone, without gradients and without saving.
 
-    On TensorFlow a function that is traced inside runs faster with many experts, above all on one image; gradients
-    through it miss the experts' variables, and it cannot be saved. Other backends need no promise and ignore it.
-    ``predict`` and ``evaluate`` of the package's models are traced inside; a function of yours can be, too::
+    On TensorFlow a function traced inside runs faster with many experts, most of all on one image. Gradients through it
+    miss the experts' variables, and it cannot be saved. The other backends ignore the context. ``predict`` and
+    ``evaluate`` of the package's models are traced inside. A function of your own can be, too::
 
-        answer = tf.function(model)
+        predict = tf.function(model)
         with keras_moe.layers.inference_only():
-            answer(images)  # the first call traces
+            predict(images)  # the first call traces
+
+    Example:
+        >>> bank = keras_moe.layers.ExpertBank([keras.layers.Rescaling(1.0), keras.layers.Rescaling(10.0)])
+        >>> with keras_moe.layers.inference_only():
+        ...     outputs = bank(np.array([[1.0], [2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
+        >>> keras.ops.convert_to_numpy(outputs)
+        array([[ 1.],
+               [20.]], dtype=float32)
     """
     token = _promised.set(True)
     try:
@@ -29,13 +37,22 @@ def inference_only() -> collections.abc.Iterator[None]:
 
 @contextlib.contextmanager
 def every_expert() -> collections.abc.Iterator[None]:
-    """Inside, expert banks run every expert on every row, for what cannot hold a choice that is made when it runs.
+    """A context in which expert banks run every expert on every row, for formats without choices at run time.
 
-    The answers are the same. ``export`` of the package's models does this where need be. A ``keras.Model`` of your own
-    that holds a bank needs it for ONNX on TensorFlow, whose converter otherwise writes a file that no runtime loads::
+    The outputs are the same. ``export`` of the package's models enters it for the formats that need it. A
+    ``keras.Model`` of your own with a bank needs it for ONNX on TensorFlow: outside, the converter writes a file that
+    no runtime loads::
 
         with keras_moe.layers.every_expert():
             model.export("model.onnx", "onnx")
+
+    Example:
+        >>> bank = keras_moe.layers.ExpertBank([keras.layers.Rescaling(1.0), keras.layers.Rescaling(10.0)])
+        >>> with keras_moe.layers.every_expert():
+        ...     outputs = bank(np.array([[1.0], [2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
+        >>> keras.ops.convert_to_numpy(outputs)
+        array([[ 1.],
+               [20.]], dtype=float32)
     """
     token = _every.set(True)
     try:

@@ -1,4 +1,4 @@
-"""The weighted sum of what every expert said, per image, per class or per pixel."""
+"""The weighted sum of the experts' logits, per image, per class or per pixel."""
 
 import typing
 
@@ -17,8 +17,8 @@ class WeightedSum(keras.layers.Layer):
         num_experts: int, K.
 
     Call arguments:
-        logits: float tensor ``(n, h, w, K * c)``: the experts' maps one after another along the channels.
-        weights: float tensor, one weight per expert for each image ``(n, K)``, for each class ``(n, c, K)``, or for
+        logits: float tensor ``(n, h, w, K * c)``, the experts' maps concatenated along the channels.
+        weights: float tensor with a weight per expert for each image ``(n, K)``, for each class ``(n, c, K)``, or for
             each pixel ``(n, h, w, K)``.
 
     Returns:
@@ -26,13 +26,19 @@ class WeightedSum(keras.layers.Layer):
 
     Raises:
         ValueError: weights or logits of another shape.
+
+    Example:
+        >>> logits = np.array([1.0, 2.0, 10.0, 20.0]).reshape(1, 1, 1, 4)  # two experts, two classes
+        >>> outputs = keras_moe.layers.WeightedSum(num_experts=2)(logits, np.array([[0.75, 0.25]]))
+        >>> keras.ops.convert_to_numpy(outputs)
+        array([[[[3.25, 6.5 ]]]], dtype=float32)
     """
 
     def __init__(self, num_experts: int, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
-        self.num_experts = integer("WeightedSum", "num_experts", num_experts, 1)
+        self.num_experts: int = integer("WeightedSum", "num_experts", num_experts, 1)
 
-    def build(self, logits_shape: Shape, weights_shape: Shape) -> None:
+    def build(self, logits_shape: tuple[int, ...], weights_shape: tuple[int, ...]) -> None:
         _, *size, channels = logits_shape
         classes = channels // self.num_experts
         fits = [(self.num_experts,), (classes, self.num_experts), (*size, self.num_experts)]
@@ -48,15 +54,15 @@ class WeightedSum(keras.layers.Layer):
         maps = [logits[..., k * classes : (k + 1) * classes] for k in range(self.num_experts)]
         return sum(y * self._of_expert(weights, k) for k, y in enumerate(maps))
 
-    def _of_expert(self, weights, k):
-        """The weight of expert k, shaped to multiply a map ``(n, h, w, c)``."""
+    def _of_expert(self, weights: Tensor, k: int) -> Tensor:
+        """The weight of expert k, in a shape that multiplies a map ``(n, h, w, c)``."""
         weight = weights[..., k : k + 1]
         if len(weights.shape) == 4:
             return weight
         return ops.reshape(weight, (-1, 1, 1, 1 if len(weights.shape) == 2 else weights.shape[1]))
 
-    def compute_output_shape(self, logits_shape: Shape, weights_shape: Shape) -> Shape:
+    def compute_output_shape(self, logits_shape: tuple[int, ...], weights_shape: tuple[int, ...]) -> Shape:
         return (*logits_shape[:-1], logits_shape[-1] // self.num_experts)
 
-    def get_config(self) -> dict:
+    def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "num_experts": self.num_experts}

@@ -1,4 +1,4 @@
-"""Models: one file, one system."""
+"""Models: one system per file."""
 
 from keras_moe.models.base import MoEModel as MoEModel
 from keras_moe.models.classifier import Classifier as Classifier

@@ -1,4 +1,4 @@
-"""What the arguments of models must be, and that models keep them: those of one name mean the same in every model."""
+"""The arguments of models: one rule for each name in every model, and their place in the configuration."""
 
 import collections.abc
 import functools
@@ -9,31 +9,32 @@ import numpy as np
 
 from keras_moe.checks import flag, integer, number, sizes
 
-F = typing.TypeVar("F", bound=collections.abc.Callable)
+F = typing.TypeVar("F", bound=collections.abc.Callable[..., typing.Any])
+Value: typing.TypeAlias = typing.Any  # as the caller gave it
 
 _count = functools.partial(integer, least=1)
 _positive = functools.partial(number, above=0)
 _share = functools.partial(number, least=0, most=1)
 
 
-def _stages(owner, name, value):
-    """Where a network is cut: by stages or, a text, by the name of a layer."""
+def _stages(owner: str, name: str, value: Value) -> Value:
+    """The place of a cut: a number of stages, or the name of a layer."""
     return value if isinstance(value, str) else integer(owner, name, value, or_none=True)
 
 
-def _each(owner, name, value):
-    """None, a number, or several."""
+def _each(owner: str, name: str, value: Value) -> Value:
+    """None, a number, or several numbers."""
     if np.ndim(value) == 0:
         return integer(owner, name, value, or_none=True)
     return tuple(integer(owner, name, each) for each in value)
 
 
-def _size(owner, name, value):
+def _size(owner: str, name: str, value: Value) -> Value:
     """A name, or numbers by name."""
     return {k: _each(owner, f"{name}[{k!r}]", v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-RULES: dict[str, collections.abc.Callable] = {
+RULES: dict[str, collections.abc.Callable[..., Value]] = {
     "alpha": _positive,
     "branch_alpha": _positive,
     "branch_blocks": functools.partial(integer, least=1, or_none=True),
@@ -64,15 +65,15 @@ RULES: dict[str, collections.abc.Callable] = {
 
 
 def remembered(make: F) -> F:
-    """Decorates ``__init__`` or a class method that makes a model: arguments are checked, and the model keeps them.
+    """Decorates ``__init__``, or a class method that makes a model, with checks of the arguments and a record of them.
 
-    Numbers are checked by ``RULES`` and become Python's, so that a configuration is plain data, as JSON wants it, and a
-    number from NumPy is as good. Then the model is told all arguments, see ``PartitionedModel.remember``.
+    ``RULES`` checks numbers and turns NumPy's into Python's, so that a configuration is plain data for JSON. The model
+    then receives all arguments in ``PartitionedModel.remember``.
     """
     signature = inspect.signature(make)
 
     @functools.wraps(make)
-    def checked(owner, *args, **kwargs):
+    def checked(owner: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         bound = signature.bind(owner, *args, **kwargs)
         bound.apply_defaults()
         given = list(bound.arguments.items())[1:]
@@ -82,6 +83,6 @@ def remembered(make: F) -> F:
         (owner if made is None else made).remember(arguments)
         return made
 
-    # Keras asks for it without looking behind the decorator.
+    # Keras reads the signature of the decorated function itself.
     checked.__signature__ = signature  # type: ignore[attr-defined]
     return typing.cast(F, checked)

@@ -1,14 +1,17 @@
 """Backbone families: lists of stages that a model may cut into a stem and branches.
 
 ``resnet<6n+2>`` is the CIFAR ResNet (He et al., CVPR 2016, section 4.2): three stages of n basic blocks. ``litenet`` is
-of the efficient kind: inverted residuals with ReLU6 and no squeeze-and-excite, which quantize well.
+a small network of inverted residuals with ReLU6 and without squeeze-and-excite, which quantizes well.
 ``efficientnet_lite0`` … ``efficientnet_lite4`` are EfficientNet-Lite: EfficientNets (Tan, Le, ICML 2019) without
 squeeze-and-excite and with ReLU6, for phones; ``keras_moe.models.imagenet`` has ImageNet weights of the first three.
 """
 
+import collections.abc
 import dataclasses
+import functools
 import math
 import re
+import typing
 
 import keras
 from keras import layers
@@ -17,12 +20,14 @@ from keras_moe.channels_last import Conv2D, DepthwiseConv2D, GlobalAveragePoolin
 from keras_moe.types import Array, Tensor
 from keras_moe.weights import assign
 
+Activation: typing.TypeAlias = collections.abc.Callable[..., keras.Layer]
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """``blocks`` blocks with ``filters`` output channels; the first has stride ``stride``.
+    """``blocks`` blocks with ``filters`` output channels, the first with stride ``stride``.
 
-    ``kernel`` and ``expansion`` are those of inverted residuals.
+    ``kernel`` and ``expansion`` concern inverted residuals.
     """
 
     filters: int
@@ -36,8 +41,8 @@ class Stage:
 class Backbone:
     """A family's block, the first convolution's filters and stride, the stages, and the last convolution's filters.
 
-    ``last`` is 0 where nothing follows the stages. ``rescaling`` is ``(scale, offset)``, from pixels in [0, 255] to
-    what the first convolution takes; ``epsilon`` is BatchNorm's.
+    ``last`` is 0 where nothing follows the stages. ``rescaling`` is ``(scale, offset)``, from pixels in [0, 255] to the
+    input of the first convolution. ``epsilon`` is BatchNorm's.
     """
 
     block: str
@@ -93,7 +98,7 @@ _EFFICIENTNET = (
 )  # fmt: skip
 
 
-def _efficientnet_lite(width, depth, alpha):
+def _efficientnet_lite(width: float, depth: float, alpha: float) -> Backbone:
     # Lite scales neither the depth of the first and the last stage nor the width of the first and last convolution.
     deepened = (1, *(math.ceil(stage[1] * depth) for stage in _EFFICIENTNET[1:-1]), 1)
     stages = tuple(
@@ -104,7 +109,10 @@ def _efficientnet_lite(width, depth, alpha):
 
 
 def scaling(include_preprocessing: bool, backbone: Backbone | None = None) -> keras.Layer:
-    """From [0, 255] to what the backbone takes, by default [-1, 1]; or nothing when the caller has done it."""
+    """The layer from pixels in [0, 255] to the backbone's range, by default [-1, 1].
+
+    Without ``include_preprocessing`` it is the identity: the caller scales the images.
+    """
     if include_preprocessing:
         factor, offset = backbone.rescaling if backbone else (1 / 127.5, -1.0)
         return layers.Rescaling(factor, offset=offset, name="scaling")
@@ -114,10 +122,13 @@ def scaling(include_preprocessing: bool, backbone: Backbone | None = None) -> ke
 def head(
     include_top: bool, classes: int | None, pooling: str | None, dropout_rate: float, activation: str | None, name: str
 ) -> keras.Sequential:
-    """From features to probabilities, as one ``Sequential``.
+    """The ``Sequential`` from features to probabilities.
 
     ``pooling`` (None, ``"avg"`` or ``"max"``) comes first. With ``include_top`` and ``classes``, dropout, ``Dense`` and
-    the activation follow; with ``classes=None`` the input is taken for logits: the activation alone.
+    the activation follow. With ``classes=None`` the input is logits, and the head is the activation alone.
+
+    Raises:
+        ValueError: an unknown ``pooling``.
     """
     pool = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D, None: layers.Identity}
     if pooling not in pool:
@@ -127,7 +138,7 @@ def head(
     probabilities = layers.Activation(activation, dtype="float32", name="probabilities")
     if classes is None:
         return keras.Sequential([probabilities], name=name)
-    # Layers whose name ends in "predictions" are those that depend on the number of classes; zoo.load rebuilds them.
+    # Layers whose names end in "predictions" depend on the number of classes; zoo.load rebuilds them.
     pooled = [pool[pooling](name="pool"), layers.Dropout(dropout_rate, name="dropout")]
     return keras.Sequential([*pooled, layers.Dense(classes, name="predictions"), probabilities], name=name)
 
@@ -164,23 +175,25 @@ def last_layer(backbone: Backbone, index: int) -> str:
 
 
 def dense_name(path: str) -> str | None:
-    """The name that a variable has in a ``Classifier``: of ``branch_2_stage5_block0_expand/kernel`` all after
-    ``branch_2_``. None for a variable that is not of the backbone or of the head.
+    """The name of the same variable in a ``Classifier``.
+
+    For ``branch_2_stage5_block0_expand/kernel`` it is the part after ``branch_2_``. It is None for a variable outside
+    backbone and head.
     """
     found = re.search(r"(?:stem_conv|stage\d+_block\d+_|top_conv|(?<!gate_)(?<!conv_)predictions).*$", path)
     return found and found[0]
 
 
 def assign_dense(model: keras.Model, tensors: dict[str | None, Array], source: str) -> None:
-    """Gives every copy of a stage in ``model`` the values that the stage has in a dense network.
+    """Gives every copy of a stage in ``model`` the values of that stage in a dense network.
 
-    A mixture then answers as that network does. Blocks of the network that the model leaves out are not looked at; a
-    head for another number of classes keeps the values that it has.
+    The predictions of a mixture are then those of the dense network. Blocks of the network that the model lacks are
+    ignored. A head for another number of classes keeps its values.
 
     Args:
         model: a built model of ``keras_moe.models``.
         tensors: dict, ``dense_name`` -> array.
-        source: str, what errors call it.
+        source: str, the name of the tensors' origin in errors.
 
     Raises:
         ValueError: variables that are missing or of another shape; the model is unchanged.
@@ -190,25 +203,28 @@ def assign_dense(model: keras.Model, tensors: dict[str | None, Array], source: s
     assign(wanted, {path: tensors[named[path]] for path in wanted if named[path] in tensors}, source)
 
 
-def _another_head(variable, name, tensors):
-    return name.startswith("predictions") and tuple(variable.shape) != tensors[name].shape
+def _another_head(variable: keras.Variable, name: str | None, tensors: dict[str | None, Array]) -> bool:
+    return str(name).startswith("predictions") and tuple(variable.shape) != tensors[name].shape
 
 
-def _activation(backbone):
-    return {"basic": layers.ReLU, "inverted": lambda **kw: layers.ReLU(6.0, **kw)}[backbone.block]
+def _activation(backbone: Backbone) -> Activation:
+    activations: dict[str, Activation] = {"basic": layers.ReLU, "inverted": functools.partial(layers.ReLU, 6.0)}
+    return activations[backbone.block]
 
 
-def _conv_bn(x, backbone, filters, size, stride, name, activation=None):
+def _conv_bn(
+    x: Tensor, backbone: Backbone, filters: int, size: int, stride: int, name: str, activation: Activation | None = None
+) -> Tensor:
     x = Conv2D(filters, size, stride, "same", use_bias=False, kernel_initializer="he_normal", name=name)(x)
     x = _norm(x, backbone, name)
     return activation(name=f"{name}_relu")(x) if activation else x
 
 
-def _norm(x, backbone, name):
+def _norm(x: Tensor, backbone: Backbone, name: str) -> Tensor:
     return layers.BatchNormalization(momentum=0.9, epsilon=backbone.epsilon, name=f"{name}_bn")(x)
 
 
-def _basic(x, backbone, spec, stride, name):
+def _basic(x: Tensor, backbone: Backbone, spec: Stage, stride: int, name: str) -> Tensor:
     y = _conv_bn(x, backbone, spec.filters, 3, stride, f"{name}_conv1", layers.ReLU)
     y = _conv_bn(y, backbone, spec.filters, 3, 1, f"{name}_conv2")
     if stride != 1 or x.shape[-1] != spec.filters:
@@ -216,7 +232,7 @@ def _basic(x, backbone, spec, stride, name):
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, y]))
 
 
-def _inverted(x, backbone, spec, stride, name):
+def _inverted(x: Tensor, backbone: Backbone, spec: Stage, stride: int, name: str) -> Tensor:
     y, activation = x, _activation(backbone)
     if spec.expansion > 1:
         y = _conv_bn(y, backbone, x.shape[-1] * spec.expansion, 1, 1, f"{name}_expand", activation)

@@ -1,4 +1,4 @@
-"""The dense network of a backbone family: baseline, teacher, and material for mixtures."""
+"""The dense network of a backbone family: a baseline, a teacher, and the source of mixtures."""
 
 import keras
 
@@ -11,12 +11,20 @@ from keras_moe.types import DType, Path, Shape
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class Classifier(MoEModel):
-    """A whole backbone and a head: every image runs all of it.
+    """A backbone and a head, without experts: every image runs the whole network.
 
-    Args, call arguments and errors are those of ``HydraNet`` where the names agree.
+    Arguments, call arguments and errors are those of ``HydraNet`` with the same names.
 
     Returns:
         float32 ``(n, classes)`` with the head.
+
+    Example:
+        >>> model = keras_moe.models.Classifier((8, 8, 3), backbone="resnet8", classes=5)
+        >>> keras_moe.weights.save_weights(model, "dense.safetensors")
+        >>> again = keras_moe.models.Classifier((8, 8, 3), backbone="resnet8", classes=5, weights="dense.safetensors")
+        >>> images = np.zeros((2, 8, 8, 3))
+        >>> np.array_equal(again.predict(images, verbose=0), model.predict(images, verbose=0))
+        True
     """
 
     @remembered
@@ -53,7 +61,7 @@ class Classifier(MoEModel):
         )
 
 
-def _trunk(spec, input_shape):
+def _trunk(spec: backbones.Backbone, input_shape: Shape) -> keras.Model:
     x = inputs = keras.Input(input_shape)
     x = backbones.first(x, spec, "stem")
     for i, stage in enumerate(spec.stages):

@@ -15,30 +15,30 @@ from keras_moe.models.arguments import remembered
 from keras_moe.models.base import ROUTING_DTYPE
 from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.super_resolution import SuperResolution, unscaled
-from keras_moe.types import DType, Macs, Path, Shape
+from keras_moe.types import DType, Macs, Path, Shape, Tensor
 
 _check = functools.partial(check, "ClassSR")
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class ClassSR(SuperResolution):
-    """A class module looks at a patch of the image and sends it to the smallest network that suffices.
+    """Super-resolution of each patch by the smallest network that suffices, chosen by a class module.
 
     ``patch -> class module -> logits -> route -> branches -> larger patch`` (the paper's figure 2). In training every
-    branch runs and the softmax of the logits weighs their outputs; in use the largest logit's branch runs alone. A
-    whole image, cut into patches and put together again: ``model.upscale(image)``.
+    branch runs, and the softmax of the logits weighs their outputs. In use only the branch of the largest logit runs.
+    ``model.upscale(image)`` cuts a whole image into patches and joins the results.
 
     Args:
-        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then MACs cannot be told).
+        input_shape: ``(height, width, 3)`` of a patch. With unknown sizes (None) there are no MACs.
         backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``, the family of the branches.
         filters: ints, width of each branch, cheapest first; None: the paper's three.
         scale: 2, 3 or 4.
         class_filters: int, width of the class module.
-        class_stride: int >= 1, of its first convolution, whose kernel is 4x4. The paper's is 4: every pixel is looked
-            at, for 15 % of the largest FSRCNN's cost. 16 looks at every fourth 4x4 block in height and width, for a
-            sixteenth of that.
-        cost_weight: float, subtracts ``cost_weight * cost of the branch / cost of the dearest`` from each logit. It
-            may be set after training; see ``keras_moe.layers.CostBias``.
+        class_stride: int >= 1, stride of the class module's first convolution, whose kernel is 4x4. The paper's stride
+            of 4 reads every pixel, for 15 % of the largest FSRCNN's cost. A stride of 16 reads every fourth 4x4 block
+            in height and width, for a sixteenth of that.
+        cost_weight: float, the weight of the relative cost of a branch that is subtracted from its logit. It may be set
+            after training; see ``keras_moe.layers.CostBias``.
         weights: None or the path of a ``.safetensors`` file.
         name: str.
         dtype: dtype policy of the layers, or None.
@@ -51,6 +51,14 @@ class ClassSR(SuperResolution):
 
     Raises:
         ValueError: an argument out of range.
+
+    Example:
+        >>> model = keras_moe.models.ClassSR((8, 8, 3), filters=(4, 8), scale=2, class_filters=4)
+        >>> predictions, route = model.predict_routed(np.zeros((3, 8, 8, 3)))
+        >>> predictions.shape, np.count_nonzero(route, axis=1)
+        ((3, 16, 16, 3), array([1, 1, 1]))
+        >>> model.upscale(np.zeros((20, 30, 3), "uint8"), verbose=0).shape
+        (40, 60, 3)
     """
 
     knob = ("cost_weight", "cost_bias")
@@ -85,7 +93,7 @@ class ClassSR(SuperResolution):
             bank = ExpertBank(branches, name="branches")
 
             # === Functional model ===
-            def connect(images):
+            def connect(images: Tensor) -> dict[str, Tensor]:
                 patches = scaling(images)
                 logits = class_module(patches)
                 weights = top(bias(logits))
@@ -101,8 +109,16 @@ class ClassSR(SuperResolution):
 
     @property
     def cost_weight(self) -> float:
-        """The knob between quality (0 and less) and cost, a float; it may be set at any time."""
-        return self.get_layer("cost_bias").cost_weight
+        """The knob between quality (0 and less) and cost (more than 0), a float. It may be set at any time.
+
+        Example:
+            >>> model = keras_moe.models.ClassSR((8, 8, 3), filters=(4, 8), scale=2, class_filters=4)
+            >>> model.cost_weight = 1000.0  # the cheapest branch for every patch
+            >>> model.route(np.zeros((2, 8, 8, 3)))
+            array([[1., 0.],
+                   [1., 0.]], dtype=float32)
+        """
+        return float(self.get_layer("cost_bias").cost_weight)
 
     @cost_weight.setter
     def cost_weight(self, value: float) -> None:
@@ -116,9 +132,9 @@ class ClassSR(SuperResolution):
         }
 
 
-def _class_module(filters, stride, branches):
-    # Section 3.2, but for the start: the paper's code scales each of the five kernels by 0.1, so that the logits are of
-    # the order of 1e-5 at first, and a training of minutes leaves every patch undecided.
+def _class_module(filters: int, stride: int, branches: int) -> keras.Model:
+    # As in section 3.2, except for the initial weights: the paper's code scales each of the five kernels by 0.1. Logits
+    # then start in the order of 1e-5, and a training of minutes leaves every patch undecided.
     x = inputs = keras.Input((None, None, 3))
     for i, (width, size) in enumerate([(filters, 4), (filters, 1), (filters, 1), (filters, 1), (32, 1)]):
         step = stride if i == 0 else 1

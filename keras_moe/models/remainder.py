@@ -1,4 +1,4 @@
-"""What Keras leaves out of a file, so that training goes on after loading as if it had never stopped."""
+"""State that Keras leaves out of a file and that training after loading needs."""
 
 import collections.abc
 import typing
@@ -10,13 +10,13 @@ from keras_moe.layer_state import inner_layers, own_variables
 
 
 class Remainder(keras.layers.Layer):
-    """Saves and loads, beside a model's layers, the state that they do not save themselves.
+    """Saves and loads the state of a model that its layers do not save: LoRA's variables and random seeds.
 
-    With LoRA, Keras saves the kernel and its update merged and loads the update as zeros, from which no gradient leads
-    away: here all variables of such layers are kept as they are. So are the seeds of random layers.
+    For a layer with LoRA, Keras saves the sum of kernel and update, and loads an update of zeros, whose gradient is
+    zero. This layer keeps all variables of such layers as they are, and the seeds of random layers.
 
     Args:
-        model: ``() -> keras.Model``. A function, because a layer counts the models it holds as its own.
+        model: ``() -> keras.Model``. It is a function because a layer owns the models among its attributes.
     """
 
     def __init__(self, model: collections.abc.Callable[[], keras.Model], **kwargs: typing.Any) -> None:
@@ -30,14 +30,16 @@ class Remainder(keras.layers.Layer):
     def load_own_variables(self, store: typing.Any) -> None:
         names = set(store.keys())
         for name, variable in self._kept().items():
-            if name in names:  # a file of another model, or of Keras alone, has none
+            if name in names:  # a file from Keras alone has none
                 variable.assign(store[name])
 
-    def _kept(self):
+    def _kept(self) -> dict[str, keras.Variable]:
         """Dict, name in the file -> variable."""
         model = self._model()
         weights = {id(v) for v in model.weights}
         seeds = [v for v in model.variables if id(v) not in weights]
         with_lora = [layer for layer in inner_layers(model) if getattr(layer, "lora_enabled", False)]
-        kept = {f"lora_{i}_{v.name}": v for i, layer in enumerate(with_lora) for v in own_variables(layer)}
+        kept: dict[str, keras.Variable] = {
+            f"lora_{i}_{v.name}": v for i, layer in enumerate(with_lora) for v in own_variables(layer)
+        }
         return kept | {f"seed_{i}": v for i, v in enumerate(seeds)}

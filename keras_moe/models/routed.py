@@ -1,4 +1,4 @@
-"""The functional model under every model of the package: how ``predict`` and ``evaluate`` run."""
+"""The functional model under every model of the package: ``predict`` and ``evaluate`` without gradients."""
 
 import collections.abc
 import functools
@@ -8,30 +8,34 @@ from keras_moe.layers import inference_only
 from keras_moe.layers.changes import MadeOf
 from keras_moe.models.served import ServedModel
 
+Function: typing.TypeAlias = collections.abc.Callable[..., typing.Any]
+
 
 class RoutedModel(ServedModel):
-    """A functional model whose ``predict`` and ``evaluate`` promise its expert banks that no gradient is wanted.
+    """A functional model whose ``predict`` and ``evaluate`` run inside ``inference_only``.
 
-    Both follow a change of its layers, such as LoRA, quantization or another activation, without being compiled anew.
+    Both follow a change of its layers, such as LoRA, quantization or another activation, without compiling again.
     """
 
-    def make_predict_function(self, force: bool = False) -> collections.abc.Callable:
-        return super().make_predict_function(force or self._has_changed_since("predict"))
+    def make_predict_function(self, force: bool = False) -> Function:
+        function: Function = super().make_predict_function(force or self._has_changed_since("predict"))
+        return function
 
-    def make_test_function(self, force: bool = False) -> collections.abc.Callable:
-        return super().make_test_function(force or self._has_changed_since("test"))
+    def make_test_function(self, force: bool = False) -> Function:
+        function: Function = super().make_test_function(force or self._has_changed_since("test"))
+        return function
 
-    def _has_changed_since(self, use):
+    def _has_changed_since(self, use: str) -> bool:
         state = self._state_of_layers(*self.layers)
         last, self._made_for[use] = self._made_for.get(use), state
         return last is not state
 
     @functools.cached_property
-    def _made_for(self):
+    def _made_for(self) -> dict[str, object]:
         return {}
 
     @functools.cached_property
-    def _state_of_layers(self):
+    def _state_of_layers(self) -> MadeOf:
         return MadeOf(lambda *layers: object())
 
     def predict_step(self, *args: typing.Any) -> typing.Any:

@@ -1,4 +1,4 @@
-"""The dense segmentation network: baseline on all domains, and expert of one."""
+"""The dense segmentation network: a baseline on all domains, or the expert of one."""
 
 import keras
 from keras import layers
@@ -13,19 +13,19 @@ from keras_moe.types import DType, Path, Shape
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class Segmenter(MoEModel):
-    """A whole segmentation network: every image runs all of it.
+    """A segmentation network without experts: every image runs the whole network.
 
     Args:
         input_shape: ``(height, width, channels)``, sizes that are multiples of 8 (``"resnet…"``) or 16 (all others).
-            All layers are convolutional: weights fit any size.
+            All layers are convolutional, so that weights fit any size.
         alpha: float, width multiplier.
         backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, the encoder of a light DeepLabv3+;
             or ``"frrn_a"``. See ``keras_moe.models.segmenters``.
         include_top: True. There is no form without the head.
         weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
-        classifier_activation: ``"softmax"``, or None for logits, which is what to train with.
-        include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
+        classifier_activation: ``"softmax"``, or None for logits, the form for training.
+        include_preprocessing: bool, whether images are in [0, 255] (True) or in [-1, 1].
         name: str.
         dtype: dtype policy of the layers, or None.
 
@@ -36,7 +36,13 @@ class Segmenter(MoEModel):
         float32 ``(n, height, width, classes)``.
 
     Raises:
-        ValueError: an argument out of range, or sizes that do not divide.
+        ValueError: an argument out of range, or sizes that are no such multiples.
+
+    Example:
+        >>> model = keras_moe.models.Segmenter((16, 16, 3), alpha=0.5, backbone="resnet8", classes=5)
+        >>> predictions = model.predict(np.zeros((1, 16, 16, 3)), verbose=0)
+        >>> predictions.shape, np.allclose(predictions.sum(axis=-1), 1, atol=1e-5)
+        ((1, 16, 16, 5), True)
     """
 
     @remembered

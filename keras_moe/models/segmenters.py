@@ -1,10 +1,10 @@
-"""Segmentation networks, built as graphs from images to what a gate reads and to logits per pixel.
+"""Segmentation networks: graphs from images to features for a gate and to logits per pixel.
 
-``deeplab`` is of the kind of DeepLabv3+ (Chen et al., ECCV 2018): a backbone down to an eighth or a sixteenth of the
-image, parallel dilated convolutions (ASPP), and a decoder that adds what an early stage saw at half or a quarter of
-the resolution. Of an EfficientNet-Lite it takes the stages down to a sixteenth. The paper's experts have a ResNet-101
-pretrained on ImageNet; this one is light. ``frrn_a`` is FRRN-A (Pohlen et al., CVPR 2017) as the paper's section 3 has
-it: a residual stream at full resolution, and a pooling stream down to a sixteenth.
+``deeplab`` follows DeepLabv3+ (Chen et al., ECCV 2018): a backbone down to an eighth or a sixteenth of the image,
+parallel dilated convolutions (ASPP), and a decoder that adds the features of an early stage at half or a quarter of the
+resolution. It uses the stages of an EfficientNet-Lite down to a sixteenth. The paper's experts have a ResNet-101
+pretrained on ImageNet; this network is lighter. ``frrn_a`` is FRRN-A (Pohlen et al., CVPR 2017, section 3): a residual
+stream at full resolution, and a pooling stream down to a sixteenth.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from keras import layers
 from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D, MaxPooling2D, UpSampling2D
 from keras_moe.checks import check
 from keras_moe.models import backbones
-from keras_moe.types import Shape
+from keras_moe.types import Shape, Tensor
 
 FRRN = "frrn_a"
 _DILATIONS = (1, 2, 4, 6)
@@ -41,16 +41,16 @@ def build(
         input_shape: ``(height, width, channels)``, sizes that are multiples of the encoder's stride.
         alpha: float, width multiplier.
         classes: int.
-        include_preprocessing: bool: images are in [0, 255] (True) or [-1, 1].
-        name: of the network.
-        prefix: of the names of its layers.
+        include_preprocessing: bool, whether images are in [0, 255] (True) or in [-1, 1].
+        name: str, of the network.
+        prefix: str, the start of the names of its layers.
 
     Returns:
         A functional ``keras.Model``. ``features`` ``(n, h/s, w/s, f)`` is the ASPP's output, or the end of FRRN-A's
         way down; ``logits`` is ``(n, h, w, classes)``.
 
     Raises:
-        ValueError: an unknown backbone, or sizes that do not divide.
+        ValueError: an unknown backbone, or sizes that are no multiples of the stride.
     """
     check("Segmenter", "classes", classes, classes >= 2, "an int >= 2")
     spec = None if backbone == FRRN else backbones.get(backbone, alpha)
@@ -66,7 +66,7 @@ def build(
     return keras.Model(images, [features, logits], name=name)
 
 
-def _deeplab(x, spec, alpha, classes, prefix):
+def _deeplab(x: Tensor, spec: backbones.Backbone, alpha: float, classes: int, prefix: str) -> tuple[Tensor, Tensor]:
     strides, ends = _encoder_strides(spec), []
     x = backbones.first(x, spec, f"{prefix}stem", stride=2)
     for i in range(len(strides)):
@@ -85,13 +85,13 @@ def _deeplab(x, spec, alpha, classes, prefix):
     return features, _up(x, fine, f"{prefix}logits")
 
 
-def _encoder_strides(spec, coarsest=16):
-    """Stride of the image at the end of each stage that the encoder takes: those down to a sixteenth."""
+def _encoder_strides(spec: backbones.Backbone, coarsest: int = 16) -> list[int]:
+    """Stride of the image at the end of each stage of the encoder, which ends at a sixteenth."""
     strides = itertools.accumulate((stage.stride for stage in spec.stages), operator.mul, initial=2)
     return [stride for stride in list(strides)[1:] if stride <= coarsest]
 
 
-def _aspp(x, filters, name):
+def _aspp(x: Tensor, filters: int, name: str) -> Tensor:
     branches = [
         _conv_bn_relu(x, filters, 1 if rate == 1 else 3, f"{name}_rate{rate}", dilation_rate=rate)
         for rate in _DILATIONS
@@ -106,11 +106,11 @@ def _aspp(x, filters, name):
     return layers.ReLU(name=f"{name}_relu")(y)
 
 
-def _frrn_a(x, alpha, classes, prefix):
-    def width(filters):
+def _frrn_a(x: Tensor, alpha: float, classes: int, prefix: str) -> tuple[Tensor, Tensor]:
+    def width(filters: int) -> int:
         return backbones.scale(filters, alpha)
 
-    def group(y, z, blocks, filters, stride, name):
+    def group(y: Tensor, z: Tensor, blocks: int, filters: int, stride: int, name: str) -> tuple[Tensor, Tensor]:
         for i in range(blocks):
             y, z = _frru(y, z, width(filters), stride, f"{name}_block{i}")
         return y, z
@@ -132,15 +132,15 @@ def _frrn_a(x, alpha, classes, prefix):
     return features, Conv2D(classes, 1, name=f"{prefix}predictions")(y)
 
 
-def _residual_unit(x, name):
+def _residual_unit(x: Tensor, name: str) -> Tensor:
     y = _conv_bn_relu(x, x.shape[-1], 3, f"{name}_conv0")
     y = Conv2D(x.shape[-1], 3, padding="same", use_bias=False, name=f"{name}_conv1")(y)
     y = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_conv1_bn")(y)
     return layers.Add(name=f"{name}_add")([x, y])
 
 
-def _frru(y, z, filters, stride, name):
-    """Full-resolution residual unit: pooling stream ``y`` and residual stream ``z`` to the next of both."""
+def _frru(y: Tensor, z: Tensor, filters: int, stride: int, name: str) -> tuple[Tensor, Tensor]:
+    """Full-resolution residual unit: the next values of pooling stream ``y`` and residual stream ``z``."""
     pooled = MaxPooling2D(stride, name=f"{name}_pool")(z)
     y = layers.Concatenate(name=f"{name}_concat")([y, pooled])
     y = _conv_bn_relu(y, filters, 3, f"{name}_conv0")
@@ -150,7 +150,7 @@ def _frru(y, z, filters, stride, name):
     return y, layers.Add(name=f"{name}_add")([z, residual])
 
 
-def _conv_bn_relu(x, filters, size, name, dilation_rate=1):
+def _conv_bn_relu(x: Tensor, filters: int, size: int, name: str, dilation_rate: int = 1) -> Tensor:
     x = Conv2D(
         filters, size, padding="same", dilation_rate=dilation_rate, use_bias=False, kernel_initializer="he_normal",
         name=name,
@@ -159,5 +159,5 @@ def _conv_bn_relu(x, filters, size, name, dilation_rate=1):
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _up(x, factor, name):
+def _up(x: Tensor, factor: int, name: str) -> Tensor:
     return UpSampling2D(factor, interpolation="bilinear", name=name)(x)

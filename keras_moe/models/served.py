@@ -1,4 +1,4 @@
-"""A model in use: asked by threads, exported to other runtimes."""
+"""A model in use: calls from threads, and export to other runtimes."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ from keras_moe.layers import EarlyExit, ExpertBank, TopKGate
 from keras_moe.layers.inference import every_expert
 from keras_moe.types import Path
 
-# What each backend writes that answers as the model does.
+# The formats of each backend whose files predict as the model does.
 FORMATS = {
     "tensorflow": ("tf_saved_model", "onnx", "openvino", "litert"),
     "jax": ("tf_saved_model",),
@@ -20,11 +20,11 @@ FORMATS = {
 ROUTING = (EarlyExit, ExpertBank, TopKGate)
 
 
-def _in_turn(name):
-    """The method ``name`` of ``keras.Model``, for one thread at a time where the backend asks for it."""
+def _in_turn(name: str) -> typing.Any:
+    """The method ``name`` of ``keras.Model``, for one thread at a time if the backend needs it."""
 
     @functools.wraps(getattr(keras.Model, name))
-    def method(self, *args, **kwargs):
+    def method(self: "ServedModel", *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         with self._turns:
             return getattr(super(ServedModel, self), name)(*args, **kwargs)
 
@@ -32,9 +32,9 @@ def _in_turn(name):
 
 
 class ServedModel(keras.Model):
-    """A functional model that threads may ask at once, while nobody trains it.
+    """A functional model that several threads may call at once, as long as none trains it.
 
-    On JAX they take turns: Keras' ``predict`` there takes the variables out of the model until it returns.
+    On JAX the threads take turns, because Keras' ``predict`` takes the variables out of the model until it returns.
 
     Args:
         turns: the lock of a model that shares its variables with this one; None: a new one.
@@ -59,14 +59,14 @@ class ServedModel(keras.Model):
         input_signature: typing.Any = None,
         **kwargs: typing.Any,
     ) -> None:
-        """Writes the model for another runtime, as ``keras.Model.export`` does; the route is computed there, too.
+        """Writes the model for another runtime, as ``keras.Model.export`` does. The file computes the route, too.
 
-        A TensorFlow SavedModel that is made on TensorFlow runs only the chosen experts. In all other files every expert
-        computes and the route weighs them: the answers are the same. ``keras_moe.export.litert`` writes LiteRT files
-        in which only the chosen ones run.
+        A SavedModel from TensorFlow runs only the chosen experts. In all other files every expert runs and the route
+        weighs the outputs, with the same predictions. ``keras_moe.export.litert`` writes LiteRT files in which only the
+        chosen experts run.
 
-        OpenVINO computes in bfloat16 on processors that can, and then some images take another route: compile the file
-        with ``{"INFERENCE_PRECISION_HINT": "f32"}``.
+        OpenVINO computes in bfloat16 on processors that support it, which changes the route of some images. Compile the
+        file with ``{"INFERENCE_PRECISION_HINT": "f32"}``.
 
         Args:
             filepath, verbose, input_signature, kwargs: as for ``keras.Model.export``.
@@ -74,7 +74,20 @@ class ServedModel(keras.Model):
                 ``"tf_saved_model"``; on PyTorch ``"onnx"``, ``"openvino"`` or ``"torch"``.
 
         Raises:
-            ValueError: another format, for a model with a gate.
+            ValueError: see ``check_format``.
+        """
+        self.check_format(format, input_signature)
+        routed = (keras.backend.backend(), format) == ("tensorflow", "tf_saved_model")
+        with contextlib.nullcontext() if routed else every_expert():
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+
+    def check_format(self, format: str, input_signature: typing.Any = None) -> None:
+        """Checks before an export that a file of ``format`` can predict as the model does.
+
+        Subclasses with further limits extend it.
+
+        Raises:
+            ValueError: a format without routing, for a model with a gate; or a further limit of the model's class.
         """
         backend = keras.backend.backend()
         if format not in FORMATS[backend] and any(isinstance(layer, ROUTING) for layer in self.layers):
@@ -85,6 +98,3 @@ class ServedModel(keras.Model):
                 "make the model and load its weights there. keras_moe.export.litert writes LiteRT files from any "
                 "backend."
             )
-        routed = (backend, format) == ("tensorflow", "tf_saved_model")
-        with contextlib.nullcontext() if routed else every_expert():
-            super().export(filepath, format, verbose, input_signature, **kwargs)

@@ -1,6 +1,7 @@
 """Single-gated mixture of experts (Royer, Karmanov, Skliar, Ehteshami Bejnordi, Blankevoort; BMVC 2022)."""
 
 import functools
+import typing
 
 import keras
 import numpy as np
@@ -23,12 +24,12 @@ _check = functools.partial(check, "SingleGatedMoE")
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class SingleGatedMoE(MoEModel):
-    """A whole classifier, the base, and experts for the images it is not sure about.
+    """A complete classifier, the base, and experts for the images of which it is not sure.
 
-    ``images -> trunk -> tail -> base logits``: the base is complete and may answer alone (an early exit). Where it does
-    not, the gate, which reads the base's embedding, picks ``top_k`` experts; they read the trunk's features, and the
-    answer is the average of base and experts (poster, section 3). Experts are copies of the base's tail; before any
-    training the model answers as its base does. ``from_classifier`` takes a base of your own.
+    ``images -> trunk -> tail -> base logits``: the base may predict alone (an early exit). For other images the gate
+    reads the base's embedding and chooses ``top_k`` experts, which read the trunk's features. The prediction is the
+    average of base and experts (poster, section 3). Experts start as copies of the base's tail, so that before any
+    training the predictions are the base's. ``from_classifier`` takes a base of your own.
 
     Args:
         input_shape: ``(height, width, channels)``.
@@ -36,19 +37,19 @@ class SingleGatedMoE(MoEModel):
         backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
             ``keras_moe.models.backbones``.
         num_experts: int, number of experts.
-        top_k: int, experts that run for an image that does not leave early.
-        split_at: where the trunk ends: int, stages; or the name of a layer. None: all stages but the last.
-        rule: ``"confidence"`` or ``"product"``, how ``threshold`` decides; see ``keras_moe.layers.EarlyExit``.
-        threshold: float in [0, 1], or None: nobody leaves early. It may be set after training.
-        learned: bool, learn how base and experts are balanced, or average them.
+        top_k: int, experts that run for an image without an early exit.
+        split_at: the end of the trunk: int, a number of stages; or the name of a layer. None: all stages but the last.
+        rule: ``"confidence"`` or ``"product"``, the rule of the early exit; see ``keras_moe.layers.EarlyExit``.
+        threshold: float in [0, 1]; None: no early exit. It may be set after training.
+        learned: bool, whether the balance of base and experts is learned instead of a plain average.
         gate_units: int, width of a hidden layer of the gate; 0: one linear layer.
-        include_top: True. There is no form without the head: base and experts meet in their logits, and the early exit
-            reads them. For features, see ``embed``.
+        include_top: True. There is no form without the head: the model averages logits, and the early exit reads them.
+            ``embed`` gives features.
         weights: None, ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
         dropout_rate: float.
         classifier_activation: ``"softmax"`` or None for logits.
-        include_preprocessing: bool: takes images in [0, 255] (True) or [-1, 1].
+        include_preprocessing: bool, whether images are in [0, 255] (True) or in [-1, 1].
         name: str.
         dtype: dtype policy of the layers, or None.
 
@@ -59,7 +60,13 @@ class SingleGatedMoE(MoEModel):
         float32 ``(n, classes)``.
 
     Raises:
-        ValueError: an argument out of range, or a layer where one cannot cut.
+        ValueError: an argument out of range, or a layer where the base has no cut.
+
+    Example:
+        >>> model = keras_moe.models.SingleGatedMoE((8, 8, 3), backbone="resnet8", num_experts=3, classes=5)
+        >>> predictions, route = model.predict_routed(np.zeros((2, 8, 8, 3)))
+        >>> predictions.shape, np.count_nonzero(route, axis=1)
+        ((2, 5), array([1, 1]))
     """
 
     knob = ("threshold", "early_exit")
@@ -86,7 +93,7 @@ class SingleGatedMoE(MoEModel):
         name: str = "single_gated",
         dtype: DType = None,
     ) -> None:
-        _check("include_top", include_top, include_top, "True: base and experts meet in their logits")
+        _check("include_top", include_top, include_top, "True: the model averages logits")
         cut = _end_of_stage(backbone, alpha, split_at)
         with dtype_scope(dtype):
             base = Classifier(
@@ -116,20 +123,30 @@ class SingleGatedMoE(MoEModel):
         name: str = "single_gated",
         dtype: DType = None,
     ) -> "SingleGatedMoE":
-        """A mixture whose base is a classifier of your own, copied, weights included.
+        """A mixture whose base is a copy of a classifier of your own, weights included.
 
         Args:
             classifier: see ``ClassifierSplit``.
             split_at: name of the trunk's last layer; None: the tail nearest to a third of the multiply-accumulates.
-            weights: None or the path of a ``.safetensors`` file, loaded over the classifier's.
-            classifier_activation: ``"softmax"``, None for logits, or ``"same"``: as the classifier ends.
+            weights: None, or the path of a ``.safetensors`` file that replaces the classifier's weights.
+            classifier_activation: ``"softmax"``, None for logits, or ``"same"`` for the classifier's.
             num_experts, top_k, rule, threshold, learned, gate_units, name, dtype: as for the constructor.
 
         Returns:
             A ``SingleGatedMoE``.
 
         Raises:
-            ValueError: an argument out of range, or a classifier that cannot be cut there.
+            ValueError: an argument out of range, or a layer where the classifier has no cut.
+
+        Example:
+            >>> inputs = keras.Input((8, 8, 3))
+            >>> x = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+            >>> x = keras.layers.GlobalAveragePooling2D()(x)
+            >>> classifier = keras.Model(inputs, keras.layers.Dense(5, "softmax")(x))
+            >>> model = keras_moe.models.SingleGatedMoE.from_classifier(classifier, split_at="conv", num_experts=3)
+            >>> images = np.ones((2, 8, 8, 3))
+            >>> np.allclose(model.predict(images, verbose=0), classifier.predict(images, verbose=0), atol=1e-5)
+            True
         """
         with dtype_scope(dtype):
             split = ClassifierSplit(in_dtype(classifier, dtype), split_at)
@@ -143,8 +160,18 @@ class SingleGatedMoE(MoEModel):
         )  # fmt: skip
         return model
 
-    def _assemble(self, split, num_experts, top_k, early_exit, learned, gate_units, classifier_activation, **options):
-        """Copies base and experts from ``split``, connects them and becomes the model of them."""
+    def _assemble(
+        self,
+        split: ClassifierSplit,
+        num_experts: int,
+        top_k: int,
+        early_exit: dict[str, typing.Any],
+        learned: bool,
+        gate_units: int,
+        classifier_activation: str | None,
+        **options: typing.Any,
+    ) -> None:
+        """Copies base and experts from ``split``, connects them and initializes this model with them."""
         _check("top_k", top_k, 1 <= top_k <= num_experts, "between 1 and `num_experts`")
         with dtype_scope(options["dtype"]):
             # === Layers ===
@@ -159,8 +186,7 @@ class SingleGatedMoE(MoEModel):
             base_logits, embedding = tail(features)
             gate_logits = gate(embedding)
             route = TopKGate(top_k, dtype=ROUTING_DTYPE, name="top_k")(gate_logits)
-            leave = EarlyExit(**early_exit, dtype=ROUTING_DTYPE, name="early_exit")
-            route = leave(route, gate_logits, base_logits)
+            route = EarlyExit(**early_exit, dtype=ROUTING_DTYPE, name="early_exit")(route, gate_logits, base_logits)
             logits = Ensembler(learned, name="ensembler")(base_logits, bank(features, route), route)
             outputs = layers.Activation(classifier_activation, dtype="float32", name="probabilities")(logits)
 
@@ -176,21 +202,37 @@ class SingleGatedMoE(MoEModel):
 
     @property
     def threshold(self) -> float:
-        """The early-exit threshold, a float in [0, 1]; it may be set at any time, to None: nobody leaves early."""
-        return self.get_layer("early_exit").threshold
+        """The threshold of the early exit, a float in [0, 1]. It may be set at any time; None switches the exit off.
+
+        Example:
+            >>> model = keras_moe.models.SingleGatedMoE((8, 8, 3), backbone="resnet8", num_experts=3, classes=5)
+            >>> model.threshold = 0.0  # every image exits early
+            >>> model.route(np.zeros((1, 8, 8, 3)))
+            array([[0., 0., 0.]], dtype=float32)
+        """
+        return float(self.get_layer("early_exit").threshold)
 
     @threshold.setter
     def threshold(self, value: float | None) -> None:
         self.get_layer("early_exit").threshold = value
 
     def init_from_classifier(self, classifier: keras.Model) -> None:
-        """Copies a trained classifier into the base and into every expert; gate and threshold stay.
+        """Copies a trained classifier into the base and into every expert. Gate and threshold keep their values.
 
         Args:
-            classifier: one whose layers are those of this model's backbone.
+            classifier: a classifier with the layers of this model's backbone.
 
         Raises:
-            ValueError: it has other layers, or cannot be cut where this model is.
+            ValueError: a classifier with other layers, or without a cut at this model's ``split_at``.
+
+        Example:
+            >>> tiny = {"input_shape": (8, 8, 3), "backbone": "resnet8", "classes": 5}
+            >>> classifier = keras_moe.models.Classifier(**tiny)
+            >>> model = keras_moe.models.SingleGatedMoE(**tiny, num_experts=3)
+            >>> model.init_from_classifier(classifier)
+            >>> images = np.ones((2, 8, 8, 3))
+            >>> np.allclose(model.predict(images, verbose=0), classifier.predict(images, verbose=0), atol=1e-5)
+            True
         """
         split = ClassifierSplit(classifier, self._split_at)
         copy_weights(split.trunk("trunk"), self.get_layer("trunk"))
@@ -201,17 +243,27 @@ class SingleGatedMoE(MoEModel):
 
     @property
     def gate_is_hidden(self) -> bool:
-        """Whether the gate has a hidden layer, so that it cannot be pointed at centroids."""
-        return self._config["gate_units"] > 0
+        """Whether the gate has a hidden layer, which ``point_gate_at`` excludes."""
+        return bool(self._config["gate_units"] > 0)
 
     def point_gate_at(self, centroids: Array) -> None:
-        """Sets the gate so that it prefers the nearest centroid: ``-|x - c|^2`` is linear in x, up to a constant.
+        """Sets the gate's weights so that it chooses the nearest centroid.
+
+        ``-|x - c|^2`` is linear in x up to a term that all experts share.
 
         Args:
-            centroids: float array ``(experts, d)``, in the space of ``embed``.
+            centroids: float array ``(experts, d)`` in the space of ``embed``.
 
         Raises:
             ValueError: another shape, or a gate with a hidden layer.
+
+        Example:
+            >>> model = keras_moe.models.SingleGatedMoE((8, 8, 3), backbone="resnet8", num_experts=2, classes=5)
+            >>> images = np.ones((1, 8, 8, 3))
+            >>> embedding = model.embed(images)
+            >>> model.point_gate_at(np.concatenate([embedding + 1, embedding]))
+            >>> model.route(images)
+            array([[0., 1.]], dtype=float32)
         """
         dense = self.get_layer("gate").layers[-1]
         centroids = np.asarray(centroids, "float32")
@@ -224,23 +276,51 @@ class SingleGatedMoE(MoEModel):
         set_weights(dense, [2 * centroids.T / spread, -(centroids**2).sum(1) / spread])
 
     def embed(self, images: Array, batch_size: int = 256) -> Array:
-        """What the gate reads: float32 ``(n, d)``, the base's embedding, averaged over positions if it has any."""
+        """The input of the gate: the base's embedding, averaged over positions.
+
+        Args:
+            images: float or integer array ``(n, height, width, channels)``.
+            batch_size: int.
+
+        Returns:
+            float32 array ``(n, d)``.
+
+        Example:
+            >>> model = keras_moe.models.SingleGatedMoE((8, 8, 3), backbone="resnet8", classes=5)
+            >>> model.embed(np.zeros((2, 8, 8, 3))).shape
+            (2, 64)
+        """
         return np.asarray(self._embedder.predict(images, batch_size=batch_size, verbose=0), "float32")
 
     def with_expert(self, k: int) -> keras.Model:
-        """Base and expert k on every image, as a model from images to the logits of both, averaged.
+        """The average of base and expert k on every image, for the training of that expert (poster, training step 4).
 
-        It shares its layers with this one: expert k trains in it alone (poster, training step 4).
+        Args:
+            k: int, index of the expert.
+
+        Returns:
+            A ``keras.Model`` from images to logits ``(n, classes)``, which shares its layers with this one.
+
+        Example:
+            >>> model = keras_moe.models.SingleGatedMoE((8, 8, 3), backbone="resnet8", classes=5)
+            >>> model.with_expert(2).output_shape
+            (None, 5)
         """
         both = [self._tensors["base"], self.bank.experts[k](self._tensors["features"])]
         return self.sharing(self.inputs, layers.Average(name="prediction")(both), f"{self.name}_with_expert_{k}")
 
     def expert_outputs(self) -> keras.Model:
-        """A model from images to what base, gate and every expert say, early exit and route left aside.
+        """A model from images to the outputs of base, gate and every expert, without early exit and route.
 
         Returns:
             A ``keras.Model`` with outputs ``"base"`` ``(n, classes)``, logits, ``"gate_logits"`` ``(n, experts)`` and
             ``"experts"`` ``(n, experts, classes)``, logits of each expert alone. It shares its layers with this one.
+
+        Example:
+            >>> model = keras_moe.models.SingleGatedMoE((8, 8, 3), backbone="resnet8", num_experts=3, classes=5)
+            >>> outputs = model.expert_outputs().predict(np.zeros((2, 8, 8, 3)), verbose=0)
+            >>> outputs["base"].shape, outputs["gate_logits"].shape, outputs["experts"].shape
+            ((2, 5), (2, 3), (2, 3, 5))
         """
         experts = [layers.Reshape((1, -1))(expert(self._tensors["features"])) for expert in self.bank.experts]
         stacked = layers.Concatenate(axis=1)(experts) if len(experts) > 1 else experts[0]
@@ -248,12 +328,12 @@ class SingleGatedMoE(MoEModel):
         return self.sharing(self.inputs, outputs, f"{self.name}_expert_outputs")
 
     @functools.cached_property
-    def _embedder(self):
+    def _embedder(self) -> keras.Model:
         pool = self.get_layer("gate").get_layer("gate_pool")
         return self.sharing(self.inputs, pool(self._tensors["embedding"]), "embedder")
 
 
-def _gate(shape, units, num_experts):
+def _gate(shape: Shape, units: int, num_experts: int) -> keras.Model:
     x = inputs = keras.Input(shape)
     pool = Flatten if len(shape) == 1 else GlobalAveragePooling2D
     x = pool(name="gate_pool")(x)
@@ -262,8 +342,8 @@ def _gate(shape, units, num_experts):
     return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
-def _end_of_stage(backbone, alpha, split_at):
-    """Name of the layer that ends stage ``split_at`` of a named backbone."""
+def _end_of_stage(backbone: str, alpha: float, split_at: int | str | None) -> str:
+    """Name of the last layer of a named backbone's first ``split_at`` stages."""
     if isinstance(split_at, str):
         return split_at
     spec = backbones.get(backbone, alpha)

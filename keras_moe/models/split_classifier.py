@@ -1,4 +1,6 @@
-"""A classifier taken apart at one layer: a trunk, a tail of which experts are copies, and the logits at its end."""
+"""A classifier cut at one layer into a trunk and a tail, the source of experts."""
+
+import typing
 
 import keras
 
@@ -8,27 +10,27 @@ from keras_moe.graph import Call, open_graph, rebuild
 from keras_moe.settings import copy_state, serialized
 from keras_moe.types import DType
 
-# Experts that cost about this share of the classifier: what the paper's CIFAR networks add (BMVC 2022, poster).
+# The cost of an expert as a share of the classifier's, about that of the paper's CIFAR networks (BMVC 2022, poster).
 TAIL_SHARE = 1 / 3
 
 
 class ClassifierSplit:
-    """Where a functional classifier is cut.
+    """A functional classifier and a cut through it.
 
     Args:
         classifier: a functional or ``Sequential`` classifier, ``(n, h, w, c)`` to ``(n, classes)``, that ends in logits
-            or in a softmax over them; its layers are copied, never changed.
-        split_at: name of the layer after which it is cut; None: the cut whose tail is nearest to a third of the
+            or in a softmax over them. Its layers are copied, never changed.
+        split_at: name of the layer before the cut; None: the cut whose tail is nearest to a third of the
             multiply-accumulates.
 
     Attributes:
-        split_at: name of the layer after which it was cut.
-        softmax: bool, whether the classifier ends in a softmax. ``tail`` never does.
+        split_at: name of the layer before the cut.
+        softmax: bool, whether the classifier ends in a softmax. The tail never does.
 
     Raises:
-        ValueError: not a functional classifier with one input and one output, no dense or convolutional layer that
-            gives the logits, an unknown layer name, or one where a single tensor is not all that the rest needs (it
-            lists the layers where one can cut).
+        ValueError: anything but a functional classifier with one input and one output, no dense or convolutional layer
+            for the logits, an unknown layer, or a layer whose output alone is not enough for the rest (the message
+            lists the possible ones).
     """
 
     def __init__(self, classifier: keras.Model, split_at: str | None = None) -> None:
@@ -47,7 +49,7 @@ class ClassifierSplit:
         if not cuts:
             raise ValueError(f"{classifier.name!r} cannot be cut: no layer's output alone is enough for the rest.")
         if split_at is None:
-            at = _propose(calls, cuts, head, classifier.name)
+            at = _propose(calls, cuts, classifier.name)
         else:
             at = graph.index(split_at)
             if at not in cuts:
@@ -63,27 +65,27 @@ class ClassifierSplit:
         self.logits = calls[-1].outputs
 
     def trunk(self, name: str) -> keras.Model:
-        """Copy of what comes before the cut: images to features."""
+        """Copy of the layers before the cut: images to features."""
         return rebuild(self._trunk, self.input, self.features, name)
 
     def tail(self, name: str, prefix: str) -> keras.Model:
-        """Copy of the rest: features to logits."""
+        """Copy of the layers after the cut: features to logits. ``prefix`` starts the names of its layers."""
         return rebuild([*self._tail, *self._head], self.features, self.logits, name, prefix)
 
     def tail_and_embedding(self, name: str) -> keras.Model:
-        """As ``tail``, and what the last layer reads: features to ``[logits, embedding]``."""
+        """As ``tail``, with the input of the last layer: features to ``[logits, embedding]``."""
         return rebuild([*self._tail, *self._head], self.features, [self.logits, self.embedding], name)
 
 
 def activation_of(split: ClassifierSplit, asked: str | None) -> str | None:
-    """What the model ends in that was ``asked`` to end in ``"softmax"``, None or the ``"same"`` as the classifier."""
+    """The activation at the end of a mixture: ``"softmax"``, None, or for ``"same"`` the classifier's."""
     if asked == "same":
         return "softmax" if split.softmax else None
     return asked
 
 
 def in_dtype(network: keras.Model, dtype: DType) -> keras.Model:
-    """``network``; where ``dtype`` is given, a copy of it whose layers have that policy."""
+    """A copy of ``network`` whose layers have the policy ``dtype``; for None ``network`` itself."""
     if dtype is None:
         return network
     policy = keras.dtype_policies.serialize(keras.dtype_policies.get(dtype))
@@ -92,8 +94,8 @@ def in_dtype(network: keras.Model, dtype: DType) -> keras.Model:
     return copy
 
 
-def _with_policy(config, policy):
-    """A serialized object, the policies of its layers replaced but for those that are not of floats."""
+def _with_policy(config: typing.Any, policy: dict[str, typing.Any]) -> typing.Any:
+    """A serialized object in which ``policy`` replaces every policy of floats."""
     if isinstance(config, list):
         return [_with_policy(item, policy) for item in config]
     if not isinstance(config, dict) or config.get("class_name") in ("InputLayer", "__keras_tensor__"):
@@ -104,9 +106,9 @@ def _with_policy(config, policy):
     return changed
 
 
-def _check_classifier(classifier):
+def _check_classifier(classifier: typing.Any) -> None:
     if not isinstance(classifier, keras.Model):
-        return  # which is what `open_graph` will say
+        return  # `open_graph` raises for it
     inputs = getattr(classifier, "inputs", None) or []
     outputs = getattr(classifier, "outputs", None) or []
     if len(inputs) > 1 or len(outputs) > 1:
@@ -122,7 +124,11 @@ def _check_classifier(classifier):
 
 
 def without_softmax(calls: tuple[Call, ...], classifier: keras.Model) -> tuple[tuple[Call, ...], bool]:
-    """The calls up to the logits, and whether a softmax came after them."""
+    """The calls up to the logits, and whether a softmax follows them.
+
+    Raises:
+        ValueError: no layer for the logits, or another activation at the end.
+    """
     last = calls[-1]
     if type(last.layer).__name__ == "Softmax" or (_activation(last) == "softmax" and not _has_kernel(last)):
         return calls[:-1], True
@@ -142,15 +148,16 @@ def without_softmax(calls: tuple[Call, ...], classifier: keras.Model) -> tuple[t
     return (*calls[:-1], Call(last.name, linear, last.args, last.kwargs, last.outputs)), True
 
 
-def _activation(call):
+def _activation(call: Call) -> typing.Any:
     return keras.activations.serialize(call.layer.activation) if hasattr(call.layer, "activation") else None
 
 
-def _has_kernel(call):
+def _has_kernel(call: Call) -> bool:
     return any(len(w.shape) > 1 for w in getattr(call.layer, "weights", ()))
 
 
-def _propose(calls, cuts, head, name):
+def _propose(calls: tuple[Call, ...], cuts: list[int], name: str) -> int:
+    """The position of the cut whose tail costs the share of an expert."""
     try:
         macs = [cost.macs(call.layer, *(t.shape for t in call.inputs)) for call in calls]
     except ValueError as error:
@@ -160,5 +167,5 @@ def _propose(calls, cuts, head, name):
         ) from error
     after = [sum(macs[i + 1 :]) for i in range(len(calls))]
     distance = {i: abs(after[i] / max(sum(macs), 1) - TAIL_SHARE) for i in cuts}
-    # After a block its sum, its activation and the like are all cuts with one tail: the last is the finished block.
+    # The sum and the activation at the end of a block are cuts of equal tails: the last one completes the block.
     return min(cuts, key=lambda i: (distance[i], -i))

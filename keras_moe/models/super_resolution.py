@@ -1,4 +1,4 @@
-"""What super-resolution models share, and the dense one of them."""
+"""The base of super-resolution models, and the dense one."""
 
 import collections.abc
 import functools
@@ -19,9 +19,8 @@ from keras_moe.types import Array, DType, Macs, Path, Shape, Tensor
 class SuperResolution(MoEModel):
     """A model from RGB patches in [0, 255] to larger ones, and its use on whole images.
 
-    Subclasses give ``connect``: ``images -> dict`` of symbolic outputs: ``"prediction"`` and, for a mixture,
-    ``"gate_logits"`` and ``"routing_weights"``. It holds for patches of any size, whatever the size of the model's
-    own input.
+    Subclasses pass ``connect``, a function ``images -> dict`` of the symbolic outputs ``"prediction"`` and, for a
+    mixture, ``"gate_logits"`` and ``"routing_weights"``. It must work for patches of any size.
     """
 
     answers = "image"
@@ -41,18 +40,18 @@ class SuperResolution(MoEModel):
 
     @property
     def scale(self) -> int:
-        """How many times larger the output is, int."""
-        return self._config["scale"]
+        """The ratio of the output's height and width to the input's, an int."""
+        return int(self._config["scale"])
 
     @functools.cached_property
     def at_size(self) -> collections.abc.Callable[[int, int], keras.Model]:
-        """``(height, width) -> model`` from patches of that size to what ``connect`` gives, with the same weights.
+        """``(height, width) -> model`` from patches of that size to the outputs of ``connect``, with shared layers.
 
-        The size is fixed because a branch that no patch of a batch takes still has to tell the size of its output.
+        The size is fixed because even a branch without patches needs an output of known size.
         """
 
         @functools.lru_cache(4)
-        def build(height, width):
+        def build(height: int, width: int) -> keras.Model:
             images = keras.Input((height, width, 3))
             return self.sharing(images, self._connect(images), f"{self.name}_{height}x{width}")
 
@@ -66,7 +65,18 @@ class SuperResolution(MoEModel):
         batch_size: int = BATCH_SIZE,
         verbose: str | int = "auto",
     ) -> Array:
-        """A whole image, enlarged. Arguments and errors are those of ``upscale_routed``, of which it is the image."""
+        """A whole image, enlarged.
+
+        Arguments and errors are those of ``keras_moe.super_resolution.upscale_routed``.
+
+        Returns:
+            Array of the input's dtype and layout, ``scale`` times as high and wide.
+
+        Example:
+            >>> model = keras_moe.models.SuperResolutionNetwork((8, 8, 3), filters=4, scale=2)
+            >>> model.upscale(np.zeros((20, 30, 3), "uint8"), verbose=0).shape
+            (40, 60, 3)
+        """
         return self.upscale_routed(image, patch, overlap, batch_size, verbose).image
 
     def upscale_routed(
@@ -77,30 +87,37 @@ class SuperResolution(MoEModel):
         batch_size: int = BATCH_SIZE,
         verbose: str | int = "auto",
     ) -> Upscaled:
-        """A whole image enlarged, which branch each of its patches took and what that cost.
+        """A whole image, enlarged, with the branch of each patch and the cost.
 
-        See ``keras_moe.super_resolution.upscale_routed`` for arguments, errors and the ``Upscaled`` that it returns.
+        Arguments, errors and the returned ``Upscaled`` are those of ``keras_moe.super_resolution.upscale_routed``.
+
+        Example:
+            >>> model = keras_moe.models.ClassSR((8, 8, 3), filters=(4, 8), scale=2, class_filters=4)
+            >>> upscaled = model.upscale_routed(np.zeros((28, 40, 3), "uint8"), patch=16, overlap=4, verbose=0)
+            >>> upscaled.image.shape, upscaled.route.shape  # two rows of three patches
+            ((56, 80, 3), (2, 3))
         """
-        return upscale_routed(self, image, patch, overlap, batch_size, verbose)
+        upscaled: Upscaled = upscale_routed(self, image, patch, overlap, batch_size, verbose)
+        return upscaled
 
     def macs_of_patch(self, height: int, width: int) -> Macs:
         """As ``macs_by_part``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
         raise NotImplementedError
 
     @functools.cached_property
-    def _macs_of_parts(self):
+    def _macs_of_parts(self) -> Macs:
         height, width = self.input_shape[1:3]
         return self.macs_of_patch(height, width)
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class SuperResolutionNetwork(SuperResolution):
-    """One super-resolution network that every patch runs: the baseline of a ``ClassSR``, and its single branch.
+    """A super-resolution network without experts: the baseline of a ``ClassSR``, and the source of its branches.
 
     Args:
-        input_shape: ``(height, width, 3)`` of a patch; sizes may be None (then MACs cannot be told).
+        input_shape: ``(height, width, 3)`` of a patch. With unknown sizes (None) there are no MACs.
         backbone: ``"fsrcnn"``, ``"carn"``, ``"srresnet"`` or ``"rcan"``.
-        filters: int, its width; None: that of the original network, the hard branch of the paper.
+        filters: int, width; None: that of the original network, the paper's hard branch.
         scale: 2, 3 or 4.
         weights: None or the path of a ``.safetensors`` file.
         name: str.
@@ -114,6 +131,11 @@ class SuperResolutionNetwork(SuperResolution):
 
     Raises:
         ValueError: an argument out of range.
+
+    Example:
+        >>> model = keras_moe.models.SuperResolutionNetwork((8, 8, 3), filters=4, scale=2)
+        >>> model.predict(np.zeros((1, 8, 8, 3)), verbose=0).shape
+        (1, 16, 16, 3)
     """
 
     @remembered
@@ -134,7 +156,7 @@ class SuperResolutionNetwork(SuperResolution):
             branch = super_resolution_branches.branch(backbone, filters, scale, "branch")
 
             # === Functional model ===
-            def connect(images):
+            def connect(images: Tensor) -> dict[str, Tensor]:
                 return {"prediction": unscaling(branch(scaling(images)))}
 
         parts = {"branch": ["scaling", "branch", "unscaling"]}
@@ -145,5 +167,5 @@ class SuperResolutionNetwork(SuperResolution):
 
 
 def unscaled() -> keras.Layer:
-    """The last layer: [0, 1] to [0, 255], in float32 whatever the policy."""
+    """The last layer: [0, 1] to [0, 255], in float32 under any policy."""
     return layers.Rescaling(255.0, dtype="float32", name="unscaling")

@@ -12,28 +12,36 @@ from keras_moe.models import backbones
 from keras_moe.models.arguments import remembered
 from keras_moe.models.base import MoEModel
 from keras_moe.models.partitioned import dtype_scope
-from keras_moe.types import DType, Path, Shape
+from keras_moe.types import DType, Path, Shape, Tensor
 
 _check = functools.partial(check, "UNet")
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class UNet(MoEModel):
-    """Two 3x3 convolutions per level on the way down and on the way up, joined by skip connections.
+    """An encoder and a decoder of two 3x3 convolutions per level, joined by skip connections.
 
-    As in the paper but for what has become customary: padded convolutions, BatchNorm, and bilinear resizing followed by
-    the level's own convolutions on the way up.
+    It differs from the paper in three customary points: padded convolutions, BatchNorm, and a bilinear resize instead
+    of a transposed convolution before each level of the decoder.
 
     Args:
         filters: tuple of ints, channels of each level, from the image's resolution down.
         input_shape, include_top, weights, classes, …: as for ``Patcher``; height and width must be multiples of
             ``2 ** (len(filters) - 1)``.
 
+    Call arguments:
+        images: float tensor ``(n, height, width, channels)``.
+
     Returns:
         float32 ``(n, height, width, classes)``.
 
     Raises:
-        ValueError: an argument out of range, or sizes that do not divide.
+        ValueError: an argument out of range, or sizes that are no such multiples.
+
+    Example:
+        >>> model = keras_moe.models.UNet((8, 8, 3), filters=(4, 8), classes=2)
+        >>> model.predict(np.zeros((1, 8, 8, 3)), verbose=0).shape
+        (1, 8, 8, 2)
     """
 
     @remembered
@@ -82,7 +90,7 @@ class UNet(MoEModel):
         )
 
 
-def _encoder(input_shape, filters):
+def _encoder(input_shape: Shape, filters: collections.abc.Sequence[int]) -> keras.Model:
     x = inputs = keras.Input(input_shape)
     maps = []
     for level, width in enumerate(filters):
@@ -92,7 +100,7 @@ def _encoder(input_shape, filters):
     return keras.Model(inputs, maps, name="encoder")
 
 
-def _decoder(shapes, filters):
+def _decoder(shapes: list[Shape], filters: collections.abc.Sequence[int]) -> keras.Model:
     inputs = [keras.Input(shape) for shape in shapes]
     x = inputs[-1]
     for level in reversed(range(len(filters) - 1)):
@@ -102,7 +110,7 @@ def _decoder(shapes, filters):
     return keras.Model(inputs, x, name="decoder")
 
 
-def _double_conv(x, filters, name):
+def _double_conv(x: Tensor, filters: int, name: str) -> Tensor:
     for i in range(2):
         x = Conv2D(
             filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv_{i}"

@@ -1,10 +1,10 @@
-"""How rows of a batch reach their experts, and how the results come back.
+"""The routing of rows of a batch to their experts, and of the results back to the rows.
 
-Axis letters used here: ``n`` rows of the batch, ``K`` experts. Every dispatcher computes the same thing,
+``n`` is the number of rows, ``K`` that of experts. Every dispatcher computes the same sum,
 
     y[n] = sum over k of weights[n, k] * experts[k](x[n]),
 
-and differs only in how much of it is really executed:
+and differs only in the work that it executes:
 
 =========  ==========================================  ==========================================
 name       work                                        used for
@@ -16,11 +16,14 @@ guarded    each expert on the whole batch, or not      a batch of one at inferen
 swapped    each expert on the rows that chose it       TensorFlow, inside ``inference_only``
 =========  ==========================================  ==========================================
 
-A weight of exactly zero means that the expert does not run for that row. NaN is not zero: a row whose weights are
-NaN runs every expert and its result is NaN, so a broken gate is never a plausible route.
+An expert does not run for a row whose weight is exactly zero. NaN is not zero: a row of NaN weights runs every expert
+and returns NaN, so that a broken gate never looks like a plausible route.
 
-The result has the dtype of the weights. Experts may compute in others: each output is cast before it meets the next.
+The result has the dtype of the weights. Outputs of experts in other dtypes are cast before they are added.
 """
+
+import collections.abc
+import typing
 
 import keras
 
@@ -31,18 +34,20 @@ from keras_moe.layers.inference import is_every_expert
 from keras_moe.types import Tensor
 
 
-def dispatch(experts: list, x: Tensor, weights: Tensor, training: bool = False) -> Tensor:
-    """Sum of the experts' outputs, weighted; experts with a zero weight do no work.
+def dispatch(
+    experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor, training: bool = False
+) -> Tensor:
+    """The weighted sum of the experts' outputs, without the work of experts whose weight is zero.
 
     Args:
-        experts: list of K built layers with equal input and output shapes.
+        experts: sequence of K built layers with equal input and output shapes.
         x: float tensor ``(n, ...)``.
         weights: float tensor ``(n, K)``.
-        training: passed on to the experts. On JAX, training runs every expert on the whole batch, because state
+        training: bool, an argument of the experts. On JAX, training runs every expert on the whole batch, because state
             such as BatchNorm's cannot leave a traced branch.
 
     Returns:
-        A tensor ``(n, ...)``: the experts' output shape, the dtype of ``weights``.
+        Tensor ``(n, ...)`` with the experts' output shape and the dtype of ``weights``.
     """
     if (keras.backend.backend() == "jax" and training) or is_every_expert() or _is_recorded(x):
         return dense(experts, x, weights, training)
@@ -60,8 +65,8 @@ def dispatch(experts: list, x: Tensor, weights: Tensor, training: bool = False) 
     return gathered(experts, x, weights, training)
 
 
-def _is_recorded(x):
-    """Whether what runs now is written down, to run later on other rows: a choice made now would be in it for good."""
+def _is_recorded(x: Tensor) -> bool:
+    """Whether a trace or an export records this call for later use on other rows: it would record the choice, too."""
     if keras.backend.backend() == "torch":
         from keras_moe.layers.dispatch.torch import is_recording
 

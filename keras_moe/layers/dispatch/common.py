@@ -1,4 +1,6 @@
-"""What the dispatchers share: outputs times weights, and zeros of an output's shape."""
+"""Functions that the dispatchers share: outputs times weights, and zeros of an output's shape."""
+
+import typing
 
 import keras
 from keras import ops
@@ -12,21 +14,22 @@ def weighted(y: Tensor, weight: Tensor) -> Tensor:
 
 
 def zeros(expert: keras.Layer, x: Tensor, rows: int, dtype: str, zero: Tensor = 0) -> Tensor:
-    """What ``rows`` rows of ``expert``'s output are where it did not run; ``zero`` is the number that fills them."""
+    """The output of an expert that did not run: ``rows`` rows of its output shape, filled with ``zero``."""
     return ops.full((rows, *output_shape(expert, x)), zero, dtype=dtype)
 
 
 def output_shape(expert: keras.Layer, x: Tensor) -> Shape:
-    """Shape of what ``expert`` makes of ``x``, without the batch axis."""
+    """Shape of the expert's output for ``x``, without the batch axis."""
     if keras.backend.backend() == "jax":
         return _traced_shape(expert, x)
     return tuple(expert.compute_output_spec(keras.KerasTensor((None, *x.shape[1:]), x.dtype)).shape[1:])
 
 
-def _traced_shape(expert, x):
-    # By tracing it with the variables of here and now: Keras' own inference, for layers that do not tell their shape,
-    # asks variables for values that they do not have while a model is traced.
+def _traced_shape(expert: keras.Layer, x: Tensor) -> Shape:
+    # A trace with the current variables. Keras' own shape inference, for layers that do not declare a shape, reads
+    # values that variables do not have while a model is traced.
     import jax
 
-    rows = jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype)
-    return jax.eval_shape(lambda rows: expert(rows, training=False), rows).shape[1:]
+    shape_and_dtype: typing.Any = jax.ShapeDtypeStruct  # JAX declares no types for it
+    rows = shape_and_dtype((1, *x.shape[1:]), x.dtype)
+    return tuple(jax.eval_shape(lambda rows: expert(rows, training=False), rows).shape[1:])

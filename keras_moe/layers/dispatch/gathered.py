@@ -1,14 +1,19 @@
-"""Dispatch where shapes may vary: rows are sorted by expert, run and put back."""
+"""Dispatch for dynamic shapes: rows are sorted by expert, run and put back."""
+
+import collections.abc
+import typing
 
 import keras
 from keras import ops
 
 from keras_moe.layers.dispatch.common import weighted, zeros
-from keras_moe.types import Tensor
+from keras_moe.types import Shape, Tensor
 
 
-def gathered(experts: list, x: Tensor, weights: Tensor, training: bool = False) -> Tensor:
-    """Each expert on the rows that chose it: sort rows by expert, run, scatter back. Needs dynamic shapes."""
+def gathered(
+    experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor, training: bool = False
+) -> Tensor:
+    """Each expert on the rows that chose it: rows are sorted by expert, run, and scattered back."""
     by_expert = ops.transpose(weights)
     pairs = ops.stack(ops.nonzero(by_expert), axis=-1)  # (expert, row), sorted by expert
     rows = pairs[:, 1]
@@ -20,38 +25,40 @@ def gathered(experts: list, x: Tensor, weights: Tensor, training: bool = False) 
     return _put_back(values, rows, ops.shape(x)[0])
 
 
-def _split(x, counts, shape):
-    """Runs of ``counts`` rows each; ``shape`` is a row's."""
+def _split(x: Tensor, counts: Tensor, shape: Shape) -> collections.abc.Sequence[Tensor]:
+    """Consecutive parts of ``x`` with ``counts`` rows each; ``shape`` is that of a row."""
+    parts: collections.abc.Sequence[Tensor]
     if keras.backend.backend() == "torch":
-        return x.split(counts.tolist())
+        parts = x.split(counts.tolist())
+        return parts
     import tensorflow as tf
 
     return [tf.ensure_shape(part, (None, *shape)) for part in tf.split(x, counts, num=counts.shape[0])]
 
 
-def _run_rows(expert, x, dtype, training):
-    # TensorFlow's convolutions raise on an empty batch, so an expert that nobody chose is not called at all.
-    def run():
+def _run_rows(expert: typing.Any, x: Tensor, dtype: typing.Any, training: bool) -> Tensor:
+    # TensorFlow's convolutions raise on an empty batch, so an expert without rows is not called at all.
+    def run() -> Tensor:
         return ops.cast(expert(x, training=training), dtype)
 
-    def skip():
+    def skip() -> Tensor:
         return zeros(expert, x, 0, dtype) + (_no_gradient(expert, dtype) if training else 0)
 
-    if keras.backend.backend() == "torch":  # where the number of rows is known, and a conditional costs more than "if"
+    if keras.backend.backend() == "torch":  # the number of rows is known, and a conditional costs more than "if"
         return run() if len(x) else skip()
     return ops.cond(ops.shape(x)[0] > 0, run, skip)
 
 
-def _put_back(values, rows, n):
-    """Values added up in the rows of an ``(n, ...)`` tensor that they belong to."""
-    if keras.backend.backend() == "torch":  # where Keras' scatter is a loop in Python over the rows
+def _put_back(values: Tensor, rows: Tensor, n: Tensor) -> Tensor:
+    """A tensor ``(n, ...)`` of the sums of the values that belong to each row."""
+    if keras.backend.backend() == "torch":  # Keras' scatter there is a loop in Python over the rows
         return values.new_zeros((n, *values.shape[1:])).index_add(0, rows, values)
     return ops.scatter(ops.expand_dims(rows, -1), values, (n, *values.shape[1:]))
 
 
-def _no_gradient(expert, dtype):
-    # PyTorch gives no gradient at all, not zeros, to what took no part, and Keras warns of it at every step. The sum of
-    # none of a variable's numbers is zero, whatever they are.
+def _no_gradient(expert: typing.Any, dtype: typing.Any) -> Tensor:
+    # PyTorch gives no gradient at all, not zeros, to unused variables, and Keras warns of it at every step. The sum of
+    # an empty slice of a variable is zero and has a gradient of zeros.
     if keras.backend.backend() != "torch":
         return 0
     return sum(v.value.flatten()[:0].sum().to(dtype) for v in expert.trainable_variables)

@@ -1,4 +1,4 @@
-"""Dispatch for XLA, where shapes are static but the number of rounds of a loop need not be."""
+"""Dispatch for XLA, which needs static shapes but allows loops of dynamic length."""
 
 import collections.abc
 
@@ -9,28 +9,28 @@ import keras
 from keras_moe.layers.dispatch.common import output_shape, weighted
 from keras_moe.types import Tensor
 
-# Seats per round, and how many of them may stay empty: large tiles run near full speed, small ones waste little. The
-# larger two are no powers of two, on which some convolutions are slower on a CPU.
+# Seats per round, and the most that may stay empty: large tiles run near full speed, small ones waste little. The
+# larger two are no powers of two, for which some convolutions are slower on a CPU.
 TILES = (30, 9), (10, 5), (1, 0)
 
 
-def looped(experts: list, x: Tensor, weights: Tensor) -> Tensor:
-    """Each expert in a loop over tiles of the rows that chose it; the loop ends when they are used up.
+def looped(experts: collections.abc.Sequence[keras.Layer], x: Tensor, weights: Tensor) -> Tensor:
+    """Each expert in a loop over tiles of the rows that chose it, until no row is left.
 
-    Tiles of 30 rows while they are full but for 9, then of 10 while they are full but for 5, then row by row; a tile's
-    empty seats run the last row for nobody. Nothing is dropped and no capacity is set. Inference only: a loop of
-    unknown length has no reverse-mode gradient.
+    Tiles have 30 seats while at most 9 of them stay empty, then 10 seats while at most 5 stay empty, then one. An empty
+    seat computes a copy of the last row and discards the result. No row is dropped and there is no capacity. For
+    inference only: a loop of unknown length has no reverse-mode gradient.
     """
     n = x.shape[0]
     y = jnp.zeros((n, *output_shape(experts[0], x)), weights.dtype)
     if n == 0:
         return y
-    # Column k: the rows that chose expert k, in order, then row n, which there is not.
+    # Column k: the rows that chose expert k, in order, then n, which is no row.
     seats = jnp.sort(jnp.where(weights != 0, jnp.arange(n)[:, None], n), axis=0)
     seats = jnp.pad(seats, ((0, TILES[0][0]), (0, 0)), constant_values=n)
     counts = jnp.sum(weights != 0, axis=0)
     for k, expert in enumerate(experts):
-        start = 0
+        start: Tensor = 0
         for size, empty in TILES:
             if size > n + empty:  # never full enough: not worth compiling
                 continue
@@ -38,26 +38,31 @@ def looped(experts: list, x: Tensor, weights: Tensor) -> Tensor:
     return y
 
 
-def _tiles(expert, x, weight, seats, end, size, start, y):
-    """Tiles of ``size`` seats from ``start`` on, as many as fit in front of ``end``."""
+def _tiles(
+    expert: keras.Layer, x: Tensor, weight: Tensor, seats: Tensor, end: Tensor, size: int, start: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Runs as many tiles of ``size`` seats as fit between ``start`` and ``end``. Returns the next start and ``y``."""
 
-    def more(state):
+    def more(state: tuple[Tensor, Tensor]) -> Tensor:
         return state[0] + size <= end
 
-    def tile(state):
+    def tile(state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         at, y = state
         rows = jax.lax.dynamic_slice(seats, (at,), (size,))
         output = expert(x.at[rows].get(mode="clip"), training=False)
         value = weighted(output, weight.at[rows].get(mode="clip"))
         return at + size, y.at[rows].add(value.astype(y.dtype), mode="drop")
 
-    return jax.lax.while_loop(more, tile, (jnp.asarray(start), y))
+    at, y = jax.lax.while_loop(more, tile, (jnp.asarray(start), y))
+    return at, y
 
 
 class Jitted:
-    """``run(experts, x, weights)``, jitted once for a list of experts, so that eager calls need not trace each time."""
+    """``run(experts, x, weights)``, jitted once for a list of experts, so that eager calls do not trace each time."""
 
-    def __init__(self, run: collections.abc.Callable, experts: collections.abc.Sequence[keras.Layer]) -> None:
+    def __init__(
+        self, run: collections.abc.Callable[..., Tensor], experts: collections.abc.Sequence[keras.Layer]
+    ) -> None:
         self.run, self.experts = run, experts
         self.variables = [v for expert in experts for v in expert.variables]
         self.jitted = jax.jit(self._stateless)
@@ -65,7 +70,7 @@ class Jitted:
     def __call__(self, x: Tensor, weights: Tensor) -> Tensor:
         return self.jitted([v.value for v in self.variables], x, weights)
 
-    def _stateless(self, values, x, weights):
+    def _stateless(self, values: list[Tensor], x: Tensor, weights: Tensor) -> Tensor:
         with keras.StatelessScope(zip(self.variables, values, strict=True)):
             return self.run(self.experts, x, weights)
 

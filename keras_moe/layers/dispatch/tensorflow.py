@@ -1,35 +1,36 @@
-"""Dispatch for TensorFlow where nobody will ask for a gradient: one graph for all experts, with the variables of each.
+"""Dispatch for TensorFlow without gradients: one graph for all experts, with the variables of each.
 
-A call of a ``tf.function`` costs with every variable that the function holds, used or not, and with 16 experts that is
-more than one expert's work on an image. Here the function holds one tensor of references to them instead, and reads
-those of the expert that runs.
+The cost of a call of a ``tf.function`` grows with the number of its variables, used or not. With 16 experts it exceeds
+the work of one expert on an image. The function here holds one tensor of references instead, and reads the variables of
+the expert that runs.
 
-Keras' BatchNorm is seven operations, which cost as much on few rows as on many. Here it is TensorFlow's own one, which
-TensorFlow also merges into the convolution in front of it.
+Keras' BatchNorm is seven operations, which cost as much on few rows as on many. TensorFlow's single operation replaces
+them; TensorFlow also merges it into the convolution before it.
 """
 
 import collections.abc
 import inspect
+import typing
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from keras_moe.graph import is_functional, open_graph
+from keras_moe.graph import Call, is_functional, open_graph
 from keras_moe.layer_state import derives, inner_layers
 from keras_moe.layers.changes import telling
 from keras_moe.layers.dispatch.common import output_shape, weighted
 from keras_moe.layers.inference import is_inference_only
-from keras_moe.types import Tensor
+from keras_moe.types import Shape, Tensor
 
 
-def can_swap(experts: list) -> bool:
-    """Whether ``swapped`` is allowed here, and these experts are one graph with different variables, all on the CPU."""
+def can_swap(experts: collections.abc.Sequence[typing.Any]) -> bool:
+    """Whether ``swapped`` is allowed here, and the experts are one graph with different variables, all on the CPU."""
     if not is_inference_only() or tf.executing_eagerly():
         return False
     if any(derives(layer) for expert in experts for layer in inner_layers(expert)):
-        return False  # what a layer derives from its weights is a constant of the graph: that of the first expert
+        return False  # values that a layer derives from its weights would be constants of the graph: the first expert's
     variables = [v._value for expert in experts for v in expert.variables]
     if not variables or not all(_on_cpu(v) for v in variables):
         return False
@@ -37,10 +38,10 @@ def can_swap(experts: list) -> bool:
     return len(anatomies) == 1 and None not in anatomies
 
 
-def swapped(experts: list, x: Tensor, weights: Tensor) -> Tensor:
-    """Each expert on the rows that chose it: a loop over those chosen, of one graph with each one's variables.
+def swapped(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor) -> Tensor:
+    """Each chosen expert on its rows: a loop over one graph, with the variables of one expert in each round.
 
-    State that an expert changes in inference is lost, as on JAX.
+    Changes of an expert's state at inference are lost, as on JAX.
     """
     by_expert = tf.transpose(weights)
     chosen = by_expert != 0
@@ -52,7 +53,7 @@ def swapped(experts: list, x: Tensor, weights: Tensor) -> Tensor:
     shape = output_shape(experts[0], x)
     run = _with_variables_of(experts)
 
-    def body(i, values):
+    def body(i: Tensor, values: typing.Any) -> tuple[Tensor, typing.Any]:
         k = used[i]
         output = run(k, tf.gather(x, rows[ends[k] - counts[k] : ends[k]]))
         return i + 1, values.write(i, tf.cast(output, weights.dtype))
@@ -63,42 +64,45 @@ def swapped(experts: list, x: Tensor, weights: Tensor) -> Tensor:
     return tf.scatter_nd(pairs[:, 1:], weighted(values, tf.gather_nd(by_expert, pairs)), size)
 
 
-def _with_variables_of(experts):
-    """``(k, rows) -> outputs`` of expert ``k``, a tensor."""
-    first, answer = experts[0], with_fused_norms(experts[0])
-    with tf.init_scope():  # ``_value``: the variable itself, whatever precision the bank computes in
+def _with_variables_of(
+    experts: collections.abc.Sequence[typing.Any],
+) -> collections.abc.Callable[[Tensor, Tensor], Tensor]:
+    """``(k, rows) -> outputs`` of expert ``k``, which is a tensor."""
+    first, predict = experts[0], with_fused_norms(experts[0])
+    with tf.init_scope():  # ``_value``: the variable itself, not cast to the bank's precision
         handles = tf.stack([tf.stack([v._value.handle for v in expert.variables]) for expert in experts])
 
-    def run(k, rows):
+    def run(k: Tensor, rows: Tensor) -> Tensor:
         own = tf.unstack(tf.gather(handles, k))
         values = [_read(handle, v) for handle, v in zip(own, first.variables, strict=True)]
         with keras.StatelessScope(list(zip(first.variables, values, strict=True))):
-            return answer(rows)
+            return predict(rows)
 
     return run
 
 
 def with_fused_norms(expert: keras.Layer) -> collections.abc.Callable[[Tensor], Tensor]:
-    """``rows -> outputs`` of ``expert`` at inference, the norms of its maps as one operation each."""
+    """``rows -> outputs`` of ``expert`` at inference, with one operation for each BatchNorm of a map."""
     if not is_functional(expert):
         return lambda rows: expert(rows, training=False)
     graph = open_graph(expert)
 
-    def layer(call):
-        return _fused(call.layer) if _can_fuse(call) else call.layer
+    def layer(call: Call) -> collections.abc.Callable[..., Tensor]:
+        layer: collections.abc.Callable[..., Tensor] = call.layer
+        return _fused(call.layer) if _can_fuse(call) else layer
 
     return lambda rows: graph.run([rows], layer)[id(graph.output)]
 
 
-def _can_fuse(call):
+def _can_fuse(call: Call) -> bool:
     norm = call.layer
     if type(norm) is not keras.layers.BatchNormalization or len(call.outputs.shape) != 4:
         return False
-    return norm.scale and norm.center and norm.axis in (-1, 3) and norm.compute_dtype == "float32"
+    return bool(norm.scale and norm.center and norm.axis in (-1, 3) and norm.compute_dtype == "float32")
 
 
-def _fused(norm):
-    def run(x, **_):
+def _fused(norm: keras.layers.BatchNormalization) -> collections.abc.Callable[..., Tensor]:
+    def run(x: Tensor, **_: typing.Any) -> Tensor:
         values = [v.value for v in (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)]
         if any(value.dtype != "float32" for value in (x, *values)):  # within a bank of another precision
             return norm(x, training=False)
@@ -110,25 +114,25 @@ def _fused(norm):
     return run
 
 
-def _read(handle, variable):
-    # As it is stored: ``variable.dtype`` would be that of the layer that asks.
+def _read(handle: Tensor, variable: keras.Variable) -> Tensor:
+    # In the stored dtype: ``variable.dtype`` would be that of the layer that reads.
     value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable._value.dtype)
     value.set_shape(variable.shape)
     return value
 
 
-def _on_cpu(variable):
+def _on_cpu(variable: typing.Any) -> bool:
     return isinstance(variable, tf.Variable) and hasattr(variable, "handle") and "CPU" in variable.device
 
 
-def _anatomy(expert):
-    """What an expert computes but for its variables' values: its configuration without names, and their shapes.
+def _anatomy(expert: typing.Any) -> tuple[str, tuple[tuple[Shape, str], ...]] | None:
+    """An expert's computation without values: its configuration without names, and the shapes of its variables.
 
-    None for one that has no configuration.
+    None for an expert without a configuration.
     """
     layers = list(expert._flatten_layers())
     names = {layer.name: str(i) for i, layer in enumerate(layers)}
-    # The configuration of a custom layer may say how it was made, not how it is now.
+    # The configuration of a custom layer may describe it at its making, not now.
     now = [{name: _plain(value) for name, value in telling(layer).items()} for layer in layers]
     try:
         config = keras.saving.serialize_keras_object(expert)
@@ -138,8 +142,8 @@ def _anatomy(expert):
     return repr(nameless), tuple((tuple(v.shape), v._value.dtype.name) for v in expert.variables)
 
 
-def _plain(value):
-    """A value that can be compared by what it prints; None in place of objects."""
+def _plain(value: typing.Any) -> typing.Any:
+    """A value whose representation tells it from others; None in place of objects."""
     if isinstance(value, np.ndarray):
         return value.tobytes()
     if isinstance(value, (list, tuple)):

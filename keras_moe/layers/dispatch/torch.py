@@ -1,10 +1,12 @@
 """Experts on PyTorch without Python between their kernels.
 
-Keras' own work around each layer costs more than the layer when an expert gets a few rows; benchmarks/dispatch.py shows
-what is left of it.
+For an expert with a few rows Keras' own work around each layer costs more than the layer; benchmarks/dispatch.py
+measures the rest of it.
 """
 
+import collections.abc
 import threading
+import typing
 import warnings
 
 import keras
@@ -13,33 +15,34 @@ import torch
 from keras_moe.layers.changes import MadeOf
 from keras_moe.types import Tensor
 
-# One thread traces at a time: Python's filters of warnings, set aside meanwhile, are those of all threads. An expert
-# may hold a bank of its own, which is traced within.
+# One thread traces at a time, because a trace sets aside Python's filters of warnings, which all threads share. The
+# lock is reentrant: an expert may hold a bank of its own, which is traced within.
 _TRACING = threading.RLock()
+_JIT: typing.Any = torch.jit  # PyTorch declares no types for it
 
 
 class Traces(MadeOf):
-    """The traces of an expert as it is: dict, shape of its rows, their dtype and device -> trace."""
+    """The traces of an expert in its present state: dict, shape of its rows, their dtype and device -> trace."""
 
     def __init__(self) -> None:
         super().__init__(lambda expert: {})
 
 
 def is_recording() -> bool:
-    """Whether a trace or an export is being made, in which Python's decisions stay as they fell."""
-    return torch.jit.is_tracing() or torch.compiler.is_exporting()
+    """Whether a trace or an export is being recorded, which would fix the decisions of Python."""
+    return bool(_JIT.is_tracing()) or torch.compiler.is_exporting()
 
 
 class Traced:
-    """An expert that is traced once for each shape of its rows and runs as that trace in inference.
+    """An expert that is traced once for each shape of its rows and runs as that trace at inference.
 
-    Gradients, training and compilation go to the expert itself. A trace reads the expert's variables where they lie, so
-    that assigning weights shows at once; an expert that has changed otherwise is traced anew. A trace that does not
-    agree with the expert on another number of rows is not used.
+    Gradients, training and compilation use the expert itself. A trace reads the expert's variables in place, so that
+    new weights take effect at once. Other changes of the expert cause a new trace. A trace that disagrees with the
+    expert on another number of rows is not used.
 
     Args:
         expert: a layer.
-        traces: its ``Traces``, where they are kept from one object of this class to the next.
+        traces: its ``Traces``, which outlive this object; None: new ones.
     """
 
     def __init__(self, expert: keras.Layer, traces: Traces | None = None) -> None:
@@ -60,26 +63,27 @@ class Traced:
         return self.expert.compute_output_spec(x)
 
     @property
-    def trainable_variables(self) -> list:
-        return self.expert.trainable_variables
+    def trainable_variables(self) -> list[keras.Variable]:
+        variables: list[keras.Variable] = self.expert.trainable_variables
+        return variables
 
 
 class _Inference(torch.nn.Module):
-    def __init__(self, expert):
+    def __init__(self, expert: keras.Layer) -> None:
         super().__init__()
         self.expert = expert
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.expert(x, training=False)
 
 
-def _trace(expert, x):
+def _trace(expert: keras.Layer, x: Tensor) -> collections.abc.Callable[[Tensor], Tensor]:
     run = _Inference(expert)
     more = torch.cat([x, x[:1]])
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer is of PyTorch's older generation, and says so
-            traced = torch.jit.trace(run, (x,), check_trace=False)
+            warnings.simplefilter("ignore")  # PyTorch warns that a newer exporter exists
+            traced: collections.abc.Callable[[Tensor], Tensor] = _JIT.trace(run, (x,), check_trace=False)
             agrees = torch.allclose(traced(more), run(more), rtol=1e-4, atol=1e-5, equal_nan=True)
     except (RuntimeError, ValueError, TypeError, AttributeError):
         return run
