@@ -73,6 +73,7 @@ def _train_seed(recipe: ModelRecipe, seed: int, arguments: argparse.Namespace) -
     if done.exists():
         result: Result = json.loads(done.read_text())
         return result
+    folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
     network = recipe.build()
     history = recipe.train(network, seed, folder, arguments.epochs)
