@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_moe.checks import integer
-from keras_moe.graph import outer_graph, replay
+from keras_moe.graph import outer_graph, replaced, replay
 from keras_moe.images import resized
 from keras_moe.models.base import MoEModel
 from keras_moe.training.augmentation import random_views
@@ -35,12 +35,12 @@ def behind(model: MoEModel, layer: str) -> tuple[keras.Model, MoEModel]:
     at = graph.index(layer)
     features, later = graph.calls[at].outputs, graph.calls[at + 1 :]
     inputs = keras.Input(features.shape[1:], name="features")
-    known = {id(features): inputs}
+    known = {features: inputs}
     replay(later, known)
     names = {call.name for call in later}
     parts = {part: [layer.name for layer in layers if layer.name in names] for part, layers in model.parts.items()}
     outputs = graph.output if gate else [graph.output]
-    output, *gated = [known[id(t)] for t in outputs]
+    output, *gated = replaced(outputs, known)
     rest = MoEModel(
         inputs, output, {part: layers for part, layers in parts.items() if layers},
         dict(zip(gate, gated, strict=True)) or None, name=f"{model.name}_behind_{layer}",

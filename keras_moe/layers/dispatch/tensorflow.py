@@ -87,7 +87,7 @@ def with_fused_norms(expert: keras.Layer) -> collections.abc.Callable[[Tensor], 
     def layer(call):
         return _fused(call.layer) if _can_fuse(call) else call.layer
 
-    return lambda rows: graph.run([rows], layer)[id(graph.output)]
+    return lambda rows: graph.run([rows], layer)[graph.output]
 
 
 def _can_fuse(call):
