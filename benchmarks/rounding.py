@@ -76,7 +76,7 @@ def _file(piece, quantize, samples):
 
     calibrate = [{"images": sample} for sample in samples]
     shapes = {"images": samples[0].shape}
-    return convert(run, shapes, piece.graph, quantize, lambda: iter(calibrate), clipped=False)
+    return convert(run, shapes, piece.graph, quantize, calibrate, clipped=False)
 
 
 def _run(file, images):

@@ -113,6 +113,16 @@ def test_no_module_imports_itself_by_way_of_others():
     graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
 
 
+def test_rooms_of_export_depend_downward():
+    """``litert`` on ``quantization``, ``compression`` on neither of them, none on ``litert``."""
+    root = pathlib.Path(keras_moe.__file__).parent / "export"
+    below = {"litert": {"quantization"}, "quantization": set(), "compression": set()}
+    for room, allowed in below.items():
+        modules = {f"keras_moe.export.{other}.{path.stem}" for other in below for path in (root / other).glob("*.py")}
+        found = set().union(*(_imported(path, modules) for path in (root / room).glob("*.py")))
+        assert {name.split(".")[2] for name in found} <= {room, *allowed}
+
+
 def _imported(path, modules):
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -129,6 +139,7 @@ ANNOTATED = (
     "insights", "metrics", "super_resolution",
     "channels_last.py", "checks.py", "classify.py", "cost.py", "files.py", "images.py", "labels.py", "layer_state.py",
     "picture.py", "settings.py", "torch_file.py", "weights.py",
+    "export", "graph",
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ Values: typing.TypeAlias = dict[str, typing.Any]
 # own age: not this program's affair.
 _START = ("-W", "ignore", "-c", f"import sys, {__name__} as process; process.work(sys.argv[1])")
 _ARRAY = "array of keras_moe"  # the one key of what stands for an array
-_messages: typing.TextIO = sys.stdout
+_messages: typing.TextIO | None = None  # standard output, where nothing else is printed
 
 
 def run(

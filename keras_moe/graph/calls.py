@@ -25,10 +25,11 @@ class Call:
 
     ``name`` is the layer's, made distinct where layers of nested models share one.
 
-    >>> images = keras.Input((8, 8, 3), name="images")
-    >>> call, = graph.open_graph(keras.Model(images, keras.layers.Flatten(name="pixels")(images))).calls
-    >>> call.name, call.inputs[0].shape, call.outputs.shape
-    ('pixels', (None, 8, 8, 3), (None, 192))
+    Example:
+        >>> x = keras.Input((8, 8, 3))
+        >>> (call,) = graph.open_graph(keras.Model(x, keras.layers.Flatten(name="pixels")(x))).calls
+        >>> call.name, call.inputs[0].shape, call.outputs.shape
+        ('pixels', (None, 8, 8, 3), (None, 192))
     """
 
     name: str
@@ -61,14 +62,15 @@ class Graph:
         calls: each after those whose results it takes.
         output: a symbolic tensor, or a structure of them.
 
-    >>> x = keras.Input((4,))
-    >>> hidden = keras.layers.Dense(3, name="hidden")(x)
-    >>> small = graph.open_graph(keras.Model(x, keras.layers.Dense(2, name="logits")(hidden)))
-    >>> [small.calls[i].name for i in small.cuts()]
-    ['hidden', 'logits']
-    >>> values = small.run([keras.ops.zeros((5, 4))])
-    >>> tuple(values[small.output].shape)
-    (5, 2)
+    Example:
+        >>> x = keras.Input((4,))
+        >>> hidden = keras.layers.Dense(3, name="hidden")(x)
+        >>> small = graph.open_graph(keras.Model(x, keras.layers.Dense(2, name="logits")(hidden)))
+        >>> [small.calls[i].name for i in small.cuts()]
+        ['hidden', 'logits']
+        >>> values = small.run([keras.ops.zeros((5, 4))])
+        >>> tuple(values[small.output].shape)
+        (5, 2)
     """
 
     name: str
@@ -146,13 +148,14 @@ def replay(calls: collections.abc.Iterable[Call], known: Known, copy: Copy | Non
         known: the tensor to use for each symbolic tensor of the calls. What the calls return is added to it.
         copy: ``Call -> layer`` to call; the call's own by default.
 
-    >>> x = keras.Input((2,))
-    >>> small = graph.open_graph(keras.Model(x, keras.layers.Dense(3)(x)))
-    >>> other = keras.Input((2,), batch_size=1)
-    >>> known = {small.inputs[0]: other}
-    >>> graph.replay(small.calls, known)
-    >>> known[small.output].shape
-    (1, 3)
+    Example:
+        >>> x = keras.Input((2,))
+        >>> small = graph.open_graph(keras.Model(x, keras.layers.Dense(3)(x)))
+        >>> other = keras.Input((2,), batch_size=1)
+        >>> known = {small.inputs[0]: other}
+        >>> graph.replay(small.calls, known)
+        >>> known[small.output].shape
+        (1, 3)
     """
     for call in calls:
         args, kwargs = replaced((call.args, call.kwargs), known)
@@ -165,9 +168,10 @@ def replay(calls: collections.abc.Iterable[Call], known: Known, copy: Copy | Non
 def replaced(structure: typing.Any, known: Known) -> typing.Any:
     """A structure of symbolic tensors and whatever else, each tensor that is ``known`` replaced.
 
-    >>> a, b = keras.Input((1,)), keras.Input((2,))
-    >>> found = graph.replaced({"first": a, "second": 3}, {a: b})
-    >>> found["first"] is b, found["second"]
-    (True, 3)
+    Example:
+        >>> a, b = keras.Input((1,)), keras.Input((2,))
+        >>> found = graph.replaced({"first": a, "second": 3}, {a: b})
+        >>> found["first"] is b, found["second"]
+        (True, 3)
     """
     return tree.map_structure(lambda t: known.get(t, t) if isinstance(t, keras.KerasTensor) else t, structure)

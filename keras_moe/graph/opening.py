@@ -23,11 +23,12 @@ def open_graph(model: keras.Model, shapes: collections.abc.Sequence[Shape] | Non
     Raises:
         ValueError: anything else, such as a subclassed model, a file or a class; it says what to do.
 
-    >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="hidden")], name="inner")
-    >>> x = keras.Input((4,))
-    >>> model = keras.Model(x, keras.layers.Dense(2, name="logits")(inner(x)))
-    >>> [call.name for call in graph.open_graph(model).calls]
-    ['hidden', 'logits']
+    Example:
+        >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="hidden")], name="inner")
+        >>> x = keras.Input((4,))
+        >>> model = keras.Model(x, keras.layers.Dense(2, name="logits")(inner(x)))
+        >>> [call.name for call in graph.open_graph(model).calls]
+        ['hidden', 'logits']
     """
     if not is_functional(model):
         raise ValueError(f"Expected a functional or Sequential Keras model. Received: {_instead(model)}")
@@ -88,10 +89,11 @@ class _Calls:
 def outer_graph(model: keras.Model) -> Graph:
     """The ``Graph`` of ``model`` itself, nested models left closed.
 
-    >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="inner")
-    >>> x = keras.Input((4,))
-    >>> [call.name for call in graph.outer_graph(keras.Model(x, inner(x))).calls]
-    ['inner']
+    Example:
+        >>> inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="inner")
+        >>> x = keras.Input((4,))
+        >>> [call.name for call in graph.outer_graph(keras.Model(x, inner(x))).calls]
+        ['inner']
     """
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in model.inputs]
     calls: list[Call] = []
@@ -110,9 +112,10 @@ def outer_graph(model: keras.Model) -> Graph:
 def is_functional(layer: typing.Any) -> bool:
     """Whether ``layer`` is a functional or built ``Sequential`` model, without a ``call`` of its own.
 
-    >>> x = keras.Input((4,))
-    >>> graph.is_functional(keras.Model(x, keras.layers.Dense(3)(x))), graph.is_functional(keras.layers.Dense(3))
-    (True, False)
+    Example:
+        >>> x = keras.Input((4,))
+        >>> graph.is_functional(keras.Model(x, keras.layers.Dense(3)(x))), graph.is_functional(keras.layers.Dense(3))
+        (True, False)
     """
     if not isinstance(layer, keras.Model) or not getattr(layer, "inputs", None):
         return False

@@ -24,13 +24,14 @@ def rebuild(
         name: of the model.
         prefix: of the names of the copied layers.
 
-    >>> x = keras.Input((4,))
-    >>> hidden = keras.layers.Dense(3, name="hidden")(x)
-    >>> whole = graph.open_graph(keras.Model(x, keras.layers.Dense(2, name="logits")(hidden)))
-    >>> first = whole.calls[0]
-    >>> trunk = graph.rebuild([first], whole.inputs[0], first.outputs, "trunk", prefix="copied_")
-    >>> trunk.output_shape, trunk.layers[-1].name
-    ((None, 3), 'copied_hidden')
+    Example:
+        >>> x = keras.Input((4,))
+        >>> hidden = keras.layers.Dense(3, name="hidden")(x)
+        >>> whole = graph.open_graph(keras.Model(x, keras.layers.Dense(2, name="logits")(hidden)))
+        >>> first = whole.calls[0]
+        >>> trunk = graph.rebuild([first], whole.inputs[0], first.outputs, "trunk", prefix="copied_")
+        >>> trunk.output_shape, trunk.layers[-1].name
+        ((None, 3), 'copied_hidden')
     """
     calls, copies = list(calls), dict[keras.Operation, keras.Operation]()
 

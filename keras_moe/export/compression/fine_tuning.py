@@ -66,7 +66,7 @@ class _Sequence(tf_keras.utils.Sequence):
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, i: int) -> tuple[Array, Array]:
+    def __getitem__(self, i: int) -> tuple[Array, typing.Any]:
         return self.batches[i]
 
     def on_epoch_end(self) -> None:

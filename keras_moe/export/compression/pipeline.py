@@ -33,9 +33,10 @@ class Compressed:
         files: name of a network that was compressed -> bytes of its ``.tflite`` file, integers all through, int8 in
             and out, batch 1. Of ``method="qat"`` only.
 
-    >>> compressed = export.Compressed(logs=[{"loss": 0.7, "accuracy": 0.5}], files={})
-    >>> compressed.logs[-1]["accuracy"]
-    0.5
+    Example:
+        >>> compressed = export.Compressed(logs=[{"loss": 0.7, "accuracy": 0.5}], files={})
+        >>> compressed.logs[-1]["accuracy"]
+        0.5
     """
 
     logs: list[dict[str, float]]
@@ -91,13 +92,14 @@ def compress(
         ImportError: tensorflow-model-optimization or tf_keras is not installed.
         RuntimeError: the process that trains failed; the message ends with what it said.
 
-    >>> model = models.Classifier((8, 8, 3), 0.25, "resnet8", classes=2)
-    >>> images, labels = np.zeros((4, 8, 8, 3), "uint8"), np.array([0, 1, 0, 1])
-    >>> compressed = export.compress(model, (images, labels), "prune", batch_size=4)  # doctest: +SKIP
-    >>> export.compress(model, (images, labels), "prune", sparsity=2.0)
-    Traceback (most recent call last):
-    ...
-    ValueError: compress: `sparsity` must be a float in (0, 1). Received: sparsity=2.0
+    Example:
+        >>> model = models.Classifier((8, 8, 3), 0.25, "resnet8", classes=2)
+        >>> images, labels = np.zeros((4, 8, 8, 3), "uint8"), np.array([0, 1, 0, 1])
+        >>> compressed = export.compress(model, (images, labels), "prune", batch_size=4)  # doctest: +SKIP
+        >>> export.compress(model, (images, labels), "prune", sparsity=2.0)
+        Traceback (most recent call last):
+        ...
+        ValueError: compress: `sparsity` must be a float in (0, 1). Received: sparsity=2.0
     """
     images, labels = (np.asarray(a) for a in train)
     _check("method", method, method in METHODS, f"one of {METHODS}")

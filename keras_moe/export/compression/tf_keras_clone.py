@@ -32,7 +32,7 @@ ACTIVATIONS = (
     "tanh",
 )  # fmt: skip
 
-_Twin: typing.TypeAlias = collections.abc.Callable[..., typing.Any]  # a layer of ``tf_keras``, or some
+_Twin: typing.TypeAlias = typing.Any  # a layer of ``tf_keras``, or a function of its tensors
 Weights: typing.TypeAlias = collections.abc.Callable[[str], list[Array]]  # name of a layer -> its arrays
 _RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 _ACTIVATION_OPERATIONS = {
@@ -119,13 +119,12 @@ def _made(kind: str, config: dict[str, typing.Any], name: str) -> _Twin:
 
     twin = getattr(tf_keras.layers, kind)
     renamed = {_RENAMED.get(kind, {}).get(key, key): value for key, value in config.items()}
-    made: _Twin = twin(**{key: value for key, value in renamed.items() if key in _accepted(twin)} | {"name": name})
-    return made
+    return twin(**{key: value for key, value in renamed.items() if key in _accepted(twin)} | {"name": name})
 
 
 def _accepted(twin: type) -> set[str]:
     """Names of the arguments of a ``tf_keras`` layer that act on its outputs."""
-    own = [c.__init__ for c in twin.__mro__ if "__init__" in vars(c)]
+    own = [vars(c)["__init__"] for c in twin.__mro__ if "__init__" in vars(c)]
     names = {name for init in own for name in inspect.signature(init).parameters}
     dropped = ("_initializer", "_regularizer", "_constraint")
     return {n for n in names if not n.endswith(dropped)} - {"dtype", "dynamic", "trainable"}

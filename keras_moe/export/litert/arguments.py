@@ -42,16 +42,16 @@ def checked_labels(model: MoEModel, labels: typing.Any) -> list[str]:
     """``labels`` as a list: one for each class of the model, or none."""
     unordered = isinstance(labels, (str, bytes, dict, set, frozenset))
     check("litert", "labels", labels, not unordered, "a list of str, in the order of the classes")
-    labels = list(labels)
-    odd = [label for label in labels if not is_label(label)]
+    names: list[str] = list(labels)
+    odd = [label for label in names if not is_label(label)]
     check("litert", "labels", odd, not odd, "printable lines of text, not empty, without blanks at their ends")
     classes = model.output_shape[-1] if model.answers == "classes" else 0
-    if len(labels) not in (0, classes):
+    if len(names) not in (0, classes):
         raise ValueError(
             f"litert: `labels` must name each of the {classes} classes of {model.name!r}, or none. Received: "
-            f"{len(labels)} labels"
+            f"{len(names)} labels"
         )
-    return labels
+    return names
 
 
 def checked_images(name: str, images: typing.Any, shape: Shape) -> Array:
@@ -68,12 +68,12 @@ def checked_images(name: str, images: typing.Any, shape: Shape) -> Array:
         )
     if array.ndim != 4 or array.shape[1:] != tuple(shape) or not len(array):
         raise ValueError(f"litert: `{name}` must be {expected}. Received: shape {array.shape}")
-    images = array.astype("float32")
-    if not np.all(np.isfinite(images)):
+    checked: Array = array.astype("float32")
+    if not np.all(np.isfinite(checked)):
         raise ValueError(f"litert: `{name}` must be finite. Received: NaN or infinity")
-    return images
+    return checked
 
 
-def noise(shape: Shape) -> Array:
+def noise(shape: tuple[int, ...]) -> Array:
     """Images to compare file and model on, where none were given."""
     return np.random.default_rng(0).uniform(0, 255, (16, *shape)).astype("float32")

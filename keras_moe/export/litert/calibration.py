@@ -19,13 +19,14 @@ class Samples:
     """Inputs that calibrate.
 
     Args:
-        pieces: dict, name of a piece -> list of its inputs by name, a dict for each image.
+        pieces: dict, name of a piece -> list of its inputs by name, a dict for each image; empty where nothing
+            calibrates.
         routed: inputs of a whole routed file.
         counts: images routed to each expert, list of int; None without experts.
     """
 
     pieces: dict[str, list[Sample]]
-    routed: list[Sample]
+    routed: list[Sample] | None = None
     counts: list[int] | None = None
 
 
@@ -37,7 +38,7 @@ def samples_of(pieces: Piece | Pieces, representative_dataset: Array) -> Samples
     """
     if isinstance(pieces, Piece):
         images = [{"images": image[None]} for image in representative_dataset[:IMAGES]]
-        return Samples({pieces.name: images}, images)
+        return Samples({pieces.name: images})
     found = _run(pieces, representative_dataset)
     route, logits = (np.concatenate([f[name] for f in found]) for name in ("route", "gate_logits"))
     chosen = _balanced(route != 0)

@@ -15,7 +15,7 @@ from keras_moe.types import Array, Tensor
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 # LiteRT model in float -> names of its tensors that stay so.
 Kept: typing.TypeAlias = collections.abc.Callable[[bytes], list[str]]
-Samples: typing.TypeAlias = collections.abc.Callable[[], collections.abc.Iterator[dict[str, Array]]]
+Samples: typing.TypeAlias = list[dict[str, Array]]
 
 
 def convert(
@@ -36,7 +36,7 @@ def convert(
         shapes: dict, name of each argument -> its shape; all are float32.
         graph: of the model that the function runs parts of, to name a layer in errors.
         quantize: one of ``QUANTIZATIONS``.
-        samples: ``() -> iterator`` of dicts of arrays, to calibrate int8.
+        samples: the function's arguments by name, to calibrate int8.
         integer_io: int8: inputs and outputs are int8 too.
         kept: float16 and int8: LiteRT model, bytes, in float -> names of its tensors that stay so: with int8 those that
             operations make, with float16 constants.
@@ -49,7 +49,7 @@ def convert(
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), _explained(graph):
         warnings.simplefilter("ignore")  # of the interpreter that calibrates, deprecated in favour of ours
         _save(function, shapes, folder)
-        if quantize == "int8" and samples is not None:
+        if quantize == "int8" and samples:
             return _in_int8(folder, samples, integer_io, kept, clipped, zeros)
         made: bytes = _converter(folder, quantize).convert()
         return with_floats(made, _converter(folder).convert(), kept) if kept and quantize == "float16" else made
@@ -89,12 +89,12 @@ def _in_int8(
     plain, calibrating = _converter(folder).convert(), _converter(folder, "int8")
     builtins = [] if integer_io else [tf.lite.OpsSet.TFLITE_BUILTINS]
     calibrating.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, *builtins]
-    calibrating.representative_dataset = samples
+    calibrating.representative_dataset = lambda: iter(samples)
     border = tf.int8 if integer_io else tf.float32
     calibrating.inference_input_type = calibrating.inference_output_type = border
     # What tf.lite.experimental.QuantizationDebugger does; it refuses where only the branches are quantized.
     calibrating._experimental_calibrate_only = True
-    calibrated = refined(calibrating.convert(), plain, samples(), clipped)
+    calibrated = refined(calibrating.convert(), plain, samples, clipped)
     quantized: bytes = mlir_quantize(
         with_zeros(calibrated, zeros) if zeros else calibrated,
         fully_quantize=integer_io,

@@ -5,8 +5,7 @@ import typing
 import numpy as np
 
 from keras_moe.export.flatbuffer import Parsed, operation_name, parsed
-
-_MAP = 4  # axes of a feature map: (1, height, width, channels)
+from keras_moe.export.litert.subgraphs import MAP
 
 
 def outside_branches(data: bytes) -> list[str]:
@@ -23,7 +22,7 @@ def reading(data: bytes) -> list[str]:
     for graph in model.subgraphs:
         for op in graph.operators or ():
             shape = graph.tensors[int(op.inputs[0])].shape
-            if np.size(shape) == _MAP and shape[-1] == channels:
+            if np.size(shape) == MAP and shape[-1] == channels:
                 found += [graph.tensors[int(t)].name.decode() for t in op.outputs]
     return found
 
@@ -65,4 +64,4 @@ def _coming_of(model: Parsed, graph: typing.Any, sources: set[int]) -> list[str]
 
 
 def _is_vector(graph: typing.Any, index: int) -> bool:
-    return bool(np.size(graph.tensors[index].shape) < _MAP)
+    return bool(np.size(graph.tensors[index].shape) < MAP)

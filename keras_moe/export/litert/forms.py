@@ -4,8 +4,7 @@ import collections.abc
 import contextlib
 import dataclasses
 
-from keras_moe.export.litert import calibration
-from keras_moe.export.litert.calibration import DETOUR, Sample, Samples
+from keras_moe.export.litert.calibration import DETOUR, Sample, Samples, samples_of
 from keras_moe.export.litert.convert import Kept, convert
 from keras_moe.export.litert.float_tensors import around_experts, outside_branches, reading
 from keras_moe.export.litert.subgraphs import MAP, Piece, Pieces, Tensors, cut, whole
@@ -36,38 +35,36 @@ class Source:
         model: an ``MoEModel``.
         form, quantize: ``litert``'s arguments, checked.
         pieces: the model cut around its expert bank; one piece where it has none.
-        samples: what calibrates; None where nothing does.
+        samples: what calibrates.
     """
 
     model: MoEModel
     form: str
     quantize: str | None
     pieces: Piece | Pieces
-    samples: Samples | None
+    samples: Samples
 
 
 def source(model: MoEModel, form: str, quantize: str | None, representative_dataset: Array | None) -> Source:
     """The ``Source`` of a model; the arguments are ``litert``'s, checked."""
     pieces = whole(model) if model.bank is None else cut(model)
-    # There are images to see what int8 kernels do.
-    calibrated = quantize in ("int8", "dynamic") and representative_dataset is not None
-    samples = calibration.samples_of(pieces, representative_dataset) if calibrated else None
-    return Source(model, form, quantize, pieces, samples)
+    if quantize in ("int8", "dynamic") and representative_dataset is not None:  # to see what int8 kernels do
+        return Source(model, form, quantize, pieces, samples_of(pieces, representative_dataset))
+    return Source(model, form, quantize, pieces, Samples({}))
 
 
 def build(source: Source, trunk_precision: str | None) -> Graphs:
     """The ``Graphs`` of a model; ``trunk_precision`` is ``litert``'s argument."""
     if isinstance(source.pieces, Piece):
         return _of_whole(source, source.pieces)
-    counts = source.samples.counts if source.samples else None
-    return Graphs(_of_pieces(source, source.pieces, trunk_precision), counts)
+    return Graphs(_of_pieces(source, source.pieces, trunk_precision), source.samples.counts)
 
 
 def _of_whole(source: Source, piece: Piece) -> Graphs:
     is_part = source.form == "parts"
     with _ready_for_int8([piece], source.samples):
         kept = _in_float(source.model) if source.quantize == "int8" and not is_part else None
-        samples = source.samples and source.samples.pieces[piece.name]
+        samples = source.samples.pieces.get(piece.name)
         made = _convert(source, piece, piece, source.quantize, samples, is_part, kept)
     return Graphs({"whole" if is_part else "model": made})
 
@@ -80,16 +77,16 @@ def _of_pieces(source: Source, pieces: Pieces, trunk_precision: str | None) -> d
         is_routed = source.form == "routed"
         run = _routed(pieces) if is_routed else _dense(pieces)
         samples = source.samples
-        seen = samples and (samples.routed if is_routed and source.quantize == "int8" else samples.pieces["trunk"])
+        seen = samples.routed if is_routed and source.quantize == "int8" else samples.pieces.get("trunk")
         kept = _kept(source, trunk_precision)
         return {"model": _convert(source, pieces.trunk, run, source.quantize, seen, kept=kept)}
 
 
 @contextlib.contextmanager
-def _ready_for_int8(pieces: collections.abc.Iterable[Piece], samples: Samples | None) -> collections.abc.Iterator[None]:
+def _ready_for_int8(pieces: collections.abc.Iterable[Piece], samples: Samples) -> collections.abc.Iterator[None]:
     """Inside, channels of ``pieces`` are equalized and kernels rounded; without ``samples`` nothing is done."""
     with contextlib.ExitStack() as stack:
-        for piece in pieces if samples else ():
+        for piece in pieces if samples.pieces else ():
             inputs = [[sample[name] for name in piece.inputs] for sample in samples.pieces[piece.name]]
             stack.enter_context(equalized(piece.graph, inputs))
             stack.enter_context(rounded(piece.graph, inputs))
@@ -117,7 +114,7 @@ def _part(source: Source, piece: Piece) -> bytes:
     # See ``Pieces`` and ``_kept``.
     if piece.name == "router" or (piece.name == "trunk" and source.quantize == "float16"):
         return _convert(source, piece, piece, None)
-    samples = source.samples and source.samples.pieces[piece.name]
+    samples = source.samples.pieces.get(piece.name)
     return _convert(source, piece, piece, source.quantize, samples, integer_io=True)
 
 
@@ -146,7 +143,7 @@ def _convert(
         shapes | extra,
         source.pieces.graph,
         quantize,
-        samples and (lambda: iter(samples)),
+        samples,
         integer_io and quantize == "int8",
         kept,
         clipped=source.model.answers != "image",

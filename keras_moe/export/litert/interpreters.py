@@ -130,11 +130,11 @@ def _quantize(tensor: Array, detail: _Detail) -> Array:
         return np.asarray(tensor, "float32")
     scale, zero = detail["quantization"]
     limits = np.iinfo(detail["dtype"])
-    return np.clip(np.rint(tensor / scale) + zero, limits.min, limits.max).astype(detail["dtype"])
+    return np.asarray(np.clip(np.rint(tensor / scale) + zero, limits.min, limits.max), detail["dtype"])
 
 
 def _dequantize(tensor: Array, detail: _Detail) -> Array:
     if detail["dtype"] == np.float32:
         return tensor
     scale, zero = detail["quantization"]
-    return ((tensor.astype("float32") - zero) * scale).astype("float32")
+    return np.asarray((tensor.astype("float32") - zero) * scale, "float32")

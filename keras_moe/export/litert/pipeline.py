@@ -72,14 +72,15 @@ def litert(
     Warns:
         UserWarning: an expert to which fewer than 20 representative images are routed.
 
-    >>> network = models.Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
-    >>> images = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 1))
-    >>> report = export.litert(network, "digits.tflite", images=images, labels=["zero", "one", "two"])
-    >>> sorted(report["files"]), report["parity"]["prediction_agreement"]
-    (['digits.tflite'], 1.0)
-    >>> file = export.LiteRTModel("digits.tflite")
-    >>> file.labels, file.predict(images).shape
-    (('zero', 'one', 'two'), (4, 3))
+    Example:
+        >>> network = models.Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
+        >>> pictures = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 1))
+        >>> report = export.litert(network, "digits.tflite", images=pictures, labels=["zero", "one", "two"])
+        >>> sorted(report["files"]), report["parity"]["prediction_agreement"]
+        (['digits.tflite'], 1.0)
+        >>> file = export.LiteRTModel("digits.tflite")
+        >>> file.labels, file.predict(pictures).shape
+        (('zero', 'one', 'two'), (4, 3))
     """
     check_parity = flag("litert", "check_parity", check_parity)
     require("litert", "tensorflow", "tensorflow")

@@ -40,6 +40,13 @@ class LiteRTModel:
         IntegrityError: not what was exported.
         ValueError: another ``num_threads``.
         ImportError: no ``ai_edge_litert``.
+
+    Example:
+        >>> (path,) = zoo.download("hydranet_cifar100", ".", "routed_int8.tflite")
+        >>> file = export.LiteRTModel(path)
+        >>> predictions, route = file.predict_routed(images.crops((32, 32, 3), 4))
+        >>> predictions.shape, route.shape, len(file.labels)
+        ((4, 100), (4, 8), 100)
     """
 
     def __init__(self, path: Path, num_threads: int = 1, sha256: str | None = None) -> None:

@@ -91,12 +91,12 @@ def _largest(graph: Graph, pairs: list[_Pair], samples: list[list[Array]]) -> li
     """For each pair, the largest absolute value of each channel of the first one's output, on ``samples``."""
     import tensorflow as tf
 
-    @tf.function
     def of_sample(tensors: list[Tensor]) -> list[Tensor]:
         found = graph.run(tensors)
         return [tf.reduce_max(tf.abs(found[first.outputs]), axis=(0, 1, 2)) for first, _ in pairs]
 
-    found = [[x.numpy() for x in of_sample([tf.constant(a) for a in arrays])] for arrays in samples]
+    run = tf.function(of_sample, autograph=False)
+    found = [[x.numpy() for x in run([tf.constant(a) for a in arrays])] for arrays in samples]
     return [np.max(each, axis=0) for each in zip(*found, strict=True)]
 
 

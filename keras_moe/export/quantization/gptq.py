@@ -8,6 +8,7 @@ GPTQ (ICLR 2023). Runs on the TensorFlow backend only.
 
 import collections.abc
 import contextlib
+import functools
 
 import keras
 import numpy as np
@@ -104,14 +105,14 @@ def _products(graph: Graph, calls: list[Call], samples: list[list[Array]]) -> li
     """For each call, the sums over ``samples`` of the products of each two of its inputs, ``(d, d)``."""
     import tensorflow as tf
 
-    @tf.function
     def of_sample(tensors: list[Tensor]) -> list[Tensor]:
         found = graph.run(tensors)
         seen = [_rows(call.layer, found[call.inputs[0]]) for call in calls]
         return [ops.matmul(ops.transpose(rows), rows) for rows in seen]
 
-    found = (of_sample([tf.constant(a) for a in arrays]) for arrays in samples)
-    return [sum(np.asarray(products, "float64") for products in each) for each in zip(*found, strict=True)]
+    run = tf.function(of_sample, autograph=False)
+    found = (run([tf.constant(a) for a in arrays]) for arrays in samples)
+    return [functools.reduce(np.add, (np.asarray(p, "float64") for p in each)) for each in zip(*found, strict=True)]
 
 
 def _rows(layer: keras.Layer, x: Tensor) -> Tensor:
