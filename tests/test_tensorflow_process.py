@@ -14,10 +14,8 @@ class OddError(ValueError):
     pass
 
 
-def doubled(model, images, refuse=False):
+def doubled(model, images):
     """Runs in the process."""
-    if refuse:
-        raise OddError("no such images")
     tensorflow_process.send(backend=keras.backend.backend())
     print("not a message")
     model.set_weights([2 * w for w in model.get_weights()])
@@ -43,19 +41,20 @@ def test_a_function_is_called_there_and_its_answer_weights_and_messages_come_bac
         np.testing.assert_array_equal(ours, 2 * theirs)
 
 
-def test_what_it_raises_is_raised_here_and_the_model_stays():
-    model = network()
-    before = model.get_weights()
-    arguments = {"images": np.zeros(1), "refuse": True}
-    with pytest.raises(OddError, match="no such images"):
-        tensorflow_process.run(f"{__name__}:doubled", model, arguments, errors=(OddError,), trains=True)
-    for ours, theirs in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+def test_a_process_that_dies_says_what_it_said(monkeypatch):
+    monkeypatch.setattr(tensorflow_process, "_START", ("-c", "raise SystemExit('out of memory')"))
+    with pytest.raises(RuntimeError, match=r"process of os:abort ended with code 1. It said:\nout of memory"):
+        tensorflow_process.run("os:abort", network(), {})
 
 
-def test_a_process_that_dies_says_what_it_said():
-    with pytest.raises(RuntimeError, match=r"(?s)process of os:no_such ended with code 1.*no_such"):
-        tensorflow_process.run("os:no_such", network(), {})
+def test_what_is_raised_there_is_raised_here():
+    error = {"error": "too far", "kind": "OddError"}
+    with pytest.raises(OddError, match="too far"):
+        tensorflow_process._returned(error, (OddError,))
+    with pytest.raises(ValueError, match="too far") as raised:
+        tensorflow_process._returned(error, ())
+    assert raised.type is ValueError
+    assert tensorflow_process._returned({"returned": [3]}, ()) == [3]
 
 
 def test_arrays_travel_beside_json(tmp_path):

@@ -63,12 +63,10 @@ def run(
         if not (folder / "answer.json").exists():
             said = (folder / "said").read_text(encoding="utf-8", errors="replace")[-2000:]
             raise RuntimeError(f"The TensorFlow process of {function} ended with code {status}. It said:\n{said}")
-        answer = _read(folder, "answer")
-        if "error" in answer:
-            raise {kind.__name__: kind for kind in errors}.get(answer["kind"], ValueError)(answer["error"])
+        returned = _returned(_read(folder, "answer"), errors)
         if trains:
             load_weights(model, folder / "trained.safetensors")
-        return answer["returned"]
+        return returned
 
 
 def send(**message: typing.Any) -> None:
@@ -111,6 +109,13 @@ def _follow(command: list[str], said: pathlib.Path, on_message: collections.abc.
             process.kill()
             raise
     return process.returncode
+
+
+def _returned(answer: Values, errors: tuple[type[Exception], ...]) -> typing.Any:
+    """What the function returned; raises what it raised."""
+    if "error" in answer:
+        raise {kind.__name__: kind for kind in errors}.get(answer["kind"], ValueError)(answer["error"])
+    return answer["returned"]
 
 
 def _environment() -> dict[str, str]:
