@@ -123,6 +123,13 @@ def test_rooms_of_export_depend_downward():
         assert {name.split(".")[2] for name in found} <= {room, *allowed}
 
 
+def test_each_way_of_export_opens_a_model_in_one_place():
+    """Its stages read the graph that they are given."""
+    root = pathlib.Path(keras_moe.__file__).parent / "export"
+    opening = [path.stem for path in root.rglob("*.py") if "open_graph" in path.read_text(encoding="utf-8")]
+    assert sorted(opening) == ["network", "subgraphs"]
+
+
 def _imported(path, modules):
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
