@@ -54,6 +54,18 @@ def test_weights_come_back_whatever_happens():
 
 
 @on_tensorflow
+def test_a_kernel_with_lora_is_left_alone():
+    x = keras.Input((4,), batch_size=1)
+    layer = layers.Dense(3)
+    model = keras.Model(x, layer(x))
+    layer.enable_lora(2)
+    before = layer.get_weights()
+    with rounded(open_graph(model), [[np.ones((1, 4), "float32")]]):
+        for ours, theirs in zip(layer.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@on_tensorflow
 def test_layers_of_equal_names_are_rounded_each():
     def network(name):
         x = keras.Input((6, 6, 2))
