@@ -8,7 +8,7 @@ from keras_moe.export.litert.accelerators import left_to_the_cpu
 from keras_moe.export.litert.calibration import _balanced, _with_detours
 from keras_moe.export.litert.constants import _rounds_to
 from keras_moe.export.litert.integrity import manifest, read_manifest
-from keras_moe.export.quantization.activation_ranges import best_range
+from keras_moe.export.quantization.activation_ranges import _loss, best_range
 
 pytestmark = pytest.mark.once
 
@@ -35,6 +35,12 @@ def test_a_detour_sends_an_image_to_one_more_expert():
 def test_a_range_holds_zero():
     assert best_range(np.array([2.0, 3.0]), factors=(1.0,)) == (0, 3)
     assert best_range(np.array([-3.0, -2.0]), factors=(1.0,)) == (-3, 0)
+
+
+def test_a_range_has_255_steps():
+    """Of 1 each: 1 is hit, 254.6 is 0.4 away from 255, 300 is 45 beyond it."""
+    assert _loss(np.array([1.0, 254.6]), 0.0, 255.0) == pytest.approx(0.16 / 2)
+    assert _loss(np.array([300.0]), 0.0, 255.0) == pytest.approx(45**2)
 
 
 INT8 = {"dtype": np.int8, "quantization": (0.5, 3)}
