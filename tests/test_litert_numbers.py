@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from keras_moe.checks import IntegrityError
 from keras_moe.export.litert import interpreters, parity
 from keras_moe.export.litert.accelerators import left_to_the_cpu
 from keras_moe.export.litert.calibration import _balanced, _with_detours
 from keras_moe.export.litert.constants import _rounds_to
-from keras_moe.export.litert.integrity import manifest, read_manifest
+from keras_moe.export.litert.integrity import manifest, read_manifest, seal, unseal
 from keras_moe.export.quantization.activation_ranges import _loss, best_range
 
 pytestmark = pytest.mark.once
@@ -115,3 +116,12 @@ def test_operations_that_no_list_names_are_left_to_the_cpu():
 
 def test_a_manifest_reads_as_it_was_written():
     assert read_manifest(manifest({"parts": [{"name": "trunk"}]}), "x") == {"parts": [{"name": "trunk"}]}
+
+
+@pytest.mark.parametrize("at", [0, 20, -40, -1])
+def test_a_sealed_file_with_one_other_bit_is_refused(at):
+    data = bytearray(seal(bytes(4) + b"TFL3" + bytes(99), {"labels.txt": b"one"}))
+    assert unseal(bytes(data), "x") == {"labels.txt": b"one"}
+    data[at] ^= 1
+    with pytest.raises(IntegrityError, match="x is truncated, altered"):
+        unseal(bytes(data), "x")
