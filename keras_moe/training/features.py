@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_moe.checks import integer
-from keras_moe.graph import outer_graph, replaced, replay
+from keras_moe.graph import outer_graph, replay
 from keras_moe.images import resized
 from keras_moe.models.base import MoEModel
 from keras_moe.training.augmentation import random_views
@@ -40,7 +40,7 @@ def behind(model: MoEModel, layer: str) -> tuple[keras.Model, MoEModel]:
     names = {call.name for call in later}
     parts = {part: [layer.name for layer in layers if layer.name in names] for part, layers in model.parts.items()}
     outputs = graph.output if gate else [graph.output]
-    output, *gated = replaced(outputs, known)
+    output, *gated = [known[t] for t in outputs]
     rest = MoEModel(
         inputs, output, {part: layers for part, layers in parts.items() if layers},
         dict(zip(gate, gated, strict=True)) or None, name=f"{model.name}_behind_{layer}",
