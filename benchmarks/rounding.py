@@ -43,8 +43,8 @@ def main():
 
 def _routes(model, images):
     (learn, _), (test, _) = cifar100()
-    test, trunk = test[:images], cut(model).trunk.model
-    kernels = [layer for layer in trunk.layers if isinstance(layer, keras.layers.Conv2D)]
+    test, trunk = test[:images], cut(model).trunk.graph
+    kernels = [call.layer for call in trunk.calls if isinstance(call.layer, keras.layers.Conv2D)]
     expected = model.route(test)
     print(f"{model.name}, {len(test)} test images\n{'rounded':44}{'same experts':>13}{'same main':>11}")
     for layer in kernels:
@@ -64,19 +64,19 @@ def _picture(model, trial):
     for label, contexts in changes.items():
         with contextlib.ExitStack() as stack:
             for change in contexts:
-                stack.enter_context(change(piece.model, [[sample] for sample in samples]))
-            files = [_file(model, piece, quantize, samples) for quantize in ("dynamic", "int8")]
+                stack.enter_context(change(piece.graph, [[sample] for sample in samples]))
+            files = [_file(piece, quantize, samples) for quantize in ("dynamic", "int8")]
         found = [trial.score(_run(file, trial.images)) for file in files]
         print(f"{label:14}" + "  ".join(f"{value:6.2f} dB" for value in found), flush=True)
 
 
-def _file(model, piece, quantize, samples):
+def _file(piece, quantize, samples):
     def run(images):
         return piece({"images": images})
 
     calibrate = [{"images": sample} for sample in samples]
     shapes = {"images": samples[0].shape}
-    return convert(run, shapes, model, quantize, lambda: iter(calibrate), clipped=False)
+    return convert(run, shapes, piece.graph, quantize, calibrate, clipped=False)
 
 
 def _run(file, images):

@@ -11,7 +11,8 @@ from descriptors import HYDRA, TINY
 from keras import layers
 
 from keras_moe.export import compress
-from keras_moe.export.compression.pipeline import networks
+from keras_moe.export.compression.arguments import networks
+from keras_moe.graph import open_graph
 from keras_moe.models import Classifier, HydraNet, upcycle
 
 needs_tf_keras = pytest.mark.skipif(not importlib.util.find_spec("tf_keras"), reason="tf_keras is not installed")
@@ -86,7 +87,8 @@ def test_a_twin_answers_as_its_model_and_gives_its_weights_back(make):
     from keras_moe.export.compression.tf_keras_clone import copy_back, transcribe
 
     model = shaken(make())
-    twin = transcribe(model)
+    graph = open_graph(model)
+    twin = transcribe(graph)
     x = np.random.default_rng(0).random((4, *model.input_shape[1:])).astype("float32")
     expected = keras.tree.flatten(model(x))
     for a, b in zip(expected, keras.tree.flatten(twin(x)), strict=True):
@@ -94,7 +96,7 @@ def test_a_twin_answers_as_its_model_and_gives_its_weights_back(make):
     before = model.get_weights()
     for w in model.weights:
         w.assign(keras.ops.zeros_like(w))
-    copy_back(model, lambda name: twin.get_layer(name).get_weights())
+    copy_back(graph, lambda name: twin.get_layer(name).get_weights())
     floats = [w.path for w in model.weights if keras.backend.is_float_dtype(w.dtype)]
     for w, b in zip(model.weights, before, strict=True):
         assert w.path not in floats or np.array_equal(w, b)
@@ -122,7 +124,7 @@ def test_a_layer_without_a_twin_is_named(make, message):
     from keras_moe.export.compression.tf_keras_clone import transcribe
 
     with pytest.raises(ValueError, match=message):
-        transcribe(make())
+        transcribe(open_graph(make()))
 
 
 def kernels(model):

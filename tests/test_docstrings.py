@@ -20,6 +20,8 @@ FINISHED = (
     "classify",
     "cost",
     "datasets",
+    "export",
+    "graph",
     "images",
     "insights",
     "layers",

@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_moe.export.quantization.cross_layer_equalization import equalized
 from keras_moe.export.quantization.gptq import round_kernel, rounded
+from keras_moe.graph import open_graph
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports run on TensorFlow")
 
@@ -32,7 +33,7 @@ def test_ranges_are_shared_by_hand():
     first.set_weights([np.array([[[[8.0, 2.0]]]], "float32"), np.array([0.0, -1.0], "float32")])
     then.set_weights([np.array([[[[2.0], [8.0]]]], "float32"), np.array([5.0], "float32")])
     inputs = [[np.full((1, 1, 1, 1), value, "float32")] for value in (-0.5, 1.0)]
-    with equalized(model, inputs):  # the second channel's extremes are -2 and 1
+    with equalized(open_graph(model), inputs):  # the second channel's extremes are -2 and 1
         (kernel, bias), (reading, rest) = first.get_weights(), then.get_weights()
     np.testing.assert_allclose(kernel.ravel(), [4, 4])
     np.testing.assert_allclose(bias, [0, -2])
@@ -54,10 +55,10 @@ def test_the_network_computes_the_same(model):
     model.layers[1].bias.assign([0.5, -3.0, 20.0])
     before, inputs = model.get_weights(), samples(6, 6, 2)
     wanted = model(inputs[0][0])
-    with equalized(model, inputs):
+    with equalized(open_graph(model), inputs):
         assert not np.array_equal(model.get_weights()[0], before[0])
         np.testing.assert_allclose(model(inputs[0][0]), wanted, rtol=1e-4, atol=1e-4)
-    with pytest.raises(KeyError), equalized(model, inputs):
+    with pytest.raises(KeyError), equalized(open_graph(model), inputs):
         raise KeyError
     for ours, theirs in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -95,7 +96,7 @@ def _seen_outside():
 )
 def test_what_may_not_be_scaled_is_left_alone(model):
     before = model.get_weights()
-    with equalized(model, samples(6, 6, 2)):
+    with equalized(open_graph(model), samples(6, 6, 2)):
         for ours, theirs in zip(model.get_weights(), before, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
@@ -105,7 +106,7 @@ def test_channels_that_are_never_used_are_left_alone():
     kernel, bias = model.layers[1].get_weights()
     kernel[..., 1], bias[1] = 0, 0
     model.layers[1].set_weights([kernel, bias])
-    with equalized(model, samples(6, 6, 2)):
+    with equalized(open_graph(model), samples(6, 6, 2)):
         assert np.isfinite(model.get_weights()[0]).all()
         np.testing.assert_array_equal(model.layers[1].kernel[..., 1], 0)
 
@@ -121,7 +122,7 @@ def test_a_transposed_kernel_is_rounded_by_its_outputs(size, stride):
     kernel += rng.normal(0, 0.05, kernel.shape)
     layer.set_weights([kernel, bias])
     wanted, step = model(inputs[0][0]), np.abs(kernel).max((0, 1, 3), keepdims=True) / 127
-    with rounded(model, inputs):
+    with rounded(open_graph(model), inputs):
         ours, found = model(inputs[0][0]), layer.get_weights()[0]
     np.testing.assert_allclose(found / step, np.rint(found / step), atol=1e-3)
     np.testing.assert_allclose(np.abs(found).max((0, 1, 3)), np.abs(kernel).max((0, 1, 3)), rtol=1e-6)
@@ -134,7 +135,7 @@ def test_a_dilated_transposed_kernel_is_left_alone():
     images = keras.Input((8, 8, 3), batch_size=1)
     model = keras.Model(images, layers.Conv2DTranspose(2, 3, dilation_rate=2)(images))
     before = model.get_weights()[0]
-    with rounded(model, samples(8, 8, 3)):
+    with rounded(open_graph(model), samples(8, 8, 3)):
         np.testing.assert_array_equal(model.get_weights()[0], before)
 
 

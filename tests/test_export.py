@@ -15,8 +15,8 @@ from keras_moe import zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.export import IntegrityError, LiteRTModel, ParityError, litert
+from keras_moe.export.flatbuffer import operations, tensors
 from keras_moe.export.litert import integrity, interpreters
-from keras_moe.export.litert.flatbuffer import operations, tensors
 from keras_moe.export.litert.parity import check, compare
 from keras_moe.models import Classifier, MoEModel, SegmentationMoE
 from keras_moe.weights import read_tensors

@@ -26,6 +26,31 @@ def test_cuts_are_where_one_tensor_is_enough():
     assert names(open_graph(crossing())) == ["a", "c", "d"]
 
 
+def test_symbolic_tensors_are_keys():
+    """``Graph`` relies on it: Keras compares them by identity."""
+    a, b = keras.Input((4,)), keras.Input((4,))
+    assert {a: "a", b: "b"}[a] == "a"
+    assert b not in {a}
+
+
+def test_a_part_of_a_graph_leads_to_its_output():
+    graph = open_graph(crossing())
+    a, b, c, d = graph.calls
+    assert graph.until(b.outputs).calls == (a, b)
+    assert graph.until([a.outputs, c.outputs]).calls == (a, b, c)
+    assert graph.until(d.outputs, through=lambda call: call is not b).calls == (a, c, d)
+    assert graph.until(d.outputs, through=lambda call: call in (b, d)).calls == (d,)
+
+
+def test_a_graph_runs_as_its_model_does_and_tells_what_lies_between():
+    model = crossing()
+    graph, x = open_graph(model), np.ones((2, 4), "float32")
+    values = graph.run([keras.ops.convert_to_tensor(x)])
+    a, b, c, d = (keras.ops.convert_to_numpy(values[call.outputs]) for call in graph.calls)
+    np.testing.assert_allclose(c, a + b, rtol=1e-6)
+    np.testing.assert_array_equal(d, model.predict(x, verbose=0))
+
+
 def test_nested_models_are_opened_and_equal_names_made_distinct():
     inner = keras.Sequential([keras.Input((2,)), layers.Dense(3, name="a")], name="inner")
     x = keras.Input((4,))

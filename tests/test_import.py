@@ -104,17 +104,30 @@ def test_importing_the_package_registers_its_models():
     assert "HydraNet" in done.stdout
 
 
-# Runs in a process of its own, where it imports what started it.
-WORKER = "keras_moe.export.tensorflow_process"
-
-
 def test_no_module_imports_itself_by_way_of_others():
     """Imports inside functions count as well."""
     root = pathlib.Path(keras_moe.__file__).parent
     files = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
     modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
-    graph = {name: _imported(path, modules.keys()) for name, path in modules.items() if name != WORKER}
+    graph = {name: _imported(path, modules.keys()) for name, path in modules.items()}
     graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def test_rooms_of_export_depend_downward():
+    """``litert`` on ``quantization``, ``compression`` on neither of them, none on ``litert``."""
+    root = pathlib.Path(keras_moe.__file__).parent / "export"
+    below = {"litert": {"quantization"}, "quantization": set(), "compression": set()}
+    for room, allowed in below.items():
+        modules = {f"keras_moe.export.{other}.{path.stem}" for other in below for path in (root / other).glob("*.py")}
+        found = set().union(*(_imported(path, modules) for path in (root / room).glob("*.py")))
+        assert {name.split(".")[2] for name in found} <= {room, *allowed}
+
+
+def test_each_way_of_export_opens_a_model_in_one_place():
+    """Its stages read the graph that they are given."""
+    root = pathlib.Path(keras_moe.__file__).parent / "export"
+    opening = [path.stem for path in root.rglob("*.py") if "open_graph" in path.read_text(encoding="utf-8")]
+    assert sorted(opening) == ["network", "subgraphs"]
 
 
 def _imported(path, modules):
@@ -133,6 +146,7 @@ ANNOTATED = (
     "insights", "metrics", "super_resolution",
     "channels_last.py", "checks.py", "classify.py", "cost.py", "files.py", "images.py", "labels.py", "layer_state.py",
     "picture.py", "settings.py", "torch_file.py", "weights.py",
+    "export", "graph",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from keras import layers
 
 from keras_moe.export.quantization.activation_ranges import best_range
 from keras_moe.export.quantization.gptq import round_kernel, rounded
+from keras_moe.graph import open_graph
 
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports run on TensorFlow")
 KERNEL = np.array([[1.27], [0.014], [0.014]], "float32")  # its step is 0.01
@@ -43,13 +44,25 @@ def test_weights_come_back_whatever_happens():
     model = keras.Model(images, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
     before, rng = model.get_weights(), np.random.default_rng(0)
     samples = [[rng.random((1, 6, 6, 2), "float32")] for _ in range(3)]
-    with rounded(model, samples):
+    with rounded(open_graph(model), samples):
         changed = [not np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True)]
     assert changed == [True, False, True, False, False, False, True, False]  # kernels, but not the depthwise one
-    with pytest.raises(KeyError), rounded(model, samples):
+    with pytest.raises(KeyError), rounded(open_graph(model), samples):
         raise KeyError
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@on_tensorflow
+def test_a_kernel_with_lora_is_left_alone():
+    x = keras.Input((4,), batch_size=1)
+    layer = layers.Dense(3)
+    model = keras.Model(x, layer(x))
+    layer.enable_lora(2)
+    before = layer.get_weights()
+    with rounded(open_graph(model), [[np.ones((1, 4), "float32")]]):
+        for ours, theirs in zip(layer.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @on_tensorflow
@@ -61,7 +74,7 @@ def test_layers_of_equal_names_are_rounded_each():
     images = keras.Input((6, 6, 2), batch_size=1)
     model = keras.Model(images, layers.Add()([network("left")(images), network("right")(images)]))
     before, rng = model.get_weights(), np.random.default_rng(0)
-    with rounded(model, [[rng.random((1, 6, 6, 2), "float32")]]):
+    with rounded(open_graph(model), [[rng.random((1, 6, 6, 2), "float32")]]):
         for (ours, theirs), kernel in zip(zip(model.get_weights(), before, strict=True), [1, 0, 1, 0], strict=True):
             assert np.array_equal(ours, theirs) == (not kernel)
 

@@ -1,87 +1,160 @@
-"""The export of a model of another backend: rebuilt from code and weights in a process that runs TensorFlow.
+"""A function called in a process of its own that runs TensorFlow, whatever the backend here.
 
-    python -m keras_moe.export.tensorflow_process FOLDER        # what ``run`` starts
-
-The folder carries the model's configuration (JSON), its weights and the images (safetensors): nothing that could run.
+Its model is rebuilt there from code and weights. What goes in and what comes back is JSON and arrays (safetensors) in a
+folder: nothing that could run. While it works it may send messages, lines of JSON on its standard output.
 """
 
+import collections.abc
+import importlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import typing
 
 import keras
+import numpy as np
 
+from keras_moe.files import write_bytes
+from keras_moe.types import Array
 from keras_moe.weights import load_weights, read_tensors, save_weights, write_tensors
 
+Values: typing.TypeAlias = dict[str, typing.Any]
+# Started as code rather than as a module, so that this one is there once, under its own name. Libraries warn of their
+# own age: not this program's affair.
+_START = ("-W", "ignore", "-c", f"import sys, {__name__} as process; process.work(sys.argv[1])")
+_ARRAY = "array of keras_moe"  # the one key of what stands for an array
+_messages: typing.TextIO | None = None  # standard output, where nothing else is printed
 
-def environment():
+
+def run(
+    function: str,
+    model: keras.Model,
+    arguments: Values,
+    errors: tuple[type[Exception], ...] = (),
+    on_message: collections.abc.Callable[[Values], None] = lambda message: None,
+    trains: bool = False,
+) -> typing.Any:
+    """Calls ``function(model, **arguments)`` there.
+
+    Args:
+        function: ``"module:name"``.
+        model: a Keras model that its configuration describes, with the weights it has now.
+        arguments: dict of what JSON holds, with arrays anywhere in it.
+        errors: kinds of ValueError that the function may raise, beside ValueError itself.
+        on_message: called with each message that the function sends, a dict; see ``send``.
+        trains: whether ``model`` takes the weights that it has there in the end.
+
+    Returns:
+        What the function returns: what JSON holds, with arrays anywhere in it.
+
+    Raises:
+        ValueError: what the function raised, a ValueError or an OSError; ``model`` is as it was.
+        RuntimeError: the process died; the message ends with what it said.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
+        job = {"function": function, "model": keras.saving.serialize_keras_object(model), "arguments": arguments}
+        _write(folder, "job", job)
+        save_weights(model, folder / "weights.safetensors")
+        status = _follow([sys.executable, *_START, temporary], folder / "said", on_message)
+        if not (folder / "answer.json").exists():
+            said = (folder / "said").read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise RuntimeError(f"The TensorFlow process of {function} ended with code {status}. It said:\n{said}")
+        returned = _returned(_read(folder, "answer"), errors)
+        if trains:
+            load_weights(model, folder / "trained.safetensors")
+        return returned
+
+
+def send(**message: typing.Any) -> None:
+    """Sends a message, of what JSON holds, to whoever called ``run``; in another process than that one it prints it."""
+    print(json.dumps(message), file=_messages, flush=True)
+
+
+def work(folder: str) -> None:
+    """What the process does: calls what the job in ``folder`` names, and writes down what it returns or raises."""
+    global _messages
+    # Whatever else is printed, by libraries in C too, must not get between the messages.
+    _messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    place = pathlib.Path(folder)
+    job = _read(place, "job")
+    module, _, name = job["function"].partition(":")
+    function = getattr(importlib.import_module(module), name)
+    try:
+        model = keras.saving.deserialize_keras_object(job["model"])
+        load_weights(model, place / "weights.safetensors")
+        answer = {"returned": function(model, **job["arguments"])}
+        save_weights(model, place / "trained.safetensors")
+    except (ValueError, OSError) as error:
+        answer = {"error": str(error), "kind": type(error).__name__}
+    _write(place, "answer", answer)
+
+
+def _follow(command: list[str], said: pathlib.Path, on_message: collections.abc.Callable[[Values], None]) -> int:
+    """Runs a process to its end, its errors in the file ``said``, its messages handed on. Returns its exit status."""
+    with (
+        open(said, "wb") as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, env=_environment(), encoding="utf-8", errors="replace"
+        ) as process,
+    ):
+        try:
+            for line in process.stdout or ():
+                on_message(json.loads(line))
+        except BaseException:
+            process.kill()
+            raise
+    return process.returncode
+
+
+def _returned(answer: Values, errors: tuple[type[Exception], ...]) -> typing.Any:
+    """What the function returned; raises what it raised."""
+    if "error" in answer:
+        raise {kind.__name__: kind for kind in errors}.get(answer["kind"], ValueError)(answer["error"])
+    return answer["returned"]
+
+
+def _environment() -> dict[str, str]:
     """Variables of a process that runs TensorFlow and imports from where this one does."""
-    path = os.pathsep.join(p for p in sys.path if p)
     return {
         **os.environ,
         "KERAS_BACKEND": "tensorflow",
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PYTHONPATH": path,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONIOENCODING": "utf-8",
     }
 
 
-def run(model, arrays, options):
-    """Calls ``litert.export`` on ``model`` in a process of its own.
-
-    Args:
-        model: an ``MoEModel``.
-        arrays: dict of arrays, or of None.
-        options: dict of what JSON holds.
-
-    Returns:
-        What ``export`` returns.
-
-    Raises:
-        ValueError: what ``export`` raised there.
-        RuntimeError: the process died.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        job = pathlib.Path(folder)
-        config = keras.saving.serialize_keras_object(model)
-        (job / "job.json").write_text(json.dumps({"model": config, "options": options}))
-        save_weights(model, job / "weights.safetensors")
-        write_tensors(job / "arrays.safetensors", {k: v for k, v in arrays.items() if v is not None})
-        command = [sys.executable, "-W", "ignore", "-m", "keras_moe.export.tensorflow_process", folder]
-        done = subprocess.run(
-            command, env=environment(), capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
-        if not (job / "result.json").exists():
-            raise RuntimeError(f"The exporting process ended with code {done.returncode}:\n{done.stderr[-2000:]}")
-        result = json.loads((job / "result.json").read_text())
-    if "error" in result:
-        raise _errors().get(result["kind"], ValueError)(result["error"])
-    return result["report"]
+def _write(folder: pathlib.Path, name: str, values: Values) -> None:
+    arrays: dict[str, Array] = {}
+    text = json.dumps(_without_arrays(values, arrays))
+    write_tensors(folder / f"{name}.safetensors", arrays)
+    write_bytes(folder / f"{name}.json", text.encode())  # which is there once all is
 
 
-def _errors():
-    from keras_moe.export.litert.parity import ParityError
-
-    return {"ParityError": ParityError}
-
-
-def _work(folder):
-    from keras_moe.export.litert.pipeline import export
-
-    job = pathlib.Path(folder)
-    described = json.loads((job / "job.json").read_text())
-    try:
-        model = keras.saving.deserialize_keras_object(described["model"])
-        load_weights(model, job / "weights.safetensors")
-        arrays = read_tensors(job / "arrays.safetensors")
-        result = {"report": export(model, arrays, **described["options"])}
-    except (ValueError, OSError) as error:
-        result = {"error": str(error), "kind": type(error).__name__}
-    (job / "result.json").write_text(json.dumps(result))
+def _read(folder: pathlib.Path, name: str) -> Values:
+    arrays = read_tensors(folder / f"{name}.safetensors")
+    values: Values = _with_arrays(json.loads((folder / f"{name}.json").read_text("utf-8")), arrays)
+    return values
 
 
-if __name__ == "__main__":
-    _work(sys.argv[1])
+def _without_arrays(value: typing.Any, arrays: dict[str, Array]) -> typing.Any:
+    """``value``, each array in it replaced by a number under which ``arrays`` holds it."""
+    if isinstance(value, np.ndarray):
+        arrays[str(len(arrays))] = value
+        return {_ARRAY: str(len(arrays) - 1)}
+    if isinstance(value, dict):
+        return {key: _without_arrays(item, arrays) for key, item in value.items()}
+    return [_without_arrays(item, arrays) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _with_arrays(value: typing.Any, arrays: dict[str, Array]) -> typing.Any:
+    if isinstance(value, dict):
+        if set(value) == {_ARRAY}:
+            return arrays[value[_ARRAY]]
+        return {key: _with_arrays(item, arrays) for key, item in value.items()}
+    return [_with_arrays(item, arrays) for item in value] if isinstance(value, list) else value

@@ -35,12 +35,12 @@ def behind(model: MoEModel, layer: str) -> tuple[keras.Model, MoEModel]:
     at = graph.index(layer)
     features, later = graph.calls[at].outputs, graph.calls[at + 1 :]
     inputs = keras.Input(features.shape[1:], name="features")
-    known = {id(features): inputs}
+    known = {features: inputs}
     replay(later, known)
     names = {call.name for call in later}
     parts = {part: [layer.name for layer in layers if layer.name in names] for part, layers in model.parts.items()}
     outputs = graph.output if gate else [graph.output]
-    output, *gated = [known[id(t)] for t in outputs]
+    output, *gated = [known[t] for t in outputs]
     rest = MoEModel(
         inputs, output, {part: layers for part, layers in parts.items() if layers},
         dict(zip(gate, gated, strict=True)) or None, name=f"{model.name}_behind_{layer}",

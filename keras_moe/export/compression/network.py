@@ -1,18 +1,23 @@
 """The ``tf_keras`` network in which parts of a Keras 3 model are fine-tuned while the rest stays frozen.
 
-Imported by the worker only, on the TensorFlow backend, where layers of Keras 3 take the tensors of ``tf_keras``.
+Imported in the TensorFlow process only, where layers of Keras 3 take the tensors of ``tf_keras``.
 """
 
 import collections
+import typing
 
 import keras
 import numpy as np
 import tf_keras
 
+from keras_moe.export.compression.methods import Method
 from keras_moe.export.compression.tf_keras_clone import copy_back, transcribe
-from keras_moe.graph import open_graph, outer_graph, replay
+from keras_moe.graph import Call, open_graph, outer_graph, replay
 from keras_moe.layers import ExpertBank
 from keras_moe.layers.dispatch import dispatch
+from keras_moe.types import Array, Tensor
+
+_Networks: typing.TypeAlias = dict[str, tf_keras.Model]
 
 
 class Network:
@@ -21,7 +26,7 @@ class Network:
     Args:
         model: the Keras 3 model.
         names: of its top-level layers to compress; None: all of it, as one network.
-        method: a ``Method``.
+        method: how the chosen networks are trained.
         batches: list of arrays of images. On the first of them twins and model must agree.
 
     Attributes:
@@ -31,43 +36,48 @@ class Network:
         ValueError: a layer without a twin, or twins that do not answer as the model does.
     """
 
-    def __init__(self, model, names, method, batches):
-        self.model, self.method = model, method
+    def __init__(self, model: keras.Model, names: list[str] | None, method: Method, batches: list[Array]) -> None:
+        self.method, self._graph = method, open_graph(model)
         chosen = [model] if names is None else [n for name in names for n in _networks(model.get_layer(name))]
-        self._chosen = {network.name: network for network in chosen}
+        self._chosen = {n.name: self._graph if n is model else open_graph(n) for n in chosen}
         if len(self._chosen) < len(chosen):
             raise ValueError(f"compress: networks of equal names: {[n.name for n in chosen]}. Give them distinct ones.")
-        self._twins = {name: transcribe(network) for name, network in self._chosen.items()}
+        self._twins = {name: transcribe(graph) for name, graph in self._chosen.items()}
         _check_agreement(model, _whole(model, names, self._twins), batches[0])
         read = _inputs(model, names, batches)
         self._wrapped = {name: method.wrap(twin, read[name]) for name, twin in self._twins.items()}
         self.trained = _whole(model, names, self._wrapped)
 
     @property
-    def ends_in_softmax(self):
-        last = open_graph(self.model).calls[-1].layer
+    def ends_in_softmax(self) -> bool:
+        last = self._graph.calls[-1].layer
         activation = getattr(last, "activation", None)
         return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
 
-    def finish(self):
+    def finish(self) -> dict[str, bytes]:
         """Gives the model its new weights; returns name -> bytes of ``.tflite`` files, where the method makes any."""
         files = {}
-        for name, network in self._chosen.items():
-            finished, twin = self.method.finish(self._wrapped[name]), self._twins[name]
-            copy_back(network, lambda layer, f=finished, t=twin: self.method.weights(f, t.get_layer(layer)))
+        for name, graph in self._chosen.items():
+            finished = self.method.finish(self._wrapped[name])
+            copy_back(graph, self._weights_of(finished, self._twins[name]))
             files[name] = self.method.file(finished)
         return {name: content for name, content in files.items() if content is not None}
 
+    def _weights_of(
+        self, finished: tf_keras.Model, twin: tf_keras.Model
+    ) -> collections.abc.Callable[[str], list[Array]]:
+        return lambda name: self.method.weights(finished, twin.get_layer(name))
 
-def _networks(layer):
-    return layer.experts if isinstance(layer, ExpertBank) else [layer]
+
+def _networks(layer: keras.Layer) -> list[keras.Model]:
+    return list(layer.experts) if isinstance(layer, ExpertBank) else [layer]
 
 
-def _inputs(model, names, batches):
+def _inputs(model: keras.Model, names: list[str] | None, batches: list[Array]) -> dict[str, list[Array]]:
     """Dict, name of a network -> list of arrays, what it reads of batches of images."""
     if names is None:
         return {model.name: batches}
-    found = collections.defaultdict(list)
+    found: dict[str, list[Array]] = collections.defaultdict(list)
     for name in names:
         layer = model.get_layer(name)
         reader = keras.Model(model.inputs, layer.input)
@@ -81,13 +91,13 @@ def _inputs(model, names, batches):
     return found
 
 
-def _whole(model, names, networks):
+def _whole(model: keras.Model, names: list[str] | None, networks: _Networks) -> tf_keras.Model:
     """The model in ``tf_keras``: ``networks`` in the place of those they stand for, all else as it is, frozen."""
     if names is None:
         return networks[model.name]
     graph = outer_graph(model)
 
-    def twin(call):
+    def twin(call: Call) -> typing.Any:
         if call.name not in names:
             hosted = _Hosted(call)
             return lambda *args, **_: hosted(*args)
@@ -96,48 +106,48 @@ def _whole(model, names, networks):
         return networks[call.name]
 
     inputs = [tf_keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in graph.inputs]
-    known = {id(t): new for t, new in zip(graph.inputs, inputs, strict=True)}
+    known = dict(zip(graph.inputs, inputs, strict=True))
     replay(graph.calls, known, twin)
-    return tf_keras.Model(inputs, known[id(graph.output)])
+    return tf_keras.Model(inputs, known[graph.output])
 
 
 class _Hosted(tf_keras.layers.Layer):
     """A call of a frozen Keras 3 layer, in inference mode."""
 
-    def __init__(self, call):
+    def __init__(self, call: Call) -> None:
         super().__init__(name=call.name)
         # In a function, where tf_keras does not look for weights to train.
         self._compute = lambda *tensors: call.layer(*tensors, **call.kwargs)
 
-    def call(self, first, *others):
+    def call(self, first: Tensor, *others: Tensor) -> Tensor:
         return self._compute(first, *others)
 
 
 class _Bank(tf_keras.layers.Layer):
     """An ``ExpertBank`` of ``tf_keras`` experts: each sees the rows that are routed to it."""
 
-    def __init__(self, experts, **kwargs):
+    def __init__(self, experts: list[tf_keras.Model], **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.experts = experts
 
-    def call(self, features, weights, training=None):
+    def call(self, features: Tensor, weights: Tensor, training: bool | None = None) -> Tensor:
         return dispatch([_Member(expert) for expert in self.experts], features, weights, training=bool(training))
 
 
 class _Member:
     """What ``dispatch`` asks of an expert."""
 
-    def __init__(self, expert):
+    def __init__(self, expert: tf_keras.Model) -> None:
         self.expert = expert
 
-    def __call__(self, x, training):
+    def __call__(self, x: Tensor, training: bool) -> Tensor:
         return self.expert(x, training=training)
 
-    def compute_output_spec(self, x):
+    def compute_output_spec(self, x: Tensor) -> keras.KerasTensor:
         return keras.KerasTensor(self.expert.output_shape, x.dtype)
 
 
-def _check_agreement(model, twin, images):
+def _check_agreement(model: keras.Model, twin: tf_keras.Model, images: Array) -> None:
     expected, found = keras.ops.convert_to_numpy(model(images)), twin(images, training=False).numpy()
     error = np.max(np.abs(found - expected)) / max(1.0, np.max(np.abs(expected)))
     if not error <= 1e-4:

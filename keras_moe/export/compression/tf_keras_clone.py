@@ -6,13 +6,17 @@ else ``tf_keras`` does not know are left out, since they do not act on the outpu
 
 import collections.abc
 import inspect
+import typing
 
 import keras
 import numpy as np
-from keras import tree
 
-from keras_moe.graph import open_graph, replay
+from keras_moe.graph import Call, Graph, replaced, replay
 from keras_moe.layer_state import set_weights
+from keras_moe.types import Array
+
+if typing.TYPE_CHECKING:
+    import tf_keras
 
 LAYERS = (
     "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv1D", "Conv2D",
@@ -28,6 +32,8 @@ ACTIVATIONS = (
     "tanh",
 )  # fmt: skip
 
+_Twin: typing.TypeAlias = typing.Any  # a layer of ``tf_keras``, or a function of its tensors
+Weights: typing.TypeAlias = collections.abc.Callable[[str], list[Array]]  # name of a layer -> its arrays
 _RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 _ACTIVATION_OPERATIONS = {
     "Elu": "elu", "Relu": "relu", "Sigmoid": "sigmoid", "Silu": "swish", "Softmax": "softmax", "Softplus": "softplus",
@@ -35,53 +41,52 @@ _ACTIVATION_OPERATIONS = {
 }  # fmt: skip
 
 
-def transcribe(model):
+def transcribe(graph: Graph) -> "tf_keras.Model":
     """The ``tf_keras`` twin of a functional Keras 3 model, weights included. TensorFlow backend.
 
     Args:
-        model: a functional or ``Sequential`` model with one input; models inside it are opened.
+        graph: of a model with one input.
 
     Returns:
-        A functional ``tf_keras.Model`` whose layers have the names that ``open_graph(model)`` gives them.
+        A functional ``tf_keras.Model`` whose layers have the names that they have in the graph.
 
     Raises:
-        ValueError: a subclassed model, or a layer without a twin, named.
+        ValueError: a layer without a twin, named.
     """
     import tf_keras
 
-    graph = open_graph(model)
-    twins: dict[int, collections.abc.Callable] = {}
+    twins: dict[keras.Operation, _Twin] = {}
 
-    def twin(call):
-        if id(call.layer) not in twins:
-            twins[id(call.layer)] = _layer(call) if isinstance(call.layer, keras.Layer) else _operation(call)
-        return twins[id(call.layer)]
+    def twin(call: Call) -> _Twin:
+        if call.layer not in twins:
+            twins[call.layer] = _layer(call) if isinstance(call.layer, keras.Layer) else _operation(call)
+        return twins[call.layer]
 
     inputs = [tf_keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.inputs]
-    known = {id(t): new for t, new in zip(graph.inputs, inputs, strict=True)}
+    known = dict(zip(graph.inputs, inputs, strict=True))
     replay(graph.calls, known, twin)
-    copied = tf_keras.Model(inputs, tree.map_structure(lambda t: known[id(t)], graph.output), name=model.name)
+    copied = tf_keras.Model(inputs, replaced(graph.output, known), name=graph.name)
     for call in _with_weights(graph):
         copied.get_layer(call.name).set_weights(call.layer.get_weights())
     return copied
 
 
-def copy_back(model, weights):
-    """Gives ``model`` the weights of its twin.
+def copy_back(graph: Graph, weights: Weights) -> None:
+    """Gives the layers of a model the weights of its twin.
 
     Args:
-        model: the Keras 3 model.
-        weights: ``name -> list of arrays``, of the twin's layer of that name.
+        graph: of the Keras 3 model.
+        weights: of the twin's layer of a name.
     """
-    for call in _with_weights(open_graph(model)):
+    for call in _with_weights(graph):
         set_weights(call.layer, weights(call.name))
 
 
-def _with_weights(graph):
+def _with_weights(graph: Graph) -> list[Call]:
     return [call for call in graph.calls if getattr(call.layer, "weights", None)]
 
 
-def _layer(call):
+def _layer(call: Call) -> _Twin:
     import tf_keras
 
     layer, kind = call.layer, type(call.layer).__name__
@@ -109,7 +114,7 @@ def _layer(call):
     return _made(kind, config, call.name)
 
 
-def _made(kind, config, name):
+def _made(kind: str, config: dict[str, typing.Any], name: str) -> _Twin:
     import tf_keras
 
     twin = getattr(tf_keras.layers, kind)
@@ -117,15 +122,15 @@ def _made(kind, config, name):
     return twin(**{key: value for key, value in renamed.items() if key in _accepted(twin)} | {"name": name})
 
 
-def _accepted(twin):
+def _accepted(twin: type) -> set[str]:
     """Names of the arguments of a ``tf_keras`` layer that act on its outputs."""
-    own = [c.__init__ for c in twin.__mro__ if "__init__" in vars(c)]
+    own = [vars(c)["__init__"] for c in twin.__mro__ if "__init__" in vars(c)]
     names = {name for init in own for name in inspect.signature(init).parameters}
     dropped = ("_initializer", "_regularizer", "_constraint")
     return {n for n in names if not n.endswith(dropped)} - {"dtype", "dynamic", "trainable"}
 
 
-def _operation(call):
+def _operation(call: Call) -> _Twin:
     """The twin of an operation such as ``x + 3.0`` or ``keras.ops.relu``: a function of tensors."""
     import tf_keras
 
@@ -146,7 +151,7 @@ def _operation(call):
     return lambda *args: scaling(next(a for a, old in zip(args, call.args, strict=True) if old is call.inputs[0]))
 
 
-def _affine(kind, a, b):
+def _affine(kind: str, a: typing.Any, b: typing.Any) -> tuple[float, float] | None:
     """``(scale, offset)`` of an operation on a tensor and a number, None if it is no such thing."""
     first = isinstance(a, keras.KerasTensor)
     number = b if first else a
@@ -159,7 +164,7 @@ def _affine(kind, a, b):
     return rules.get(kind)
 
 
-def _complaint(call, remedy):
+def _complaint(call: Call, remedy: str) -> str:
     kind = type(call.layer).__name__
     return (
         f"No twin in tf_keras for {kind} {call.name!r}. {remedy} Or keep it out of what is compressed: choose `parts` "

@@ -4,6 +4,8 @@ A name on the list is necessary, not sufficient: compilers also look at shapes, 
 the list runs on the CPU.
 """
 
+import collections.abc
+
 # coral.ai/docs/edgetpu/models-intro, compiler 16.
 _EDGE_TPU = """
     ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D EXPAND_DIMS FULLY_CONNECTED L2_NORMALIZATION LOGISTIC
@@ -21,6 +23,6 @@ _ETHOS_U = """
 ACCELERATORS = {"edge_tpu": frozenset(_EDGE_TPU.split()), "ethos_u": frozenset(_ETHOS_U.split())}
 
 
-def left_to_the_cpu(operations):
+def left_to_the_cpu(operations: collections.abc.Mapping[str, int]) -> dict[str, list[str]]:
     """Accelerator -> names among ``operations`` (name -> count) that are not on its list, sorted."""
     return {name: sorted(set(operations) - taken) for name, taken in ACCELERATORS.items()}

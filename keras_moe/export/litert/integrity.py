@@ -8,16 +8,18 @@ altered file is refused before a runtime, which might crash on it, sees it.
 import hashlib
 import io
 import json
+import typing
 import zipfile
 
 from keras_moe.checks import IntegrityError
+from keras_moe.types import Path
 
 _PREFIX = b"sha256:"
 _LENGTH = len(_PREFIX) + 64
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # ZIP's first day: equal content gives equal bytes
 
 
-def seal(model, files):
+def seal(model: bytes, files: dict[str, bytes]) -> bytes:
     """``model``, the bytes of a LiteRT model, with ``files`` (name -> bytes) and a checksum behind it."""
     buffer = io.BytesIO(model)
     with zipfile.ZipFile(buffer, "a") as archive:
@@ -28,11 +30,11 @@ def seal(model, files):
     return content + _PREFIX + hashlib.sha256(content).hexdigest().encode()
 
 
-def unseal(data, label):
+def unseal(data: bytes, label: Path) -> dict[str, bytes]:
     """The files (name -> bytes) behind a sealed model, once all of ``data`` is known to be as it was sealed.
 
     Args:
-        data: bytes.
+        data: of the file.
         label: what errors call it.
 
     Raises:
@@ -50,15 +52,15 @@ def unseal(data, label):
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def manifest(values):
+def manifest(values: dict[str, typing.Any]) -> bytes:
     """JSON bytes of ``values``, dict, with their checksum."""
     return (json.dumps({**values, "sha256": _digest(values)}, indent=1) + "\n").encode()
 
 
-def read_manifest(data, label):
+def read_manifest(data: bytes, label: Path) -> dict[str, typing.Any]:
     """The dict that ``manifest`` wrote. Raises IntegrityError where it is not as it was written."""
     try:
-        values = json.loads(data)
+        values: dict[str, typing.Any] = json.loads(data)
         claimed = values.pop("sha256")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise IntegrityError(f"{label} is not a manifest that keras_moe.export wrote.") from error
@@ -67,5 +69,5 @@ def read_manifest(data, label):
     return values
 
 
-def _digest(values):
+def _digest(values: dict[str, typing.Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

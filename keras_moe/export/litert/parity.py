@@ -1,10 +1,22 @@
 """How far an exported file is from its Keras model, and how far it may be."""
 
+import typing
+
 import numpy as np
+
+from keras_moe.types import Array
 
 
 class ParityError(ValueError):
-    """An exported file that answers too differently from its Keras model; nothing was written."""
+    """An exported file that answers too differently from its Keras model; nothing was written.
+
+    Example:
+        >>> from keras_moe.export.litert import parity
+        >>> parity.check({"images": 100, "prediction_agreement": 0.5}, "int8", scores=True)
+        Traceback (most recent call last):
+        ...
+        keras_moe.export.litert.parity.ParityError: The exported file agrees too little with its Keras model on 100 ...
+    """
 
 
 # Least agreement of predictions and of routes. Quantized weights move near-ties, of which a short training leaves many.
@@ -19,7 +31,9 @@ BOUNDS = {
 MOST = {None: 1e-3, "float16": 0.05, "dynamic": 0.1, "int8": 0.1}
 
 
-def compare(predictions, route, expected, expected_route, scores):
+def compare(
+    predictions: Array, route: Array | None, expected: Array, expected_route: Array | None, scores: bool
+) -> dict[str, typing.Any]:
     """What differs between a file's answers and its Keras model's.
 
     Args:
@@ -53,7 +67,7 @@ def compare(predictions, route, expected, expected_route, scores):
     return {**found, "routing_agreement": float(same.mean()), "same_main_expert": float(main.mean())}
 
 
-def check(parity, quantize, scores):
+def check(parity: dict[str, typing.Any], quantize: str | None, scores: bool) -> None:
     """Raises ParityError where ``parity``, as ``compare`` gives it, is below the bounds for ``quantize``."""
     bounds = {k: v for k, v in BOUNDS[quantize].items() if k in parity and (scores or k != "prediction_agreement")}
     short = {name: parity[name] for name, least in bounds.items() if parity[name] < least}
@@ -70,10 +84,10 @@ def check(parity, quantize, scores):
         )
 
 
-def _relative(error, expected):
+def _relative(error: Array, expected: Array) -> float:
     return float(error.sum() / max(np.abs(np.asarray(expected, "float64")).sum(), np.finfo("float32").tiny))
 
 
-def _main(route):
+def _main(route: Array) -> Array:
     """The heaviest expert of each row, -1 where none ran."""
     return np.where(np.any(route != 0, axis=-1), np.argmax(route, axis=-1), -1)

@@ -10,6 +10,7 @@ from keras_moe.checks import IntegrityError, integer, require
 from keras_moe.export.litert import integrity, interpreters
 from keras_moe.export.litert.metadata import DESCRIPTION, LABELS
 from keras_moe.labels import from_lines
+from keras_moe.types import Array, Path
 
 
 class LiteRTModel:
@@ -39,9 +40,16 @@ class LiteRTModel:
         IntegrityError: not what was exported.
         ValueError: another ``num_threads``.
         ImportError: no ``ai_edge_litert``.
+
+    Example:
+        >>> (path,) = zoo.download("hydranet_cifar100", ".", "routed_int8.tflite")
+        >>> file = export.LiteRTModel(path)
+        >>> predictions, route = file.predict_routed(images.crops((32, 32, 3), 4))
+        >>> predictions.shape, route.shape, len(file.labels)
+        ((4, 100), (4, 8), 100)
     """
 
-    def __init__(self, path, num_threads=1, sha256=None):
+    def __init__(self, path: Path, num_threads: int = 1, sha256: str | None = None) -> None:
         num_threads = integer("LiteRTModel", "num_threads", num_threads, 1)
         require("LiteRTModel", "litert", "ai_edge_litert")
         path = pathlib.Path(path)
@@ -60,10 +68,10 @@ class LiteRTModel:
             pass
 
     @property
-    def runtime_seconds(self):
+    def runtime_seconds(self) -> float:
         return self._pool.seconds
 
-    def predict(self, images):
+    def predict(self, images: Array) -> Array:
         """Predictions of images, one after another.
 
         Args:
@@ -77,7 +85,7 @@ class LiteRTModel:
         """
         return self.predict_routed(images)[0]
 
-    def route(self, images):
+    def route(self, images: Array) -> Array:
         """Routing weights, float32 ``(n, experts)``; zero where an expert did not run.
 
         Raises:
@@ -88,7 +96,7 @@ class LiteRTModel:
             raise ValueError(f"{self.description['name']!r} is a dense network: it has no gate and no route.")
         return route
 
-    def predict_routed(self, images):
+    def predict_routed(self, images: Array) -> tuple[Array, Array | None]:
         """``(predictions, route)``; ``route`` is None for a dense network."""
         shape = tuple(self.description["input_shape"])
         if np.ndim(images) != 4 or np.shape(images)[1:] != shape:
@@ -103,7 +111,7 @@ class LiteRTModel:
         return np.concatenate(predictions), None if routes[0] is None else np.concatenate(routes)
 
 
-def _read(path, sha256):
+def _read(path: pathlib.Path, sha256: str | None) -> bytes:
     data = path.read_bytes()
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise IntegrityError(f"{path} does not have the sha256 {sha256}. Fetch or export it again.")

@@ -1,14 +1,22 @@
-"""A model cut around its expert bank, with a batch of one: what runs always, what runs if chosen, what concludes."""
+"""A model cut around its expert bank, with a batch of one: what runs always, what runs if chosen, what concludes.
 
+The model is opened here, once: every stage of the export reads the ``Graph`` of its piece.
+"""
+
+import collections.abc
 import dataclasses
+import typing
 
 import keras
 from keras import tree
 
-from keras_moe.graph import open_graph, replay
+from keras_moe.graph import Call, Graph, open_graph, replay
 from keras_moe.layers import EarlyExit, ExpertBank, TopKGate
+from keras_moe.models import MoEModel
+from keras_moe.types import Shape, Tensor
 
 MAP = 4  # axes of a feature map: (1, height, width, channels)
+Tensors: typing.TypeAlias = dict[str, Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,14 +27,16 @@ class Piece:
         name: ``"trunk"``, ``"router"``, ``"expert_0"``, …, ``"head"``, or ``"whole"``.
         inputs, outputs: names of its tensors, in the model's order.
         model: takes a list of tensors of batch 1, returns a list.
+        graph: what the model computes, nested models opened; its layers are the model's.
     """
 
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     model: keras.Model
+    graph: Graph
 
-    def __call__(self, tensors):
+    def __call__(self, tensors: Tensors) -> Tensors:
         """Runs it on a dict of tensors, of which it takes its own; returns a dict."""
         found = self.model([tensors[name] for name in self.inputs], training=False)
         return dict(zip(self.outputs, tree.flatten(found), strict=True))
@@ -47,24 +57,28 @@ class Pieces:
     experts: tuple[Piece, ...]
     head: Piece
     bank: ExpertBank
+    graph: Graph  # of the whole model
 
-    def __iter__(self):
+    def __iter__(self) -> collections.abc.Iterator[Piece]:
         return iter((self.trunk, self.router, *self.experts, self.head))
 
+    def decide(self, tensors: Tensors) -> Tensors:
+        """What trunk and router give of ``"images"``: the route, and what experts and head need."""
+        found = self.trunk(tensors)
+        return {**found, **self.router(found)}
 
-def whole(model):
+
+def whole(model: MoEModel) -> Piece:
     """The ``Piece`` that is all of ``model``: ``images`` in, ``prediction`` out.
 
-    Nested models are opened, so that each layer is seen, unless layers of two of them share a name.
+    Its layers are seen one by one, those of nested models too, unless layers of two of them share a name.
     """
-    graph = open_graph(model, [(1, *model.input_shape[1:])])
-    inputs, output = list(graph.inputs), graph.output
-    if not graph.distinct:
-        output = model(inputs[0])
-    return Piece("whole", ("images",), ("prediction",), keras.Model(inputs, [output]))
+    graph = _opened(model)
+    output = graph.output if graph.distinct else model(graph.inputs[0])
+    return Piece("whole", ("images",), ("prediction",), keras.Model(list(graph.inputs), [output]), graph)
 
 
-def cut(model):
+def cut(model: MoEModel) -> Pieces:
     """The ``Pieces`` of a model with one expert bank.
 
     Args:
@@ -73,69 +87,89 @@ def cut(model):
     Raises:
         ValueError: no bank, several, or no gate.
     """
-    graph = open_graph(model, [(1, *model.input_shape[1:])])
+    graph = _opened(model)
+    at, gate = _bank_and_gate(graph)
+    bank, logits = graph.calls[at], gate.inputs[0]
+    features, route = bank.inputs
+    deciding = graph.until(route, through=_is_of_vectors).calls
+    concluding = _coming_of(bank.outputs, graph.calls[at + 1 :])
+    for_router, for_head = _taken(deciding), _taken(concluding)
+    names = {features: "features", logits: "gate_logits", route: "route", bank.outputs: "combined"}
+    for tensor in (*for_router, *for_head):
+        names.setdefault(tensor, f"side_{len(names) - 4}")
+
+    shared = {names[t]: t for t in (features, logits, *for_router, *for_head, route)}
+    shared.pop("combined", None)
+    decided = {t for call in deciding for t in call.results}
+    before = {name: t for name, t in shared.items() if t not in decided}
+    after = {name: t for name, t in shared.items() if t in decided}
+    trunk = _trunk(graph, before)
+    router = _piece("router", deciding, for_router, after, names)
+    head = _piece("head", concluding, for_head, {"prediction": graph.output}, names)
+    experts = _experts(bank.layer, features.shape)
+    return Pieces(trunk, router, experts, head, bank.layer, graph)
+
+
+def _opened(model: MoEModel) -> Graph:
+    return open_graph(model, [(1, *model.input_shape[1:])])
+
+
+def _bank_and_gate(graph: Graph) -> tuple[int, Call]:
+    """The position of the call of the one bank, and the call of the gate that routes it."""
     banks = [i for i, call in enumerate(graph.calls) if isinstance(call.layer, ExpertBank)]
     gates = [call for call in graph.calls if isinstance(call.layer, (TopKGate, EarlyExit))]
     if len(banks) != 1 or not gates:
         raise ValueError(
-            f"Expected a model with one ExpertBank, routed by a TopKGate. Received: {model.name!r}, which has "
+            f"Expected a model with one ExpertBank, routed by a TopKGate. Received: {graph.name!r}, which has "
             f"{len(banks)} banks and {len(gates)} routing layers."
         )
-    bank = graph.calls[banks[0]]
-    features, route = bank.inputs
-    deciding, concluding = _deciding(graph.calls, route), _downstream(graph.calls[banks[0] + 1 :], bank.outputs)
-    for_router, for_head = _taken(deciding), _taken(concluding)
-    names = {id(features): "features", id(gates[0].inputs[0]): "gate_logits"}
-    names |= {id(route): "route", id(bank.outputs): "combined"}
-    for tensor in (*for_router, *for_head):
-        names.setdefault(id(tensor), f"side_{len(names) - 4}")
-
-    shared = {names[id(t)]: t for t in (features, gates[0].inputs[0], *for_router, *for_head, route)}
-    shared.pop("combined", None)
-    decided = {id(t) for call in deciding for t in tree.flatten(call.outputs)}
-    found = {name: t for name, t in shared.items() if id(t) not in decided}
-    trunk = Piece("trunk", ("images",), tuple(found), keras.Model(list(graph.inputs), list(found.values())))
-    rest = {name: t for name, t in shared.items() if id(t) in decided}
-    router = _piece("router", deciding, for_router, rest, names)
-    head = _piece("head", concluding, for_head, {"prediction": graph.output}, names)
-    experts = tuple(_expert(k, expert, features.shape) for k, expert in enumerate(bank.layer.experts))
-    return Pieces(trunk, router, experts, head, bank.layer)
+    return banks[0], gates[0]
 
 
-def _piece(name, calls, sources, outputs, names):
+def _trunk(graph: Graph, outputs: dict[str, keras.KerasTensor]) -> Piece:
+    part = graph.until(list(outputs.values()))
+    return Piece("trunk", ("images",), tuple(outputs), keras.Model(list(graph.inputs), part.output), part)
+
+
+def _piece(
+    name: str,
+    calls: tuple[Call, ...],
+    sources: list[keras.KerasTensor],
+    outputs: dict[str, keras.KerasTensor],
+    names: dict[keras.KerasTensor, str],
+) -> Piece:
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in sources]
-    known = {id(t): new for t, new in zip(sources, inputs, strict=True)}
+    known = dict(zip(sources, inputs, strict=True))
     replay(calls, known)
-    model = keras.Model(inputs, [known[id(t)] for t in outputs.values()])
-    return Piece(name, tuple(names[id(t)] for t in sources), tuple(outputs), model)
+    model = keras.Model(inputs, [known[t] for t in outputs.values()])
+    graph = Graph(name, tuple(sources), calls, list(outputs.values()))
+    return Piece(name, tuple(names[t] for t in sources), tuple(outputs), model, graph)
 
 
-def _expert(k, expert, shape):
-    features = keras.Input(batch_shape=shape)
-    return Piece(f"expert_{k}", ("features",), ("output",), keras.Model([features], [expert(features)]))
+def _experts(bank: ExpertBank, shape: Shape) -> tuple[Piece, ...]:
+    def alone(expert: keras.Layer) -> keras.Model:
+        features = keras.Input(batch_shape=shape)
+        return keras.Model([features], [expert(features)])
+
+    models = [alone(expert) for expert in bank.experts]
+    return tuple(Piece(f"expert_{k}", ("features",), ("output",), m, open_graph(m)) for k, m in enumerate(models))
 
 
-def _deciding(calls, route):
-    """The calls on vectors, not on maps, that end in ``route``."""
-    needed, found = {id(route)}, []
-    for call in reversed(calls):
-        outputs = tree.flatten(call.outputs)
-        if any(id(t) in needed for t in outputs) and all(len(t.shape) < MAP for t in outputs):
-            found.append(call)
-            needed |= {id(t) for t in call.inputs}
-    return found[::-1]
+def _is_of_vectors(call: Call) -> bool:
+    return all(len(t.shape) < MAP for t in call.results)
 
 
-def _downstream(calls, start):
-    reached, found = {id(start)}, []
+def _coming_of(tensor: keras.KerasTensor, calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """Those of ``calls`` that ``tensor`` leads to."""
+    reached, found = {tensor}, []
     for call in calls:
-        if any(id(t) in reached for t in call.inputs):
+        if reached.intersection(call.inputs):
             found.append(call)
-            reached |= {id(t) for t in tree.flatten(call.outputs)}
-    return found
+            reached.update(call.results)
+    return tuple(found)
 
 
-def _taken(calls):
+def _taken(calls: tuple[Call, ...]) -> list[keras.KerasTensor]:
     """The tensors that ``calls`` take from elsewhere, in order."""
-    own = {id(t) for call in calls for t in tree.flatten(call.outputs)}
-    return list({id(t): t for call in calls for t in call.inputs if id(t) not in own}.values())
+    own = {t for call in calls for t in call.results}
+    return list(dict.fromkeys(t for call in calls for t in call.inputs if t not in own))

@@ -4,26 +4,28 @@ A few extreme values would otherwise cost all others resolution; clipping them i
 error says so. The converter's own calibration also mixes tensors that share memory.
 """
 
+import collections.abc
+
 import numpy as np
 
-from keras_moe.export.litert.flatbuffer import packed, parsed
+from keras_moe.export.flatbuffer import packed, parsed
+from keras_moe.types import Array
 
 SAMPLES = 100
 _VALUES = 4096  # of each tensor and sample
 _SHRUNK = np.linspace(1.0, 0.4, 25)
 
 
-def refined(calibrated, plain, samples, clipped=True):
+def refined(
+    calibrated: bytes, plain: bytes, samples: collections.abc.Iterable[dict[str, Array]], clipped: bool = True
+) -> bytes:
     """A calibrated LiteRT model with better ranges in its main graph; branches of ``IF`` keep theirs.
 
     Args:
-        calibrated: bytes, as the converter leaves it before it quantizes.
-        plain: bytes, the same model in float.
+        calibrated: as the converter leaves it before it quantizes.
+        plain: the same model in float.
         samples: iterable of dicts of arrays, the inputs.
-        clipped: bool; False: from the smallest to the largest value after all.
-
-    Returns:
-        bytes.
+        clipped: False: from the smallest to the largest value after all.
     """
     model, seen = parsed(calibrated), _seen(plain, samples)
     for tensor in model.subgraphs[0].tensors:
@@ -33,7 +35,7 @@ def refined(calibrated, plain, samples, clipped=True):
     return packed(model)
 
 
-def best_range(values, factors=_SHRUNK):
+def best_range(values: Array, factors: collections.abc.Sequence[float] | Array = _SHRUNK) -> tuple[float, float]:
     """``(low, high)`` around zero whose 256 steps represent ``values``, float array ``(n,)``, with the least error.
 
     ``factors``: of the whole range, those to choose from.
@@ -46,14 +48,14 @@ def best_range(values, factors=_SHRUNK):
     return low * factor, high * factor
 
 
-def _loss(values, low, high):
+def _loss(values: Array, low: float, high: float) -> float:
     step = (high - low) / 255
     zero = np.rint(-low / step)
     steps = np.clip(np.rint(values / step) + zero, 0, 255) - zero
-    return np.mean(np.square(steps * step - values))
+    return float(np.mean(np.square(steps * step - values)))
 
 
-def _seen(plain, samples):
+def _seen(plain: bytes, samples: collections.abc.Iterable[dict[str, Array]]) -> dict[bytes, Array]:
     """Name, bytes, of each float tensor that an operation makes -> some of its values, the extremes among them."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -64,7 +66,7 @@ def _seen(plain, samples):
     )
     run, rng = interpreter.get_signature_runner("serving_default"), np.random.default_rng(0)
     made = [t for t in interpreter.get_tensor_details() if t["dtype"] == np.float32 and t["name"]]
-    found: dict[bytes, list] = {t["name"].encode(): [] for t in made}
+    found: dict[bytes, list[Array | list[float]]] = {t["name"].encode(): [] for t in made}
     for _, sample in zip(range(SAMPLES), samples, strict=False):
         run(**sample)
         for tensor in made:

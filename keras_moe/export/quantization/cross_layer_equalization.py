@@ -7,28 +7,33 @@ Equalization and Bias Correction (ICCV 2019, section 4.1), with the ranges of te
 """
 
 import collections
+import collections.abc
 import contextlib
+import typing
 
+import keras
 import numpy as np
 from keras import activations, layers, tree
 
 from keras_moe.export.quantization.restored_weights import kernel_alone, weights_kept
-from keras_moe.graph import open_graph
+from keras_moe.graph import Call, Graph
 from keras_moe.layer_state import set_weights
+from keras_moe.types import Array, Tensor
 
 _TINY = 1e-6  # ranges below are of channels that are not used
+_Pair: typing.TypeAlias = tuple[Call, Call]  # a convolution, and the next one
 
 
 @contextlib.contextmanager
-def equalized(model, samples):
-    """Inside, each convolution that only ReLU-like layers part from the next shares its ranges with it; then all is as
-    it was.
+def equalized(graph: Graph, samples: list[list[Array]]) -> collections.abc.Iterator[None]:
+    """Scales channels inside the context; the weights come back at its end.
+
+    Each convolution shares its ranges with the next one, where only ReLU-like layers lie between them.
 
     Args:
-        model: a functional model.
+        graph: of a functional model.
         samples: list of lists of arrays, its inputs.
     """
-    graph = open_graph(model)
     pairs = _pairs(graph)
     with weights_kept(call.layer for pair in pairs for call in pair):
         if pairs:
@@ -37,35 +42,39 @@ def equalized(model, samples):
         yield
 
 
-def _pairs(graph):
-    """``(convolution, next one)``: calls, where nothing else reads what passes from one to the other."""
-    readers: dict[int, list] = {}
+def _pairs(graph: Graph) -> list[_Pair]:
+    """Convolutions and their next ones, where nothing else reads what passes from one to the other."""
+    pairs, only_reader = [], _only_readers(graph)
     for call in graph.calls:
-        for tensor in call.inputs:
-            readers.setdefault(id(tensor), []).append(call)
-    for tensor in tree.flatten(graph.output):
-        readers.setdefault(id(tensor), []).append(None)
-    uses = collections.Counter(id(call.layer) for call in graph.calls)
-
-    def reader(call):
-        found = readers.get(id(call.outputs), [])
-        return found[0] if len(found) == 1 and found[0] and uses[id(found[0].layer)] == 1 else None
-
-    pairs = []
-    for call in graph.calls:
-        if type(call.layer) is not layers.Conv2D or not _homogeneous(call.layer) or uses[id(call.layer)] > 1:
+        if type(call.layer) is not layers.Conv2D or not _homogeneous(call.layer) or not kernel_alone(call.layer):
             continue
-        if not kernel_alone(call.layer):
-            continue
-        then = reader(call)
+        then = only_reader(call)
         while then and not hasattr(then.layer, "kernel") and _homogeneous(then.layer):
-            then = reader(then)
+            then = only_reader(then)
         if then and type(then.layer) in (layers.Conv2D, layers.Conv2DTranspose) and _whole(then.layer):
             pairs.append((call, then))
     return pairs
 
 
-def _homogeneous(layer):
+def _only_readers(graph: Graph) -> collections.abc.Callable[[Call], Call | None]:
+    """``Call -> the only call that reads what it gives``; None without one, or where a layer is called again."""
+    readers: dict[keras.KerasTensor, list[Call | None]] = collections.defaultdict(list)
+    for call in graph.calls:
+        for tensor in call.inputs:
+            readers[tensor].append(call)
+    for tensor in tree.flatten(graph.output):
+        readers[tensor].append(None)  # whoever uses the model
+    uses = collections.Counter(call.layer for call in graph.calls)
+
+    def only_reader(call: Call) -> Call | None:
+        found = readers[call.results[0]] if len(call.results) == 1 else []
+        then = found[0] if len(found) == 1 else None
+        return then if then and uses[call.layer] == uses[then.layer] == 1 else None
+
+    return only_reader
+
+
+def _homogeneous(layer: keras.Operation) -> bool:
     """Whether a positive factor of the layer's input, or of its kernel and bias, is one of its output."""
     if isinstance(layer, layers.ReLU):
         return layer.max_value is None and not layer.threshold
@@ -74,24 +83,24 @@ def _homogeneous(layer):
     return getattr(layer, "activation", None) in (activations.linear, activations.relu)
 
 
-def _whole(layer):
+def _whole(layer: keras.Layer) -> bool:
     return getattr(layer, "groups", 1) == 1 and kernel_alone(layer)
 
 
-def _largest(graph, pairs, samples):
+def _largest(graph: Graph, pairs: list[_Pair], samples: list[list[Array]]) -> list[Array]:
     """For each pair, the largest absolute value of each channel of the first one's output, on ``samples``."""
     import tensorflow as tf
 
-    @tf.function
-    def of_sample(tensors):
+    def of_sample(tensors: list[Tensor]) -> list[Tensor]:
         found = graph.run(tensors)
-        return [tf.reduce_max(tf.abs(found[id(first.outputs)]), axis=(0, 1, 2)) for first, _ in pairs]
+        return [tf.reduce_max(tf.abs(found[first.outputs]), axis=(0, 1, 2)) for first, _ in pairs]
 
-    found = [[x.numpy() for x in of_sample([tf.constant(a) for a in arrays])] for arrays in samples]
+    run = tf.function(of_sample, autograph=False)
+    found = [[x.numpy() for x in run([tf.constant(a) for a in arrays])] for arrays in samples]
     return [np.max(each, axis=0) for each in zip(*found, strict=True)]
 
 
-def _share(first, then, largest):
+def _share(first: keras.Layer, then: keras.Layer, largest: Array) -> None:
     """Divides channels of ``first`` by the root of their range over that of their weights in ``then``."""
     axis = 3 if isinstance(then, layers.Conv2DTranspose) else 2
     kernel, *bias = first.get_weights()

@@ -6,14 +6,18 @@ inputs that the layer really sees: optimal brain quantization (Frantar and Alist
 GPTQ (ICLR 2023). Runs on the TensorFlow backend only.
 """
 
+import collections.abc
 import contextlib
+import functools
 
+import keras
 import numpy as np
 from keras import layers, ops
 
 from keras_moe.export.quantization.restored_weights import kernel_alone, weights_kept
-from keras_moe.graph import open_graph
+from keras_moe.graph import Call, Graph
 from keras_moe.layer_state import set_weights
+from keras_moe.types import Array, Tensor
 
 _STEPS = 127  # of a kernel's largest weight per output channel: the grid that the converter will find
 _ROWS = 1024  # places of a map, evenly spread, that one sample counts with,
@@ -24,14 +28,15 @@ _DAMPING = 1e-2  # of the mean square of the inputs, so that what hardly varies 
 
 
 @contextlib.contextmanager
-def rounded(model, samples):
-    """Inside, kernels of ``Conv2D``, ``Conv2DTranspose`` and ``Dense`` lie on the int8 grid; then all is as it was.
+def rounded(graph: Graph, samples: list[list[Array]]) -> collections.abc.Iterator[None]:
+    """Rounds kernels to the int8 grid inside the context; they come back at its end.
+
+    Those of ``Conv2D``, ``Conv2DTranspose`` and ``Dense`` are rounded.
 
     Args:
-        model: a functional model.
+        graph: of a functional model.
         samples: list of lists of arrays, its inputs.
     """
-    graph = open_graph(model)
     calls = [call for call in graph.calls if _is_plain(call.layer)]
     with weights_kept(call.layer for call in calls):
         before = [call.layer.get_weights() for call in calls]
@@ -40,12 +45,12 @@ def rounded(model, samples):
         yield
 
 
-def _is_plain(layer):
+def _is_plain(layer: keras.Operation) -> bool:
     dilated = isinstance(layer, layers.Conv2DTranspose) and layer.dilation_rate != (1, 1)
     return type(layer) in _KINDS and getattr(layer, "groups", 1) == 1 and not dilated and kernel_alone(layer)
 
 
-def round_kernel(kernel, products, step=None):
+def round_kernel(kernel: Array, products: Array, step: Array | None = None) -> Array:
     """A kernel on its int8 grid. Its largest weight per output channel stays, and with it the grid.
 
     Args:
@@ -71,13 +76,13 @@ def round_kernel(kernel, products, step=None):
     return left.reshape(kernel.shape).astype("float32")
 
 
-def _round(layer, kernel, products):
+def _round(layer: keras.Layer, kernel: Array, products: Array) -> Array:
     if isinstance(layer, layers.Conv2DTranspose):
         return _round_transposed(kernel, products, layer.strides)
     return round_kernel(kernel, products)
 
 
-def _round_transposed(kernel, products, strides):
+def _round_transposed(kernel: Array, products: Array, strides: tuple[int, int]) -> Array:
     """A kernel ``(h, w, outputs, inputs)``, of which each output pixel sees every ``strides``-th weight."""
     step, found = np.abs(kernel).max((0, 1, 3)).astype("float64") / _STEPS, np.empty_like(kernel)
     places = np.arange(len(products)).reshape(*_reach(kernel.shape, strides), -1)
@@ -91,26 +96,26 @@ def _round_transposed(kernel, products, strides):
     return found
 
 
-def _reach(size, strides):
+def _reach(size: tuple[int, ...], strides: tuple[int, int]) -> tuple[int, ...]:
     """How many input pixels, down and across, an output pixel of a transposed convolution sees at most."""
     return tuple(-(-of // stride) for of, stride in zip(size, strides, strict=False))
 
 
-def _products(graph, calls, samples):
+def _products(graph: Graph, calls: list[Call], samples: list[list[Array]]) -> list[Array]:
     """For each call, the sums over ``samples`` of the products of each two of its inputs, ``(d, d)``."""
     import tensorflow as tf
 
-    @tf.function
-    def of_sample(tensors):
+    def of_sample(tensors: list[Tensor]) -> list[Tensor]:
         found = graph.run(tensors)
-        seen = [_rows(call.layer, found[id(call.inputs[0])]) for call in calls]
+        seen = [_rows(call.layer, found[call.inputs[0]]) for call in calls]
         return [ops.matmul(ops.transpose(rows), rows) for rows in seen]
 
-    found = (of_sample([tf.constant(a) for a in arrays]) for arrays in samples)
-    return [sum(np.asarray(products, "float64") for products in each) for each in zip(*found, strict=True)]
+    run = tf.function(of_sample, autograph=False)
+    found = (run([tf.constant(a) for a in arrays]) for arrays in samples)
+    return [functools.reduce(np.add, (np.asarray(p, "float64") for p in each)) for each in zip(*found, strict=True)]
 
 
-def _rows(layer, x):
+def _rows(layer: keras.Layer, x: Tensor) -> Tensor:
     """What the kernel is multiplied with, a row for each place."""
     if isinstance(layer, layers.Conv2D):
         cut = layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding

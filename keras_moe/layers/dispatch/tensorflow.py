@@ -91,7 +91,7 @@ def with_fused_norms(expert: keras.Layer) -> collections.abc.Callable[[Tensor], 
         layer: collections.abc.Callable[..., Tensor] = call.layer
         return _fused(call.layer) if _can_fuse(call) else layer
 
-    return lambda rows: graph.run([rows], layer)[id(graph.output)]
+    return lambda rows: graph.run([rows], layer)[graph.output]
 
 
 def _can_fuse(call: Call) -> bool:

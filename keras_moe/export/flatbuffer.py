@@ -1,0 +1,70 @@
+"""LiteRT files read and changed: their operations, their tensors at the border."""
+
+import collections
+import typing
+
+from keras_moe.types import Array
+
+Parsed: typing.TypeAlias = typing.Any  # ``ModelT`` of the package's generated code, which has no types
+
+
+def parsed(data: bytes) -> Parsed:
+    """The LiteRT model ``data`` as an object that may be changed; see ``packed``."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    # Its `read_model_from_bytearray` cannot read a branch without operations.
+    return flatbuffer_utils.convert_bytearray_to_object(bytearray(data))
+
+
+def packed(model: Parsed) -> bytes:
+    """The bytes of a ``parsed`` model."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def new_buffer(model: Parsed, data: Array) -> int:
+    """The index of a new buffer of ``model`` that holds ``data``, a uint8 array."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    buffer = schema.BufferT()
+    buffer.data = data
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
+def operations(data: bytes) -> dict[str, int]:
+    """Name -> how often it occurs, over all graphs of the LiteRT model ``data``."""
+    model = parsed(data)
+    names = [operation_name(model, i) for i in range(len(model.operatorCodes))]
+    counts = collections.Counter(names[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators or ())
+    return dict(sorted(counts.items()))
+
+
+def operation_name(model: Parsed, index: int) -> str:
+    """The name of the operation with the code ``index`` in a model that was read from a file."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    custom = model.operatorCodes[index].customCode
+    return f"CUSTOM:{custom.decode()}" if custom else str(flatbuffer_utils.opcode_to_name(model, index))
+
+
+def tensors(data: bytes) -> dict[str, list[dict[str, typing.Any]]]:
+    """``"inputs"`` and ``"outputs"`` of the one signature: lists of name, shape, dtype, scale and zero point."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_content=data).get_signature_runner("serving_default")
+    sides = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
+    return {side: [_tensor(name, detail) for name, detail in found.items()] for side, found in sides.items()}
+
+
+def _tensor(name: str, detail: dict[str, typing.Any]) -> dict[str, typing.Any]:
+    scale, zero = detail["quantization"]
+    shape = [int(size) for size in detail["shape"]]
+    return {
+        "name": name,
+        "shape": shape,
+        "dtype": detail["dtype"].__name__,
+        "scale": float(scale),
+        "zero_point": int(zero),
+    }
