@@ -131,14 +131,14 @@ def run_two_stages(folder):
 
 
 SCRIPT = """
-import sys; sys.path.insert(0, {tests!r})
+import sys; sys.path[:0] = {folders!r}
 from test_training import run_two_stages
 run_two_stages(sys.argv[1])
 """
 
 
 def _start(folder):
-    script = SCRIPT.format(tests=str(pathlib.Path(__file__).parent))
+    script = SCRIPT.format(folders=[str(folder) for folder in pathlib.Path(__file__).parents[:2]])
     return subprocess.Popen([sys.executable, "-c", script, str(folder)], stderr=subprocess.DEVNULL, env=os.environ)
 
 
