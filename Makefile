@@ -24,8 +24,8 @@ test: lint
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist loadgroup || exit 1; \
 	done
 	@# What takes minutes, where it takes least or is most likely to break.
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -n 2 -m slow tests/test_upcycle.py
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2 -m slow tests/test_dtypes.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -n 2 -m slow tests/models/test_upcycle.py
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2 -m slow tests/contracts/test_dtypes.py
 	@$(MAKE) browser
 
 # The web page in headless Chromium; skipped where Chromium or npm cannot be had.

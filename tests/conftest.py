@@ -19,6 +19,28 @@ if keras.backend.backend() == "tensorflow":
     # A test runs its graphs a few times at most: optimizing them costs more than it gives.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
+if keras.backend.backend() == "jax":
+    import jax
+    import numpy as np
+    from scipy.special import ndtr, ndtri
+
+    def by_numpy(draw, quantile):
+        """``draw`` of JAX, which compiles for half a second for each shape of a weight; outside a trace by NumPy."""
+
+        def drawn(key, *, shape, dtype, **limits):
+            if isinstance(key, jax.core.Tracer):
+                return draw(key, shape=shape, dtype=dtype, **limits)
+            uniform = np.random.default_rng(np.asarray(key)).random(shape)
+            return jax.numpy.asarray(quantile(uniform, *limits.values()).astype(jax.numpy.dtype(dtype)))
+
+        return drawn
+
+    def truncated(uniform, lower, upper):
+        return ndtri(ndtr(lower) + uniform * (ndtr(upper) - ndtr(lower)))
+
+    jax.random.truncated_normal = by_numpy(jax.random.truncated_normal, truncated)
+    jax.random.uniform = by_numpy(jax.random.uniform, lambda uniform, low, high: low + uniform * (high - low))
+
 
 def pytest_collection_modifyitems(items):
     if keras.backend.backend() != "torch":

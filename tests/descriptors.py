@@ -1,9 +1,12 @@
-"""Every layer and model once, tiny; the cross-cutting tests run over this list."""
+"""Every layer and model once, tiny; the cross-cutting tests run over this list, each on the worker of its name."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
+import pytest
+from keras import ops
 
 from keras_moe import layers, models
 
@@ -145,7 +148,7 @@ MODELS = [
     Descriptor("classifier", lambda **kw: models.Classifier(**{**TINY, **kw}), _IMAGE, 47, ("stem", "stage0")),
     Descriptor("litenet", lambda **kw: models.Classifier(**{**LITE, **kw}), _IMAGE, 112, ("stem", "stage0")),
     # Top-1: the chosen weight is 1 whatever the gate says, so that this gate learns by supervision only.
-    Descriptor("single_gated", _single(), _IMAGE, 102, _SINGLE, headless=False),
+    Descriptor("single_gated", _single(num_experts=2), _IMAGE, 85, _SINGLE, headless=False),
     Descriptor("single_gated_top2", _own(**_ANYTIME), _IMAGE, 40, (*_OWN, "gate", "ensembler"), headless=None),
     Descriptor("upcycled", _upcycled(), _IMAGE, 30, _OWN, headless=None),
     Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 27, ("conv0", "gate", "branch_"), headless=None),
@@ -156,3 +159,64 @@ MODELS = [
     Descriptor("unet", _unet, _IMAGE, 32, ("encode_0", "decode_0", "predictions"), headless=False),
     Descriptor("segmentation_sparse", _segmentation(sparse=True), _IMAGE, 23, ("expert_", "gate"), headless=None),
 ]
+
+
+def each_of(descriptors):
+    """Marks a test of ``d``, which runs on the worker that has the object of this name."""
+    group = pytest.mark.xdist_group
+    return pytest.mark.parametrize("d", [pytest.param(d, id=d.name, marks=group(d.name)) for d in descriptors])
+
+
+each = each_of([*LAYERS, *MODELS])
+each_model = each_of(MODELS)
+
+
+@functools.cache
+def shared(d):
+    """The object of ``d`` for tests that leave it as it is: made, traced and compiled once."""
+    return d.create()
+
+
+def arrays(d, n=6):
+    """``n`` rows of random numbers for each input."""
+    rng = np.random.default_rng(0)
+    return [rng.random((n, *shape)).astype("float32") for shape in d.shapes]
+
+
+def symbolic(d):
+    """The inputs as tensors without values."""
+    return [keras.KerasTensor((None, *shape)) for shape in d.shapes]
+
+
+def numpy(x):
+    """``x`` as a float32 array."""
+    return ops.convert_to_numpy(ops.cast(x, "float32"))
+
+
+def call(layer, d, inputs):
+    """The outputs of a layer that is built if need be."""
+    if not layer.built:
+        layer(*symbolic(d))
+    return run(layer, *inputs)
+
+
+def run(layer, *inputs):
+    """The outputs; on JAX compiled, because each operation of an eager call is a compilation of its own there."""
+    inputs = [ops.convert_to_tensor(x) for x in inputs]
+    if keras.backend.backend() != "jax":
+        return layer(*inputs)
+    variables = layer.trainable_variables, layer.non_trainable_variables
+    return _compiled(layer)(*([v.value for v in each] for each in variables), *inputs)[0]
+
+
+@functools.cache
+def _compiled(layer):
+    import jax
+
+    return jax.jit(layer.stateless_call)
+
+
+@functools.cache
+def output(d):
+    """What the shared object gives for ``arrays(d)``."""
+    return numpy(call(shared(d), d, arrays(d)))

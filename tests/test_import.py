@@ -17,32 +17,38 @@ import keras_moe
 pytestmark = pytest.mark.once
 
 HEAVY = {
-    "sklearn",
-    "matplotlib",
-    "jinja2",
-    "scipy",
-    "PIL",
-    "safetensors",
-    "rich",
-    "tensorflow",
-    "jax",
-    "torch",
-    "pandas",
-}
-COUNT = """
+    "sklearn", "matplotlib", "jinja2", "scipy", "PIL", "safetensors", "rich", "tensorflow", "jax", "torch", "pandas",
+}  # fmt: skip
+# What a process finds that imports the package, and then more of it.
+IMPORTED = """
 import json, sys
 import keras
 before = set(sys.modules)
-import keras_moe, keras_moe.cli, keras_moe.training, keras_moe.zoo
-print(json.dumps(sorted(set(sys.modules) - before)))
+import keras_moe
+facts = {"first": sorted(sys.modules), "model": str(keras.saving.get_registered_object("keras_moe>HydraNet"))}
+import keras_moe.cli, keras_moe.training, keras_moe.zoo
+facts["added"] = sorted(set(sys.modules) - before)
+facts["dir"] = dir(keras_moe)
+assert callable(keras_moe.export.litert) and callable(keras_moe.insights.expert_usage) and keras_moe.metrics.iou
+try:
+    keras_moe.exports
+except AttributeError as error:
+    facts["error"] = str(error)
+print(json.dumps(facts))
 """
+one_process = pytest.mark.xdist_group("import")
 
 
-def test_brings_in_nothing_heavy_beyond_keras():
-    done = subprocess.run([sys.executable, "-c", COUNT], capture_output=True, text=True, check=True)
-    added = json.loads(done.stdout.splitlines()[-1])
-    assert "keras_moe.cli" in added
-    assert {name.split(".")[0] for name in added} & HEAVY == set()
+@pytest.fixture(scope="module")
+def imported():
+    done = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@one_process
+def test_brings_in_nothing_heavy_beyond_keras(imported):
+    assert "keras_moe.cli" in imported["added"]
+    assert {name.split(".")[0] for name in imported["added"]} & HEAVY == set()
 
 
 def test_version():
@@ -51,23 +57,12 @@ def test_version():
     assert keras_moe.__version__ == importlib.metadata.version("keras-moe") == released[0]
 
 
-LATER = """
-import sys
-import keras_moe
-assert not {"keras_moe.export", "keras_moe.insights"} & set(sys.modules)
-later = {"cost", "datasets", "export", "images", "insights", "metrics", "super_resolution", "weights"}
-assert later <= set(dir(keras_moe))
-assert callable(keras_moe.export.litert) and callable(keras_moe.insights.expert_usage) and keras_moe.metrics.iou
-try:
-    keras_moe.exports
-except AttributeError as error:
-    print(error)
-"""
-
-
-def test_submodules_are_there_when_they_are_asked_for():
-    done = subprocess.run([sys.executable, "-c", LATER], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("module 'keras_moe' has no attribute 'exports'")
+@one_process
+def test_submodules_are_there_when_they_are_asked_for(imported):
+    assert not {"keras_moe.export", "keras_moe.insights"} & set(imported["first"])
+    later = {"cost", "datasets", "export", "images", "insights", "metrics", "super_resolution", "weights"}
+    assert later <= set(imported["dir"])
+    assert imported["error"] == "module 'keras_moe' has no attribute 'exports'"
 
 
 def test_is_typed():
@@ -92,16 +87,9 @@ def test_the_command_shows_cards_without_keras():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-REGISTERED = """
-import keras_moe
-import keras
-print(keras.saving.get_registered_object("keras_moe>HydraNet"))
-"""
-
-
-def test_importing_the_package_registers_its_models():
-    done = subprocess.run([sys.executable, "-c", REGISTERED], capture_output=True, text=True, check=True)
-    assert "HydraNet" in done.stdout
+@one_process
+def test_importing_the_package_registers_its_models(imported):
+    assert "HydraNet" in imported["model"]
 
 
 def test_no_module_imports_itself_by_way_of_others():

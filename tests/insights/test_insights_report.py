@@ -20,7 +20,7 @@ from keras_moe.insights import Samples
 pytestmark = pytest.mark.once
 
 NAME = "test_single_gated"
-EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "insights.py"
+EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "insights.py"
 
 
 def title(figure):

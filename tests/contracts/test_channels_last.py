@@ -3,9 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from descriptors import LAYERS, MODELS, tiny_classifier
+from descriptors import LAYERS, MODELS, arrays, call, each_of, numpy, output, run, shared, tiny_classifier
 from keras import layers, ops
-from test_everything import arrays, call, numpy
 
 from keras_moe import cost, zoo
 from keras_moe.layers import PatchWise
@@ -29,10 +28,9 @@ def channels_first():
     keras.config.set_image_data_format("channels_first")
 
 
-@pytest.mark.parametrize("d", NAMED, ids=lambda d: d.name)
+@each_of(NAMED)
 def test_the_setting_changes_nothing(d):
-    usual = d.create()
-    expected = numpy(call(usual, d, arrays(d)))
+    usual, expected = shared(d), output(d)
     channels_first()
     other = d.create()
     numpy(call(other, d, arrays(d)))
@@ -81,12 +79,12 @@ def test_published_models_give_their_golden_answers(name):
 @pytest.mark.parametrize("system", ["single_gated", "hydranet"])
 def test_a_classifier_made_before_the_setting_changed_is_upcycled(system):
     classifier = tiny_classifier(activation="softmax")
-    expected = numpy(classifier(X))
+    expected = numpy(run(classifier, X))
     channels_first()
     model = upcycle(classifier, num_experts=2, system=system)
     model = type(model).from_config(model.get_config())
     model.set_weights(upcycle(classifier, num_experts=2, system=system).get_weights())
-    np.testing.assert_allclose(numpy(model(X)), expected, atol=1e-5)
+    np.testing.assert_allclose(numpy(run(model, X)), expected, atol=1e-5)
 
 
 def test_networks_of_the_other_layout_are_refused():
@@ -116,7 +114,7 @@ def test_vectors_have_no_layout():
     channels_first()
     mlp = keras.Sequential([keras.Input((6,)), layers.Flatten(), layers.Dense(8, "relu"), layers.Dense(4)])
     x = np.random.default_rng(0).random((5, 6)).astype("float32")
-    np.testing.assert_allclose(numpy(upcycle(mlp, num_experts=2)(x)), numpy(mlp(x)), atol=1e-5)
+    np.testing.assert_allclose(numpy(run(upcycle(mlp, num_experts=2), x)), numpy(run(mlp, x)), atol=1e-5)
 
 
 @keras.saving.register_keras_serializable(package="tests")

@@ -194,10 +194,14 @@ def test_names_that_an_ascii_console_cannot_show(digit, tmp_path, monkeypatch):
     assert (code, "n\\xe9.png" in err) == (1, True)
 
 
+def test_help(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(word in out for word in ("list", "info", "predict", "train"))
+
+
 def test_as_a_program():
     command = [sys.executable, "-m", "keras_moe.cli"]
-    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
-    assert all(word in shown.stdout for word in ("list", "info", "predict", "train"))
     read, write = os.pipe()
     os.close(read)  # the reader has gone before anything is printed
     piped = subprocess.run([*command, "list"], stdout=write, stderr=subprocess.PIPE, text=True, check=False)

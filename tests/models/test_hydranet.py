@@ -13,8 +13,9 @@ from keras_moe.models.base import RoutedModel
 X = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype("float32")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hydra():
+    """For tests that leave it as it is."""
     return HydraNet(**HYDRA)
 
 
@@ -45,9 +46,9 @@ def test_a_broken_image_is_seen(hydra):
     assert np.isfinite(np.delete(predictions, 3, 0)).all()
 
 
-def test_macs_by_hand():
+def test_macs_by_hand(hydra):
     # alpha 0.5: 8, 8, 16 and 32 channels; the stem is the first convolution and two stages on 8x8 and 4x4 pixels.
-    parts = HydraNet(**HYDRA).macs_by_part()
+    parts = hydra.macs_by_part()
     stem = 64 * 9 * 3 * 8 + 64 * 9 * 8 * 8 * 2 + 16 * (9 * 8 * 16 + 9 * 16 * 16 + 8 * 16)
     branch = 4 * (9 * 16 * 32 + 9 * 32 * 32 + 16 * 32)
     gate = 4 * 9 * 16 * 8 + 8 * 3

@@ -1,9 +1,11 @@
 """Models in every dtype: all verbs work, answers stay near those of float32, routes are the same."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
-from descriptors import MODELS, tiny_classifier
+from descriptors import MODELS, shared, tiny_classifier
 
 from keras_moe import models, zoo
 from keras_moe.training import Stage, run_stages
@@ -22,12 +24,11 @@ def images(n=7, shape=(8, 8, 3)):
     return np.random.default_rng(0).uniform(0, 255, (n, *shape)).astype("float32")
 
 
-def same_in(dtype, create):
-    """A model in float32, and one in ``dtype`` with its weights."""
-    reference = create()
+def same_in(dtype, reference, create):
+    """A model in ``dtype`` with the weights of ``reference``."""
     model = create(dtype=dtype)
     model.set_weights(reference.get_weights())
-    return reference, model
+    return model
 
 
 def assert_near(found, expected, dtype):
@@ -38,15 +39,18 @@ def assert_near(found, expected, dtype):
 slow = pytest.mark.slow
 QUICK = [("single_gated_top2", "mixed_float16"), ("segmentation_sparse", "mixed_float16"), ("upcycled", "bfloat16")]
 CASES = [(d.name, "mixed_float16") for d in MODELS] + [("upcycled", dtype) for dtype in BOUNDS]
-CASES = [pytest.param(*case, marks=[] if case in QUICK else slow) for case in dict.fromkeys(CASES)]
+CASES = [
+    pytest.param(name, dtype, marks=[pytest.mark.xdist_group(name), *([] if (name, dtype) in QUICK else [slow])])
+    for name, dtype in dict.fromkeys(CASES)
+]
 
 
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_every_verb(name, dtype):
     if JAX and dtype == "float64":
         pytest.skip("JAX has no float64 unless it is switched on")
-    reference, model = same_in(dtype, BY_NAME[name].create)
-    x = images()
+    reference, x = shared(BY_NAME[name]), images()
+    model = same_in(dtype, reference, BY_NAME[name].create)
     expected, route = reference.predict_routed(x)
     found, found_route = model.predict_routed(x)
     assert_near(found, expected, dtype)
@@ -63,8 +67,9 @@ def test_every_verb(name, dtype):
 @pytest.mark.parametrize("dtype", ["mixed_float16", pytest.param("float16", marks=slow), "bfloat16"])
 def test_routes_differ_at_near_ties_alone(dtype):
     """Another expert runs only where float32's logits of two are closer than twice the bound."""
-    create = BY_NAME["upcycled_hydranet"].create
-    reference, model = same_in(dtype, lambda **kw: create(top_k=1, **kw))
+    create = functools.partial(BY_NAME["upcycled_hydranet"].create, top_k=1)
+    reference = create()
+    model = same_in(dtype, reference, create)
     x = images(300) * np.random.default_rng(1).uniform(0, 1, (300, 1, 1, 1)).astype("float32")
     kernel, _ = reference.get_layer("gate").layers[-1].get_weights()
     bias = -np.median(

@@ -9,7 +9,7 @@ import sys
 import keras
 import pytest
 
-EXAMPLE = pathlib.Path(__file__).parents[1] / "examples" / "upcycle_keras_hub.py"
+EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "upcycle_keras_hub.py"
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="KerasCV reads images with TensorFlow")

@@ -197,11 +197,10 @@ def test_every_way_of_copying_weights(way, tmp_path):
     np.testing.assert_allclose(answers(way(several, tmp_path)), [[1, 0]] * 2, atol=1e-5)
 
 
-@pytest.mark.parametrize("way", [grown, safetensors], ids=lambda way: way.__name__)
 @pytest.mark.parametrize(("kind", "expected"), KINDS.items(), ids=lambda kind: getattr(kind, "__name__", ""))
-def test_every_kind_of_layer(way, kind, expected, tmp_path):
-    np.testing.assert_allclose(answers(network(kind)), [expected] * 2, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(answers(way(kind, tmp_path)), [expected] * 2, rtol=1e-5, atol=1e-5)
+def test_every_kind_of_layer(kind, expected, tmp_path):
+    for model in (network(kind), grown(kind, tmp_path), safetensors(kind, tmp_path)):
+        np.testing.assert_allclose(answers(model), [expected] * 2, rtol=1e-5, atol=1e-5)
 
 
 def test_experts_that_come_back_from_their_training(tmp_path):
@@ -255,6 +254,7 @@ def test_other_layers_are_refused_and_nothing_changes():
     np.testing.assert_allclose(answers(target), [[52, 56]] * 2, atol=1e-3)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="the same process as from PyTorch")
 def test_a_file_for_phones_has_it_and_a_wrong_copy_is_refused(tmp_path, monkeypatch):
     model = upcycle(network(normalization), "tail", num_experts=2)
     if keras.backend.backend() == "tensorflow":  # the process of other backends reads safetensors, on TensorFlow

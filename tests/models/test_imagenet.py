@@ -66,6 +66,7 @@ def test_every_branch_and_expert_starts_from_imagenet():
         np.testing.assert_allclose(mixture.predict(images_of(32), verbose=0), wanted, atol=1e-5)
 
 
+@pytest.mark.once
 def test_a_head_for_other_classes_is_left_random():
     network = models.Classifier(**TINY, weights="imagenet", classes=7)
     other = models.Classifier(**TINY, classes=7)
@@ -79,6 +80,7 @@ def test_a_head_for_other_classes_is_left_random():
     assert [w.shape for w in mine.values()][-1] == (1280, 7)
 
 
+@pytest.mark.once
 def test_branches_may_leave_out_blocks_with_a_skip():
     model = models.HydraNet(**TINY, weights="imagenet", classes=5, split_at=5, num_experts=2, top_k=1, branch_blocks=1)
     names = [layer.name for layer in model.bank.experts[0].layers if layer.name.endswith("project")]

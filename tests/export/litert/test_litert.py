@@ -29,6 +29,12 @@ IMAGES = digits()[1][0]
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="converted on TensorFlow")
 
 
+@functools.cache
+def loaded(name):
+    """A published model that tests leave as it is."""
+    return zoo.load(name)
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """``(name, form, quantize) -> (path, report)``, each made once."""
@@ -38,19 +44,19 @@ def exported(tmp_path_factory):
     def make(name, form="routed", quantize=None):
         path = folder / f"{name}_{form}_{quantize}{'.json' if form == 'parts' else '.tflite'}"
         given = {"representative_dataset": digits()[0][0][:300]} if quantize == "int8" else {}
-        return path, litert(zoo.load(name), path, form, quantize, images=IMAGES, card=zoo.card(name), **given)
+        return path, litert(loaded(name), path, form, quantize, images=IMAGES, card=zoo.card(name), **given)
 
     return make
 
 
 def test_routed_file_of_any_backend(exported):
     path, report = exported("test_hydranet")
-    assert report["conditions"] == len(zoo.load("test_hydranet").bank.experts)
+    assert report["conditions"] == len(loaded("test_hydranet").bank.experts)
     assert report["parity"]["images"] == len(IMAGES)
     assert report["parity"]["routing_agreement"] == report["parity"]["prediction_agreement"] == 1
     model = LiteRTModel(path)
     assert model.labels == zoo.card("test_hydranet").classes
-    expected, route = zoo.load("test_hydranet").predict_routed(IMAGES[:5])
+    expected, route = loaded("test_hydranet").predict_routed(IMAGES[:5])
     np.testing.assert_allclose(model.predict(IMAGES[:5]), expected, atol=1e-5)
     np.testing.assert_array_equal(model.route(IMAGES[:5]) != 0, route != 0)
     assert json.loads(path.with_suffix(".report.json").read_text()) == report
@@ -71,7 +77,7 @@ def test_other_forms(exported, form):
 @pytest.mark.parametrize("quantize", [None, "float16"])
 @pytest.mark.parametrize("name", ["test_segmentation", "test_classsr"])
 def test_other_systems(name, quantize, tmp_path):
-    model = zoo.load(name)
+    model = loaded(name)
     images = read_tensors(zoo.store.published_folder() / name / "golden.safetensors")["images"]
     report = litert(model, tmp_path / "x.tflite", quantize=quantize, images=images, card=zoo.card(name))
     assert report["conditions"] == len(model.bank.experts)
@@ -89,12 +95,21 @@ def test_nested_networks_whose_layers_share_names(tmp_path):
     assert report["parity"]["max_error"] < 1e-4
 
 
+def segmenter(side, **options):
+    """A mixture of two networks of three convolutions and a norm."""
+    x = images = keras.Input((side, side, 3))
+    x = keras.layers.Conv2D(8, 4, 4, use_bias=False, name="conv")(keras.layers.Rescaling(1 / 255, name="scaling")(x))
+    x = keras.layers.ReLU(name="relu")(keras.layers.BatchNormalization(name="norm")(x))
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="deep")(x)
+    x = keras.layers.Conv2D(4, 3, padding="same", name="predictions")(keras.layers.UpSampling2D(4, name="up")(x))
+    return SegmentationMoE.from_network(keras.Model(images, x), **options)
+
+
 @on_tensorflow
 def test_a_branch_that_does_not_run_stores_no_map_of_zeros(tmp_path):
     def size(side):
-        model = SegmentationMoE((side, side, 3), 0.25, "resnet8", classes=4, sparse=True)
         images = np.zeros((1, side, side, 3), "float32")
-        return litert(model, tmp_path / "x.tflite", images=images)["bytes"]
+        return litert(segmenter(side, sparse=True), tmp_path / "x.tflite", images=images)["bytes"]
 
     assert size(64) - size(32) < 1000
 
@@ -102,8 +117,8 @@ def test_a_branch_that_does_not_run_stores_no_map_of_zeros(tmp_path):
 @on_tensorflow
 @pytest.mark.parametrize("sparse", [False, True])
 def test_where_pixels_are_classified_the_image_is_read_in_float(tmp_path, sparse):
-    model = SegmentationMoE((32, 32, 3), 0.25, "resnet8", classes=4, sparse=sparse)
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype("float32")
+    model = segmenter(32, sparse=sparse)
     litert(model, tmp_path / "x.tflite", quantize="int8", representative_dataset=images, check_parity=False)
     kinds = {}
     for channels, kind in _convolutions((tmp_path / "x.tflite").read_bytes()):
@@ -191,7 +206,7 @@ def test_float16_decides_the_route_in_float32(exported):
 
 @on_tensorflow
 def test_int8_of_an_expert_that_no_calibration_image_chose(tmp_path):
-    model, learn, path = zoo.load("test_hydranet"), digits()[0][0], tmp_path / "x.tflite"
+    model, learn, path = loaded("test_hydranet"), digits()[0][0], tmp_path / "x.tflite"
     ran = model.route(learn) != 0
     rare = int(ran.mean(axis=0).argmin())
     others = learn[~ran[:, rare]][:300]
@@ -213,7 +228,7 @@ def test_int8_sums_what_the_experts_return_in_float(exported):
         ran = [(graph, op) for number, graph, op in _ran(data, name) if bool(number) == in_branch]
         return [_type(graph.tensors[op.outputs[0]]) for graph, op in ran]
 
-    experts = len(zoo.load("test_hydranet").bank.experts)
+    experts = len(loaded("test_hydranet").bank.experts)
     assert made("ADD", in_branch=False)[1 - experts :] == ["FLOAT32"] * (experts - 1)
     assert made("MUL", in_branch=True) == ["FLOAT32"] * experts
     assert "INT8" in made("CONV_2D", in_branch=True)
@@ -345,7 +360,7 @@ def test_comparing():
     ],
 )
 def test_bad_arguments(tmp_path, changes, message):
-    arguments = {"model": zoo.load("test_hydranet"), "path": "x.tflite", **changes}
+    arguments = {"model": loaded("test_hydranet"), "path": "x.tflite", **changes}
     arguments["path"] = tmp_path / arguments["path"]
     with pytest.raises(ValueError, match=message):
         litert(**arguments)

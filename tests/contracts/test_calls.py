@@ -1,0 +1,42 @@
+"""Every layer and model answers alike however it is asked, and tells the shape and dtype of its answer."""
+
+import keras
+import numpy as np
+import pytest
+from descriptors import arrays, call, each, each_model, numpy, run, shared, symbolic
+from keras import ops
+
+
+@each
+def test_symbolic_call_tells_shape_and_dtype(d):
+    layer = shared(d)
+    spec = layer(*symbolic(d))
+    y = call(layer, d, arrays(d))
+    assert spec.shape[0] is None
+    assert tuple(spec.shape[1:]) == tuple(y.shape[1:])
+    assert keras.backend.standardize_dtype(spec.dtype) == keras.backend.standardize_dtype(y.dtype)
+
+
+@each_model
+@pytest.mark.parametrize("n", [1, 33])
+def test_call_predict_and_batches_agree(d, n):
+    model, (x,) = shared(d), arrays(d, n)
+    # JAX compiles each operation of an eager call, for each size of a batch: there one image is enough.
+    eager = numpy(model(ops.convert_to_tensor(x)) if n == 1 else call(model, d, [x]))
+    np.testing.assert_allclose(model.predict(x, verbose=0), eager, atol=1e-5)
+    np.testing.assert_allclose(model.predict(x, batch_size=1, verbose=0), eager, atol=1e-5)
+
+
+@each_model
+def test_any_input_size_and_headless(d):
+    if d.headless is None:
+        pytest.skip("no head to leave out")
+    if not d.headless:
+        with pytest.raises(ValueError, match=r"head|logits"):
+            d.create(include_top=False)
+        return
+    model = d.create(input_shape=(None, None, 3), include_top=False)
+    for size in (8, 13):
+        assert len(run(model, np.zeros((2, size, size, 3), "float32")).shape) == 4
+    pooled = d.create(include_top=False, pooling="avg")
+    assert len(pooled.output_shape) == 2
