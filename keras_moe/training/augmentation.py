@@ -30,7 +30,7 @@ def random_views(images: Array, size: int, seed: int) -> Array:
     return views
 
 
-def _view(image, size, rng):
+def _view(image: Array, size: int, rng: np.random.Generator) -> Array:
     from PIL import Image, ImageEnhance
 
     height, width = image.shape[:2]

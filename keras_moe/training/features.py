@@ -7,6 +7,7 @@ random views, and an epoch takes one of them.
 import concurrent.futures
 import os
 import pathlib
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -75,8 +76,16 @@ def cache_views(
     return [np.load(folder / name, mmap_mode="r") for name in names]
 
 
-def _cache(trunk, images, size, path, seed, batch_size, chunk=1024):
-    def seen(start):
+def _cache(
+    trunk: keras.Model,
+    images: Array,
+    size: int,
+    path: pathlib.Path,
+    seed: int | None,
+    batch_size: int,
+    chunk: int = 1024,
+) -> None:
+    def seen(start: int) -> Array:
         some = images[start : start + chunk]
         return resized(some, size) if seed is None else random_views(some, size, seed * 1000 + start // chunk)
 
@@ -95,7 +104,7 @@ def _cache(trunk, images, size, path, seed, batch_size, chunk=1024):
     os.replace(part, path)
 
 
-def _fast(trunk):
+def _fast(trunk: keras.Model) -> Callable[[Array], Array]:
     """``trunk.predict``; on TensorFlow with norms that are one operation each, half as fast again on a CPU."""
     if keras.backend.backend() != "tensorflow":
         return lambda images: trunk.predict_on_batch(images)
@@ -104,7 +113,10 @@ def _fast(trunk):
     from keras_moe.layers.dispatch.tensorflow import with_fused_norms
 
     run = tf.function(with_fused_norms(trunk), input_signature=[tf.TensorSpec(trunk.input_shape, "float32")])
-    return lambda images: run(images.astype("float32")).numpy()
+    return lambda images: np.asarray(run(images.astype("float32")))
+
+
+Targets = dict[str, Array | list[Array]]
 
 
 class FeatureBatches(keras.utils.PyDataset):
@@ -122,7 +134,7 @@ class FeatureBatches(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, views: list[Array], targets: dict, batch_size: int = 64, seed: int = 0, rows: Array | None = None
+        self, views: list[Array], targets: Targets, batch_size: int = 64, seed: int = 0, rows: Array | None = None
     ) -> None:
         super().__init__()
         self.batch_size = integer("FeatureBatches", "batch_size", batch_size, 1)
@@ -134,17 +146,17 @@ class FeatureBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size
 
-    def __getitem__(self, i: int) -> tuple[Array, dict]:
+    def __getitem__(self, i: int) -> tuple[Array, dict[str, Array]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
         rows = order[i * self.batch_size : (i + 1) * self.batch_size]
         view = (self.epoch + self.first[rows]) % len(self.views)
         features = np.stack([self.views[v][row] for v, row in zip(view, rows, strict=True)]).astype("float32")
         return features, {name: self._targets(target, view, rows) for name, target in self.targets.items()}
 
-    def _targets(self, target, view, rows):
+    def _targets(self, target: Array | list[Array], view: Array, rows: Array) -> Array:
         if isinstance(target, list):
             return np.stack([target[v][row] for v, row in zip(view, rows, strict=True)])
-        return target[rows]
+        return np.asarray(target[rows])
 
     def on_epoch_end(self) -> None:
         self.epoch += 1

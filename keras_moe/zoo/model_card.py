@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import tomllib
+import typing
 
 from keras_moe.files import write_bytes
 from keras_moe.labels import from_lines, is_label, to_lines
@@ -146,7 +147,7 @@ class Card:
     recipe_note: str
     data: Data
     input: Input
-    config: dict
+    config: dict[str, typing.Any]
     metrics: tuple[Metric, ...]
     files: tuple[File, ...]
     classes: tuple[str, ...]

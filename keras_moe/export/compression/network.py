@@ -117,7 +117,7 @@ class _Hosted(tf_keras.layers.Layer):
     def __init__(self, call: Call) -> None:
         super().__init__(name=call.name)
         # In a function, where tf_keras does not look for weights to train.
-        self._compute = lambda *tensors: call.layer(*tensors, **call.kwargs)
+        self._compute: typing.Callable[..., Tensor] = lambda *tensors: call.layer(*tensors, **call.kwargs)
 
     def call(self, first: Tensor, *others: Tensor) -> Tensor:
         return self._compute(first, *others)

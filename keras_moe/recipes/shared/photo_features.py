@@ -48,7 +48,7 @@ def photo_labels() -> np.ndarray:
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         np.save(path, photos("train")[1])
-    return np.load(path)
+    return np.asarray(np.load(path))
 
 
 @functools.cache
@@ -57,7 +57,7 @@ def held_out() -> np.ndarray:
     path = CACHE / "held_out.npy"
     if not path.exists():
         np.save(path, _held_out_clusters(_imagenet_features(), photo_labels()))
-    return np.load(path)
+    return np.asarray(np.load(path))
 
 
 def _imagenet_features() -> np.ndarray:
@@ -67,12 +67,10 @@ def _imagenet_features() -> np.ndarray:
         include_top=False, pooling="avg", weights="imagenet",
     )  # fmt: skip
     views, rest = photo_features(network)
-    features = np.concatenate([rest.predict_on_batch(part.astype("float32")) for part in _chunks(views[0], 256)])
-    return features / np.linalg.norm(features, axis=1, keepdims=True)
-
-
-def _chunks(array, size):
-    return (array[i : i + size] for i in range(0, len(array), size))
+    features = np.concatenate(
+        [rest.predict_on_batch(part.astype("float32")) for part in np.array_split(views[0], len(views[0]) // 256)]
+    )
+    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
 
 
 def _held_out_clusters(features: np.ndarray, labels: np.ndarray) -> np.ndarray:

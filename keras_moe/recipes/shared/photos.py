@@ -96,7 +96,7 @@ def teacher_predictions(teacher: HydraNet, name: str) -> list[np.ndarray]:
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
     exponents = np.exp(logits - logits.max(-1, keepdims=True))
-    return exponents / exponents.sum(-1, keepdims=True)
+    return np.asarray(exponents / exponents.sum(-1, keepdims=True))
 
 
 def first_round(seed: int = 0, epochs: int = TAIL.epochs) -> tuple[HydraNet, History]:
