@@ -127,35 +127,3 @@ def _imported(path, modules):
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
     return names & modules
-
-
-ANNOTATED = (
-    "models", "layers", "training", "datasets", "recipes", "zoo", "cli",
-    "insights", "metrics", "super_resolution",
-    "channels_last.py", "checks.py", "classify.py", "cost.py", "files.py", "images.py", "labels.py", "layer_state.py",
-    "picture.py", "settings.py", "torch_file.py", "weights.py",
-    "export", "graph",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("room", ANNOTATED)
-def test_public_functions_are_annotated(room):
-    place = pathlib.Path(keras_moe.__file__).parent / room
-    paths = [place] if place.is_file() else sorted(place.rglob("*.py"))
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
-    assert [f"{path}:{f.lineno}" for path, tree in trees.items() for f in _public(tree) if not _annotated(f)] == []
-
-
-def _public(tree):
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            yield from _public(node)
-        if isinstance(node, ast.FunctionDef) and (node.name == "__init__" or not node.name.startswith("_")):
-            yield node
-
-
-def _annotated(function):
-    every = function.args
-    arguments = [*every.posonlyargs, *every.args, *every.kwonlyargs, every.vararg, every.kwarg]
-    named = [argument for argument in arguments if argument and argument.arg not in ("self", "cls")]
-    return function.returns is not None and all(argument.annotation for argument in named)
