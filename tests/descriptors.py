@@ -205,15 +205,18 @@ def run(layer, *inputs):
     inputs = [ops.convert_to_tensor(x) for x in inputs]
     if keras.backend.backend() != "jax":
         return layer(*inputs)
-    variables = layer.trainable_variables, layer.non_trainable_variables
-    return _compiled(layer)(*([v.value for v in each] for each in variables), *inputs)[0]
+    return _compiled(layer)([variable.value for variable in layer.variables], *inputs)
 
 
 @functools.cache
 def _compiled(layer):
     import jax
 
-    return jax.jit(layer.stateless_call)
+    def called(values, *inputs):
+        with keras.StatelessScope(state_mapping=zip(layer.variables, values, strict=True)):
+            return layer(*inputs)
+
+    return jax.jit(called)
 
 
 @functools.cache
