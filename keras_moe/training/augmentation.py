@@ -5,14 +5,14 @@ import numpy as np
 from keras_moe.checks import integer
 from keras_moe.types import Array
 
-AREA, ASPECT, COLOUR = (0.6, 1.0), (4 / 5, 5 / 4), 0.1
+AREA, ASPECT, COLOUR = (0.35, 1.0), (3 / 4, 4 / 3), 0.3
 
 
 def random_views(images: Array, size: int, seed: int) -> Array:
     """One random view of each image: a crop of random area and aspect ratio, resized, perhaps mirrored, recoloured.
 
-    The crop is that of Inception (Szegedy et al., CVPR 2015, section 6) with at least 60 % of the area; brightness,
-    contrast and saturation change by up to 10 % each. The view of image i depends on ``seed`` and i alone, and shows
+    The crop is that of Inception (Szegedy et al., CVPR 2015, section 6) with at least 35 % of the area; brightness,
+    contrast and saturation change by up to 30 % each. The view of image i depends on ``seed`` and i alone, and shows
     the same part in the same colours whatever ``size`` is.
 
     Args:
