@@ -183,7 +183,7 @@ def _check_sizes(model: MoEModel, images: Array, masks: Array) -> None:
     image, mask = model.input_shape[1:], model.output_shape[1:3]
     for kind, needed, received in (("images", image, images.shape[1:]), ("masks", mask, masks.shape[1:])):
         if any(a not in (None, b) for a, b in zip(needed, received, strict=True)):
-            raise ValueError(f"Expected {kind} of the shape {needed} of {model.name!r}. Received: {received}")
+            raise ValueError(f"Expected {kind} of shape {needed} for {model.name!r}. Received: {received}")
 
 
 def _check_domains(images: Array, domains: Array, experts: int) -> Array:
