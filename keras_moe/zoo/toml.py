@@ -22,7 +22,7 @@ def read(kind: typing.Any, value: typing.Any, problems: list[str], where: str = 
         item = typing.get_args(kind)[0]
         return tuple(read(item, v, problems, f"{where}[{i}]") for i, v in enumerate(value))
     if typing.get_origin(kind) is dict and isinstance(value, dict):
-        return {k: read(dict, v, problems, where) if isinstance(v, dict) else _tuple(v) for k, v in value.items()}
+        return {k: read(kind, v, problems, where) if isinstance(v, dict) else _tuple(v) for k, v in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
