@@ -12,6 +12,7 @@ from keras_moe.export import litert
 from keras_moe.export.litert.parity import ParityError
 from keras_moe.graph import open_graph, rebuild
 from keras_moe.layer_state import copy_weights
+from keras_moe.layer_state import set_weights as set_arrays
 from keras_moe.models import HydraNet, SegmentationMoE, SingleGatedMoE, upcycle
 from keras_moe.training import Recipe, train_experts
 from keras_moe.training.checkpoint import Checkpoint
@@ -208,6 +209,12 @@ def test_experts_that_come_back_from_their_training(tmp_path):
     standing_still = Recipe(epochs=1, batch_size=2, learning_rate=0.0, augment=False)
     train_experts(model, (np.uint8(images()), np.array([0, 1])), tmp_path, standing_still, verbose=0)
     np.testing.assert_allclose(answers(model), [[2, 0]] * 2, atol=1e-5)
+
+
+def test_arrays_that_are_set():
+    model = keras.Sequential([keras.Input((3,)), Divided()])
+    set_arrays(model, [np.float32(4)])
+    np.testing.assert_allclose(model.predict(np.array([[4.0, 8.0, -2.0]]), verbose=0), [[1, 2, -0.5]])
 
 
 def test_new_weights_are_seen_after_the_first_predictions(tmp_path):
