@@ -3,6 +3,8 @@
 One network, made of identities around such a layer, whose answers are worked out by hand.
 """
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -36,6 +38,24 @@ class Divided(layers.Layer):
 
     def call(self, x):
         return x * self.factor
+
+
+class Table(layers.Layer):
+    """A layer of one's own that keeps a number in a file beside the weights, as lookups keep their vocabulary."""
+
+    number = 1.0
+
+    def finalize_state(self):
+        pass
+
+    def save_assets(self, folder):
+        pathlib.Path(folder, "number").write_text(str(self.number))
+
+    def load_assets(self, folder):
+        self.number = float(pathlib.Path(folder, "number").read_text())
+
+    def call(self, x):
+        return x * self.number
 
 
 def images(pixel=PIXEL):
@@ -215,6 +235,13 @@ def test_arrays_that_are_set():
     model = keras.Sequential([keras.Input((3,)), Divided()])
     set_arrays(model, [np.float32(4)])
     np.testing.assert_allclose(model.predict(np.array([[4.0, 8.0, -2.0]]), verbose=0), [[1, 2, -0.5]])
+
+
+def test_what_is_kept_beside_the_weights_is_copied():
+    source, target = (keras.Sequential([keras.Input((2,)), Table(name="table")]) for _ in range(2))
+    source.get_layer("table").number = 3.0
+    copy_weights(source, target)
+    np.testing.assert_array_equal(target.predict(np.array([[1.0, -2.0]]), verbose=0), [[3, -6]])
 
 
 def test_new_weights_are_seen_after_the_first_predictions(tmp_path):
