@@ -63,8 +63,8 @@ RECIPE = ModelRecipe(
     paper="Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
     paper_url="https://openaccess.thecvf.com/CVPR2018",
     model=HydraNet,
-    recipe_note="The stem keeps its ImageNet weights; a dense tail learns for 2 + 3 epochs from labels, then 4 "
-    "thinned copies of it for 3 more from labels and what it says; TensorFlow on two CPU cores.",
+    recipe_note="The stem keeps its ImageNet weights; a dense tail learns for 1 + 6 epochs from labels, then 4 "
+    "thinned copies of it for 6 more from labels and what it says; TensorFlow on two CPU cores.",
     config=CONFIG,
     baseline="efficientnet_lite0_photos",
     dataset=PHOTOS,
