@@ -31,8 +31,8 @@ RECIPE = ModelRecipe(
     paper_url="https://arxiv.org/abs/1905.11946",
     model=Classifier,
     recipe_note="The stem up to the fourth stage keeps its ImageNet weights; the head learns for one epoch, then the "
-    "rest for 6 more: AdamW at batch 64, a cosine from 5e-4, each photograph whole and in four random views; TensorFlow "
-    "on two CPU cores.",
+    "rest for 6 more: AdamW at batch 64, a cosine from 5e-4, each photograph whole and in four random views; "
+    "TensorFlow on two CPU cores.",
     config=CONFIG,
     dataset=PHOTOS,
     measure=measure_on_photos,
