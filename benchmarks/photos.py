@@ -20,7 +20,8 @@ from keras_moe.datasets import PHOTOS_DOMAINS, photos, photos_classes
 from keras_moe.files import write_bytes
 from keras_moe.images import resized
 from keras_moe.recipes.publishing.publish import write_json
-from keras_moe.recipes.shared.photos import dense, first_round, measure_on_photos, second_round
+from keras_moe.recipes.shared.photo_features import dense
+from keras_moe.recipes.shared.photos import first_round, measure_on_photos, second_round
 
 POINTS = ("160", "160:1", "128", "128:1", "96", "96:1")
 RUNS = pathlib.Path("runs", "photos_frontier")

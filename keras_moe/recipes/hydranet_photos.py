@@ -17,9 +17,8 @@ from keras_moe.datasets import PHOTOS, photos
 from keras_moe.images import resized
 from keras_moe.models import Classifier, HydraNet
 from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
-from keras_moe.recipes.shared.photo_features import held_out, photo_features, photo_labels
+from keras_moe.recipes.shared.photo_features import CLASSES, held_out, photo_features, photo_labels
 from keras_moe.recipes.shared.photos import (
-    CLASSES,
     TAIL,
     first_round,
     measure_on_photos,

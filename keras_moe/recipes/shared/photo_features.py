@@ -7,6 +7,7 @@ them, and whole clusters are held out.
 
 import functools
 import pathlib
+import typing
 
 import keras
 import numpy as np
@@ -16,8 +17,16 @@ from keras_moe.models import HydraNet
 from keras_moe.training.features import behind, cache_views
 
 CACHE = pathlib.Path("runs", "photos")
-VIEWS, VIEW_SEED = 4, 7
+CLASSES, VIEWS, VIEW_SEED = 203, 4, 7
 HELD_OUT = 0.06  # of each class, about
+
+
+def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 4, **options: typing.Any) -> HydraNet:
+    """The dense network as a HydraNet of one branch, so that mixtures and it learn by the same code."""
+    return HydraNet(
+        (size, size, 3), backbone=backbone, split_at=split_at, num_experts=1, top_k=1, gate_filters=0, classes=CLASSES,
+        classifier_activation=None, **options,
+    )  # fmt: skip
 
 
 def photo_features(model: HydraNet) -> tuple[list[np.ndarray], keras.Model]:
@@ -62,11 +71,7 @@ def held_out() -> np.ndarray:
 
 def _imagenet_features() -> np.ndarray:
     """Pooled features of ImageNet's network, rows of length one."""
-    network = HydraNet(
-        (160, 160, 3), backbone="efficientnet_lite0", split_at=4, num_experts=1, top_k=1, gate_filters=0,
-        include_top=False, pooling="avg", weights="imagenet",
-    )  # fmt: skip
-    views, rest = photo_features(network)
+    views, rest = photo_features(dense(160, include_top=False, pooling="avg", weights="imagenet"))
     features = np.concatenate(
         [rest.predict_on_batch(part.astype("float32")) for part in np.array_split(views[0], len(views[0]) // 256)]
     )

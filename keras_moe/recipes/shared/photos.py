@@ -18,25 +18,16 @@ from keras_moe.images import resized
 from keras_moe.models import Classifier, HydraNet, MoEModel
 from keras_moe.models.backbones import assign_dense, dense_name
 from keras_moe.recipes.publishing.measures import measure_classifier
-from keras_moe.recipes.shared.photo_features import CACHE, held_out, photo_features, photo_labels
+from keras_moe.recipes.shared.photo_features import CACHE, CLASSES, dense, held_out, photo_features, photo_labels
 from keras_moe.training import Recipe, Stage, run_stages
 from keras_moe.training.classification import adamw
 from keras_moe.training.features import FeatureBatches
 
-CLASSES = 203
 TAIL = Recipe(epochs=6, batch_size=64, learning_rate=5e-4, weight_decay=0.02, gate_weight=0.3)
 HEAD = Recipe(epochs=1, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
 History = dict[str, typing.Any]
 
 SHARE = 0.7  # of the teacher's prediction in the target; the rest is the label's
-
-
-def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 4, **options: typing.Any) -> HydraNet:
-    """The dense network as a HydraNet of one branch, so that mixtures and it learn by the same code."""
-    return HydraNet(
-        (size, size, 3), backbone=backbone, split_at=split_at, num_experts=1, top_k=1, gate_filters=0, classes=CLASSES,
-        classifier_activation=None, **options,
-    )  # fmt: skip
 
 
 def learn_behind_stem(
@@ -86,17 +77,16 @@ def learn_behind_stem(
 
 def teacher_predictions(teacher: HydraNet, name: str) -> list[np.ndarray]:
     """Predictions of a model that ``learn_behind_stem`` trained, for each view: float16 ``(n, classes)``, kept."""
+    import scipy.special
+
     path = CACHE / f"teacher_{name}.npy"
     if not path.exists():
         views, rest = photo_features(teacher)
-        predictions = [_softmax(rest.predict(np.asarray(view), batch_size=256, verbose=0)) for view in views]
+        predictions = [
+            scipy.special.softmax(rest.predict(np.asarray(view), batch_size=256, verbose=0), axis=-1) for view in views
+        ]
         np.save(path, np.asarray(predictions, "float16"))
     return list(np.load(path))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    exponents = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(-1, keepdims=True))
 
 
 def first_round(seed: int = 0, epochs: int = TAIL.epochs) -> tuple[HydraNet, History]:
