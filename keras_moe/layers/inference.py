@@ -8,8 +8,7 @@ _promised = contextvars.ContextVar("inference_only", default=False)
 _every = contextvars.ContextVar("every_expert", default=False)
 
 
-@contextlib.contextmanager
-def inference_only() -> collections.abc.Iterator[None]:
+def inference_only() -> contextlib.AbstractContextManager[None]:
     """A context in which functions are traced for inference alone, without gradients and without saving.
 
     On TensorFlow a function traced inside runs faster with many experts, most of all on one image. Gradients through it
@@ -28,15 +27,10 @@ def inference_only() -> collections.abc.Iterator[None]:
         array([[ 1.],
                [20.]], dtype=float32)
     """
-    token = _promised.set(True)
-    try:
-        yield
-    finally:
-        _promised.reset(token)
+    return _inside(_promised)
 
 
-@contextlib.contextmanager
-def every_expert() -> collections.abc.Iterator[None]:
+def every_expert() -> contextlib.AbstractContextManager[None]:
     """A context in which expert banks run every expert on every row, for formats without choices at run time.
 
     The outputs are the same. ``export`` of the package's models enters it for the formats that need it. A
@@ -54,11 +48,7 @@ def every_expert() -> collections.abc.Iterator[None]:
         array([[ 1.],
                [20.]], dtype=float32)
     """
-    token = _every.set(True)
-    try:
-        yield
-    finally:
-        _every.reset(token)
+    return _inside(_every)
 
 
 def is_every_expert() -> bool:
@@ -69,3 +59,12 @@ def is_every_expert() -> bool:
 def is_inference_only() -> bool:
     """Whether the caller runs inside ``inference_only``."""
     return _promised.get()
+
+
+@contextlib.contextmanager
+def _inside(context: contextvars.ContextVar[bool]) -> collections.abc.Iterator[None]:
+    token = context.set(True)
+    try:
+        yield
+    finally:
+        context.reset(token)
