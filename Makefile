@@ -49,9 +49,11 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
 	$(BIN)/pip install --quiet --progress-bar on -e ".[jax,viz]"
 	touch $@
 
-# PyTorch is pinned: its CPU build of this version is what the suite is known to pass with.
+# PyTorch is pinned: its CPU build of this version is what the suite is known to pass with. uv installs the rest, in
+# seconds instead of minutes.
 $(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
-	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0 -e ".[tensorflow,jax,torch,litert,onnx,tfmot,cv,browser,dev]"
+	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0 uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[tensorflow,jax,torch,litert,onnx,tfmot,cv,browser,dev]"
 	touch $@
 
 clean:
