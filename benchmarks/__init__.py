@@ -1,1 +1,8 @@
 """Measurements: ratios within one run, never asserted in a test."""
+
+import argparse
+
+
+def without_options(description: str) -> None:
+    """Answers ``--help`` with the first line of ``description``, and refuses any argument."""
+    argparse.ArgumentParser(description=description.splitlines()[0]).parse_args()

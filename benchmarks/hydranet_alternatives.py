@@ -12,6 +12,7 @@ import pathlib
 import keras
 import numpy as np
 
+from benchmarks import without_options
 from keras_moe.datasets import cifar100
 from keras_moe.files import write_bytes
 from keras_moe.layer_state import copy_weights, set_weights
@@ -38,6 +39,7 @@ VARIANTS = {
 
 
 def main():
+    without_options(__doc__)
     (x, y), (x_test, y_test) = cifar100()
     learn, test = (x[:IMAGES], y[:IMAGES]), (x_test[:5000], y_test[:5000])
     trunk = _trunk(0)

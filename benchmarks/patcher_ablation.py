@@ -8,6 +8,7 @@ import pathlib
 
 import keras
 
+from benchmarks import without_options
 from keras_moe import zoo
 from keras_moe.files import write_bytes
 from keras_moe.recipes import patcher_kvasir
@@ -19,6 +20,7 @@ RUN = pathlib.Path("runs", "patcher_kvasir_sum", "seed0")
 
 
 def main():
+    without_options(__doc__)
     model = patcher_kvasir.RECIPE
     keras.utils.set_random_seed(0)
     network = patcher_kvasir.RECIPE.build(decoder="sum")

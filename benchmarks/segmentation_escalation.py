@@ -20,6 +20,7 @@ import keras
 import numpy as np
 from scipy.special import softmax
 
+from benchmarks import without_options
 from keras_moe import cost, zoo
 from keras_moe.datasets import CAMVID_CLASSES, camvid
 from keras_moe.files import write_bytes
@@ -36,6 +37,7 @@ SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 
 
 def main():
+    without_options(__doc__)
     model, train, test = zoo.load(NAME), camvid("train"), camvid("test")
     seen = _answers(model, test)
     signals = {

@@ -9,6 +9,7 @@ every other gate, and experts from random weights, as the paper has them, with t
 import functools
 import pathlib
 
+from benchmarks import without_options
 from keras_moe.datasets import CAMVID_CLASSES, CAMVID_DOMAINS, camvid
 from keras_moe.files import write_bytes
 from keras_moe.metrics import measure_segmenter
@@ -35,6 +36,7 @@ THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0)
 
 
 def main():
+    without_options(__doc__)
     train, test = camvid("train"), camvid("test")
     base = segmentation_camvid.load_base(RUNS, 0)
     grown, scratch = _grown(train), _scratch(train)

@@ -10,6 +10,7 @@ import typing
 
 import numpy as np
 
+from benchmarks import without_options
 from keras_moe.files import write_bytes
 from keras_moe.zoo import card
 from keras_moe.zoo.store import published_folder
@@ -28,6 +29,7 @@ class Point(typing.NamedTuple):
 
 
 def main():
+    without_options(__doc__)
     measured = json.loads((FOLDER / "anytime.json").read_text())
     curves = {name: [Point(**point) for point in points] for name, points in measured.items()}
     points = {name: (card(name).macs_executed, card(name).metrics[0]) for name in DENSE}

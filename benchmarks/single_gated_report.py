@@ -10,6 +10,7 @@ import pathlib
 
 import numpy as np
 
+from benchmarks import without_options
 from keras_moe.datasets import cifar100
 from keras_moe.files import write_bytes
 from keras_moe.models import SingleGatedMoE
@@ -26,6 +27,7 @@ BUDGETS = (1.05, 1.1, 1.2, 1.3)
 
 
 def main():
+    without_options(__doc__)
     learn, test = cifar100()
     seeds = [s for s in (0, 1) if _weights(s).exists()]
     models = {seed: _load(_weights(seed)) for seed in seeds}

@@ -5,12 +5,14 @@
 A part that learns counts three times, forward, backward to its input and to its weights; a frozen one once.
 """
 
+from benchmarks import without_options
 from keras_moe import zoo
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
 from keras_moe.recipes import hydranet_cifar100, single_gated_cifar100
 
 
 def main():
+    without_options(__doc__)
     epochs = hydranet_cifar100.RECIPE.epochs
     dense = 3 * epochs * Classifier(backbone="resnet20").macs_total
     costs = {"resnet20_cifar100": dense, "hydranet_cifar100": _hydra(), "single_gated_cifar100": _single()}

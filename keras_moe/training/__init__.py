@@ -10,8 +10,8 @@ from keras_moe.training.classification import Recipe as Recipe
 from keras_moe.training.classification import classification_stage as classification_stage
 from keras_moe.training.classsr import train_branch as train_branch
 from keras_moe.training.classsr import train_classsr as train_classsr
-from keras_moe.training.cost_curve import cost_curve as cost_curve
-from keras_moe.training.cost_curve import fit_cost_weight as fit_cost_weight
+from keras_moe.training.cost_weight import cost_curve as cost_curve
+from keras_moe.training.cost_weight import fit_cost_weight as fit_cost_weight
 from keras_moe.training.distillation import distillation_targets as distillation_targets
 from keras_moe.training.experts import train_experts as train_experts
 from keras_moe.training.mask_batches import MaskBatches as MaskBatches

@@ -12,7 +12,7 @@ from keras_moe.layer_state import copy_weights
 from keras_moe.models import MoEModel, SuperResolutionNetwork
 from keras_moe.models.classsr import ClassSR
 from keras_moe.models.super_resolution_branches import start_as_interpolation
-from keras_moe.training.cost_curve import fit_cost_weight
+from keras_moe.training.cost_weight import fit_cost_weight
 from keras_moe.training.patches import split_by_psnr
 from keras_moe.training.stages import History, Stage, run_stages
 from keras_moe.training.super_resolution_recipe import Round, SuperResolutionRecipe

@@ -3,7 +3,7 @@
 import keras
 
 from keras_moe.models.classsr import ClassSR
-from keras_moe.training.cost_curve import logits_and_errors
+from keras_moe.training.cost_weight import logits_and_errors
 from keras_moe.training.losses import RoutingLoss
 from keras_moe.training.patches import PatchBatches
 from keras_moe.training.stages import Stage

@@ -16,7 +16,7 @@ from keras_moe.zoo.store import published_folder
 
 MODULES = (
     "datasets", "export", "export.litert.latency", "images", "insights", "metrics", "super_resolution", "training",
-    "training.augmentation", "training.cost_curve", "training.features", "training.patches", "zoo",
+    "training.augmentation", "training.cost_weight", "training.features", "training.patches", "zoo",
 )  # fmt: skip
 # Numbers that the signature does not show: they have no default, or None is one.
 WHOLE = {

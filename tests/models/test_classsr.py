@@ -17,7 +17,7 @@ from keras_moe.training import (
 )
 from keras_moe.training import super_resolution_stages as stages
 from keras_moe.training.classsr import check_collapse
-from keras_moe.training.cost_curve import logits_and_errors
+from keras_moe.training.cost_weight import logits_and_errors
 from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
 from keras_moe.training.patches import PatchBatches, bicubic, cut_patches, shrink, split_by_psnr
 
