@@ -17,6 +17,9 @@ from keras_moe.datasets.digit_scenes import DIGIT_SCENES as DIGIT_SCENES
 from keras_moe.datasets.digit_scenes import digit_scenes as digit_scenes
 from keras_moe.datasets.digits import DIGITS as DIGITS
 from keras_moe.datasets.digits import digits as digits
+from keras_moe.datasets.files.labelled_files import LabelledFiles as LabelledFiles
+from keras_moe.datasets.files.labelled_files import read_labelled_files as read_labelled_files
+from keras_moe.datasets.files.report import Remark as Remark
 from keras_moe.datasets.kvasir import KVASIR as KVASIR
 from keras_moe.datasets.kvasir import KVASIR_CLASSES as KVASIR_CLASSES
 from keras_moe.datasets.kvasir import kvasir as kvasir

@@ -1,0 +1,191 @@
+"""Images in files, with a label and a part of the data for each."""
+
+import collections
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from keras_moe.checks import integer, number
+from keras_moe.datasets.files.duplicates import groups_of, same_bytes
+from keras_moe.datasets.files.inspection import Facts, inspect_files
+from keras_moe.datasets.files.listing import PARTS, Listing, list_files
+from keras_moe.datasets.files.report import Remark, summary
+from keras_moe.datasets.files.splitting import split_files
+from keras_moe.files import write_bytes
+from keras_moe.labels import is_label
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledFiles:
+    """n image files that were opened once, their labels, and the part of the data that each belongs to.
+
+    Args:
+        paths: n str, of the files.
+        labels: int64 ``(n,)``.
+        parts: array of str ``(n,)``: ``"train"``, ``"val"`` or ``"test"``.
+        classes: names in the order of the labels.
+        source: str, of the whole.
+        remarks: ``Remark`` of every file that was left out or is odd.
+
+    Example:
+        >>> from PIL import Image
+        >>> import os
+        >>> for label in ("cat", "dog"):
+        ...     os.makedirs(f"pets/{label}")
+        ...     for i in range(4):
+        ...         noise = np.random.default_rng([i, len(label), ord(label[0])]).integers(0, 256, (40, 40, 3), "uint8")
+        ...         Image.fromarray(noise).save(f"pets/{label}/{i}.png")
+        >>> files = datasets.read_labelled_files("pets")
+        >>> files.classes, files.labels[files.rows("test")]
+        (('cat', 'dog'), array([0, 1]))
+    """
+
+    paths: tuple[str, ...]
+    labels: np.ndarray
+    parts: np.ndarray
+    classes: tuple[str, ...]
+    source: str
+    remarks: tuple[Remark, ...]
+
+    def rows(self, part: str) -> np.ndarray:
+        """Indices, int ``(m,)``, of the files of a part."""
+        return np.flatnonzero(self.parts == part)
+
+    def text(self) -> str:
+        """Lines on how many files there are and on what was remarked."""
+        counts = ", ".join(f"{len(self.rows(part)):,} {part}" for part in PARTS)
+        lines = [f"{len(self.paths):,} images of {len(self.classes)} classes in {self.source}: {counts}"]
+        return "\n".join([*lines, *summary(self.remarks)])
+
+    def write_remarks(self, path: str | os.PathLike[str]) -> None:
+        """Writes every remark as JSON."""
+        write_bytes(path, (json.dumps([dataclasses.asdict(r) for r in self.remarks], indent=1) + "\n").encode())
+
+
+def read_labelled_files(
+    data: str | os.PathLike[str],
+    *,
+    val: float = 0.15,
+    test: float = 0.15,
+    most_unreadable: float = 0.1,
+    seed: int = 0,
+    track: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, total: steps,
+) -> LabelledFiles:
+    """Finds, opens and splits the images of ``data``.
+
+    Every file is opened once: what cannot be read is named and left out, what is odd is named and used. Where the data
+    has no split, or lacks a part, files are drawn class by class; pictures that are equal or look the same stay
+    together.
+
+    Args:
+        data: a folder with a folder for each class, perhaps below ``train``, ``val`` and ``test``; or a ``.csv`` file
+            with the columns ``path``, ``label`` and perhaps ``split``.
+        val, test: floats in (0, 1), the shares drawn for validation and for the test.
+        most_unreadable: float in [0, 1], the share of unreadable files from which on nothing is read.
+        seed: int, of the split.
+        track: wraps the iteration over ``total`` steps, to show progress.
+
+    Returns:
+        ``LabelledFiles``.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        ValueError: no classes, or only one, that has images to learn from; too many unreadable files; a label that is
+            no printable line; a malformed table.
+
+    Example:
+        >>> datasets.read_labelled_files("nowhere")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: Expected DATA to be a folder with a folder for each class, or a .csv file. Received: ...
+    """
+    owner = "read_labelled_files"
+    shares = {"val": number(owner, "val", val, above=0, below=1), "test": number(owner, "test", test, above=0, below=1)}
+    most_unreadable = number(owner, "most_unreadable", most_unreadable, 0, 1)
+    seed = integer(owner, "seed", seed, 0)
+    listing = list_files(data)
+    facts = _readable(listing, inspect_files(listing.paths, track), most_unreadable)
+    _check_labels(listing)
+    classes, labels = np.unique(np.array(listing.labels, object), return_inverse=True)
+    groups = groups_of(facts)
+    parts = np.array([part or "" for part in listing.parts], "U5")
+    parts = split_files(labels.astype("int64"), groups, parts, shares, seed)
+    _remark_duplicates(listing, facts, groups, labels, parts)
+    return _learned_classes(listing, classes.tolist(), labels.astype("int64"), parts, str(data))
+
+
+def _readable(listing: Listing, facts: list[Facts], most_unreadable: float) -> list[Facts]:
+    """Takes unreadable files out of ``listing``; the facts of the others."""
+    kept = [row for row, fact in enumerate(facts) if fact.digest is not None]
+    for row, fact in enumerate(facts):
+        if fact.word:
+            used = fact.digest is not None
+            listing.remarks.append(Remark(listing.name(listing.paths[row]), fact.word, used))
+    unreadable = len(facts) - len(kept)
+    if unreadable > most_unreadable * len(facts):
+        lines = [str(remark) for remark in listing.remarks if not remark.used][:10]
+        raise ValueError(
+            f"{unreadable:,} of {len(facts):,} files in {listing.root} cannot be read, more than "
+            f"{most_unreadable:.0%}. Remove them, or allow more (most_unreadable=).\n  " + "\n  ".join(lines)
+        )
+    listing.paths = [listing.paths[row] for row in kept]
+    listing.labels = [listing.labels[row] for row in kept]
+    listing.parts = [listing.parts[row] for row in kept]
+    return [facts[row] for row in kept]
+
+
+def _check_labels(listing: Listing) -> None:
+    bad = sorted({label for label in listing.labels if not is_label(label)})
+    if bad:
+        names = [label.encode(errors="backslashreplace").decode() for label in bad[:5]]
+        raise ValueError(f"Expected names of classes that are printable lines. Received: {names}. Rename them.")
+
+
+def _remark_duplicates(
+    listing: Listing, facts: list[Facts], groups: np.ndarray, labels: np.ndarray, parts: np.ndarray
+) -> None:
+    name = [listing.name(path) for path in listing.paths]
+    for rows in same_bytes(facts):
+        word = "the same file under two labels" if len(set(labels[rows].tolist())) > 1 else "the same file twice"
+        listing.remarks += [Remark(name[row], f"{word}: {name[rows[0]]}", used=True) for row in rows[1:]]
+    by_group: dict[int, list[int]] = collections.defaultdict(list)
+    for row, group in enumerate(groups.tolist()):
+        by_group[group].append(row)
+    for rows in by_group.values():
+        learned = [row for row in rows if parts[row] == "train"]
+        others = [row for row in rows if parts[row] != "train"]
+        if learned and others:  # the data's own split
+            word = f"looks like a picture that is learned from, which flatters the test: {name[learned[0]]}"
+            listing.remarks += [Remark(name[row], word, used=True) for row in others]
+
+
+def _learned_classes(
+    listing: Listing, classes: list[str], labels: np.ndarray, parts: np.ndarray, source: str
+) -> LabelledFiles:
+    """Leaves out classes that nothing can be learned of, and numbers the others."""
+    learned = np.isin(np.arange(len(classes)), labels[parts == "train"])
+    for label in np.flatnonzero(~learned):
+        count = int(np.sum(labels == label))
+        word = f"a class without an image to learn from: its {count} images are left out"
+        listing.remarks.append(Remark(classes[label], word, used=False))
+    if learned.sum() < 2:
+        known = [name for name, has in zip(classes, learned, strict=True) if has]
+        raise ValueError(
+            f"Expected two classes or more with images to learn from in {source}. Received: {known or 'none'}"
+        )
+    for label in np.flatnonzero(learned & ~np.isin(np.arange(len(classes)), labels[parts == "test"])):
+        word = "a class without a test image: it is learned, and not measured"
+        listing.remarks.append(Remark(classes[label], word, used=True))
+    kept = np.flatnonzero(learned[labels])
+    number_of = np.cumsum(learned) - 1
+    return LabelledFiles(
+        tuple(listing.paths[row] for row in kept),
+        number_of[labels[kept]],
+        parts[kept],
+        tuple(name for name, has in zip(classes, learned, strict=True) if has),
+        source,
+        tuple(listing.remarks),
+    )
