@@ -17,9 +17,8 @@ import numpy as np
 
 from keras_moe import zoo
 from keras_moe.datasets import PHOTOS_DOMAINS, photos, photos_classes
-from keras_moe.files import write_bytes
+from keras_moe.files import write_bytes, write_json
 from keras_moe.images import resized
-from keras_moe.recipes.publishing.publish import write_json
 from keras_moe.recipes.shared.photo_features import dense
 from keras_moe.recipes.shared.photos import first_round, measure_on_photos, second_round
 

@@ -23,9 +23,8 @@ from scipy.special import softmax
 from benchmarks import without_options
 from keras_moe import cost, zoo
 from keras_moe.datasets import CAMVID_CLASSES, camvid
-from keras_moe.files import write_bytes
+from keras_moe.files import write_bytes, write_json
 from keras_moe.metrics import IGNORE, confidence_bins, confusion_matrix, mean_iou
-from keras_moe.recipes.publishing.publish import write_json
 from keras_moe.zoo.store import published_folder
 
 FOLDER = published_folder() / "segmentation_camvid"

@@ -11,11 +11,10 @@ import pathlib
 
 from benchmarks import without_options
 from keras_moe.datasets import CAMVID_CLASSES, CAMVID_DOMAINS, camvid
-from keras_moe.files import write_bytes
+from keras_moe.files import write_bytes, write_json
 from keras_moe.metrics import measure_segmenter
 from keras_moe.models import SegmentationMoE, Segmenter
 from keras_moe.recipes import deeplab_camvid, segmentation_camvid
-from keras_moe.recipes.publishing.publish import write_json
 from keras_moe.training import run_stages, segmentation_stage, train_domain_experts, train_segmentation
 from keras_moe.weights import load_weights, save_weights
 from keras_moe.zoo.store import published_folder

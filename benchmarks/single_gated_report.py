@@ -12,10 +12,9 @@ import numpy as np
 
 from benchmarks import without_options
 from keras_moe.datasets import cifar100
-from keras_moe.files import write_bytes
+from keras_moe.files import write_bytes, write_json
 from keras_moe.models import SingleGatedMoE
 from keras_moe.recipes import single_gated_cifar100
-from keras_moe.recipes.publishing.publish import write_json
 from keras_moe.training import Recipe, anytime_curve, fit_threshold, partition_classes, train_single_gated
 from keras_moe.weights import load_weights, save_weights
 from keras_moe.zoo.store import published_folder

@@ -1,5 +1,6 @@
 """Files written whole or not at all."""
 
+import json
 import os
 import pathlib
 import tempfile
@@ -19,3 +20,14 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def to_json(value: object) -> bytes:
+    """``value`` as JSON of many lines, floats to 6 decimals."""
+    rounded = json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 6))
+    return (json.dumps(rounded, indent=1) + "\n").encode()
+
+
+def write_json(path: str | os.PathLike[str], value: object) -> None:
+    """Writes ``to_json(value)``, atomically."""
+    write_bytes(path, to_json(value))

@@ -34,7 +34,7 @@ def save_weights(
         metadata: dict of strings, or None.
 
     Raises:
-        ValueError: two weights of one path.
+        ValueError: two weights of one path, or a weight beyond float16's range.
 
     Example:
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")], name="tiny")
@@ -42,7 +42,18 @@ def save_weights(
         >>> weights.read_tensors("tiny.safetensors")["tiny/dense/bias"]
         array([0., 0.], dtype=float16)
     """
-    write_tensors(path, {name: _stored(v, dtype) for name, v in _variables(model).items()}, metadata)
+    write_bytes(path, serialized(model, dtype, metadata))
+
+
+def serialized(model: keras.Model, dtype: str | None = None, metadata: dict[str, str] | None = None) -> bytes:
+    """The bytes that ``save_weights`` writes.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="dense")], name="tiny")
+        >>> list(weights.read_tensors(weights.serialized(model)))
+        ['tiny/dense/bias', 'tiny/dense/kernel']
+    """
+    return to_bytes({name: _stored(name, v, dtype) for name, v in _variables(model).items()}, metadata)
 
 
 def load_weights(
@@ -146,10 +157,21 @@ def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None 
         >>> weights.read_tensors("half.safetensors")["half"].item()
         0.5
     """
+    write_bytes(path, to_bytes(tensors, metadata))
+
+
+def to_bytes(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:
+    """The bytes that ``write_tensors`` writes.
+
+    Example:
+        >>> weights.read_tensors(weights.to_bytes({"x": np.arange(3)}))
+        {'x': array([0, 1, 2])}
+    """
     from safetensors.numpy import save
 
     # `save` reads each array's memory as it lies. (ascontiguousarray would turn scalars into vectors.)
-    write_bytes(path, save({name: _widened(np.asarray(t, order="C")) for name, t in tensors.items()}, metadata))
+    data: bytes = save({name: _widened(np.asarray(t, order="C")) for name, t in tensors.items()}, metadata)
+    return data
 
 
 def _widened(array: np.ndarray) -> np.ndarray:
@@ -164,10 +186,14 @@ def _variables(model: keras.Model) -> Variables:
     return variables
 
 
-def _stored(variable: keras.Variable, dtype: str | None) -> np.ndarray:
+def _stored(name: str, variable: keras.Variable, dtype: str | None) -> np.ndarray:
+    """The variable's array, floating-point ones as ``dtype``; scalars as they are, since they are settings."""
     array: np.ndarray = ops.convert_to_numpy(variable)
-    keep = dtype is None or not np.issubdtype(array.dtype, np.floating)
-    return array if keep else array.astype(dtype)
+    if dtype is None or not np.issubdtype(array.dtype, np.floating) or array.ndim == 0:
+        return array
+    if np.any(np.abs(array) > np.finfo(dtype).max):
+        raise ValueError(f"{name} has values beyond the range of {dtype}; store the weights in float32.")
+    return array.astype(dtype)
 
 
 def _label(source: Path | bytes, label: Path | None) -> str:

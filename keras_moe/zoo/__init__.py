@@ -11,7 +11,6 @@ Names and cards are plain data: this package imports no Keras until a model is l
 """
 
 from keras_moe.checks import IntegrityError as IntegrityError
-from keras_moe.zoo.listing import card as card
 from keras_moe.zoo.listing import list_models as list_models
 from keras_moe.zoo.loading import download as download
 from keras_moe.zoo.loading import load as load
@@ -20,4 +19,7 @@ from keras_moe.zoo.model_card import Data as Data
 from keras_moe.zoo.model_card import File as File
 from keras_moe.zoo.model_card import Input as Input
 from keras_moe.zoo.model_card import Metric as Metric
+from keras_moe.zoo.model_card import Setting as Setting
 from keras_moe.zoo.predictions import decode_predictions as decode_predictions
+from keras_moe.zoo.saving import save as save
+from keras_moe.zoo.sources import card as card

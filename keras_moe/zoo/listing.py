@@ -1,12 +1,11 @@
-"""The published models and their cards, by name."""
+"""The names of the published models."""
 
 import difflib
 import fnmatch
 import pathlib
 
-from keras_moe.checks import flag
 from keras_moe.zoo import store
-from keras_moe.zoo.model_card import TASKS, Card, read_card
+from keras_moe.zoo.model_card import CARD, LABELS, TASKS, parse_card
 
 
 def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
@@ -25,38 +24,24 @@ def list_models(pattern: str = "*", task: str | None = None) -> list[str]:
     """
     if task not in (None, *TASKS):
         raise ValueError(f"`task` must be None or one of {TASKS}. Received: task={task!r}")
-    folders = (path.parent.name for path in store.published_folder().glob("*/card.toml"))
-    names = sorted(name for name in folders if fnmatch.fnmatchcase(name, pattern))
-    return [name for name in names if task is None or read_card(_path(name), check_model=False).task == task]
+    cards = {path.parent.name: path for path in store.published_folder().glob(f"*/{CARD}")}
+    names = sorted(name for name in cards if fnmatch.fnmatchcase(name, pattern))
+    return [name for name in names if task is None or _task(cards[name]) == task]
 
 
-def card(name: str, check_model: bool = True) -> Card:
-    """The ``Card`` of a published model.
+def check_known(kind: str, name: object, names: list[str], otherwise: str = "") -> None:
+    """Raises ValueError if ``name``, of a ``kind`` of thing, is none of ``names``; the error proposes similar names.
 
-    Args:
-        name: str, one of ``list_models()``.
-        check_model: bool. False: the check that the card fits its class, which imports Keras, is left out.
-
-    Raises:
-        ValueError: an unknown name, or a malformed card.
-
-    Example:
-        >>> card = zoo.card("test_hydranet")
-        >>> card.task, card.data.name, card.classes[:3]
-        ('classification', 'digits (scikit-learn)', ('0', '1', '2'))
+    ``otherwise``: what else may be given.
     """
-    check_model = flag("card", "check_model", check_model)
-    check_known("model", name, list_models())
-    return read_card(_path(name), check_model)
-
-
-def check_known(kind: str, name: str, names: list[str]) -> None:
-    """Raises ValueError if ``name``, of a ``kind`` of thing, is none of ``names``; the error proposes similar names."""
     if name not in names:
         near = difflib.get_close_matches(str(name), names) or [known for known in names if name and str(name) in known]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise ValueError(f"Unknown {kind} {name!r}.{hint} Expected one of: {', '.join(names)}")
+        raise ValueError(
+            f"Unknown {kind} {name!r}.{hint} Expected one of: {', '.join(names)}{otherwise and f'; or {otherwise}'}"
+        )
 
 
-def _path(name: str) -> pathlib.Path:
-    return store.published_folder() / name / "card.toml"
+def _task(path: pathlib.Path) -> str:
+    labels = path.with_name(LABELS)
+    return parse_card(path.read_bytes(), labels.read_bytes() if labels.exists() else b"", path, check_model=False).task

@@ -1,4 +1,4 @@
-"""Builds a published model with its weights, and copies its files."""
+"""Builds a model with its weights, and copies its files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import typing
 
 from keras_moe.checks import flag, integer
 from keras_moe.files import write_bytes
-from keras_moe.zoo import store
-from keras_moe.zoo.listing import card
-from keras_moe.zoo.model_card import WEIGHTS, Card, model_arguments
+from keras_moe.zoo.model_card import WEIGHTS, Card, Setting, model_arguments
+from keras_moe.zoo.sources import Name, Source, find
 
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
@@ -21,21 +20,21 @@ _HEAD = "*predictions/*"
 
 
 def load(
-    name: str,
+    name: Name,
     /,
     weights: str | os.PathLike[str] | None = "default",
     classes: int | None = None,
     include_top: bool = True,
     **kwargs: typing.Any,
 ) -> MoEModel:
-    """A published model.
+    """A model of the zoo or of a model folder.
 
     Args:
-        name: str, one of ``list_models()``; by position, since ``name=`` is the model's own.
-        weights: ``"default"``, the published weights; None, random weights; or the path of a ``.safetensors`` file for
-            the model with these arguments.
-        classes: None, as published; or int, for transfer. With another number than the published one, layers whose name
-            ends in ``"predictions"`` are new, with random weights; all others have the published weights.
+        name: one of ``list_models()``, or the path of a model folder; by position, since ``name=`` is the model's own.
+        weights: ``"default"``, its own weights; None, random weights; or the path of a ``.safetensors`` file for the
+            model with these arguments.
+        classes: None, its own; or int, for transfer. With another number than its own, layers whose name ends in
+            ``"predictions"`` are new, with random weights; all others have the model's weights.
         include_top: bool. False: without the head; its weights in the file are ignored.
         **kwargs: further arguments of the model's class, such as ``name``, ``dtype``, ``pooling`` or ``input_shape``;
             they override the card's.
@@ -57,18 +56,22 @@ def load(
         (None, 3)
     """
     from keras_moe import models
+    from keras_moe.settings import apply
     from keras_moe.weights import load_weights
 
-    described, classes = card(name), integer("load", "classes", classes, 1, or_none=True)
+    place, classes = find(name), integer("load", "classes", classes, 1, or_none=True)
+    described = place.card()
     include_top = flag("load", "include_top", include_top)
     head = {} if classes is None else {"classes": classes}
     head |= {} if include_top else {"include_top": False}
     _check_arguments(described, head, kwargs)
-    source = _source(described, weights)
-    label = source if isinstance(source, pathlib.Path) else f"{name}/{WEIGHTS}"
-    published = {"classes": len(described.classes)} if described.classes else {}
-    arguments = {"name": name, **described.config, **published, **head, **kwargs}
+    source = _source(place, described, weights)
+    label = source if isinstance(source, pathlib.Path) else f"{place.label}/{WEIGHTS}"
+    own = {"classes": len(described.classes)} if described.classes else {}
+    arguments = {"name": described.name, **described.config, **own, **head, **kwargs}
     model: MoEModel = getattr(models, described.model)(**arguments)
+    if described.settings:
+        apply(model, as_changes(described.settings))
     if source is not None:
         new_head = weights == "default" and classes not in (None, len(described.classes))
         # An argument that its layer keeps in a variable, such as `drop_below`, keeps the caller's value.
@@ -77,11 +80,11 @@ def load(
     return model
 
 
-def download(name: str, folder: str | os.PathLike[str], pattern: str = "*") -> list[pathlib.Path]:
-    """Copies published files of a model, verified, into ``folder``: ``download(name, "app", "routed_*.tflite")``.
+def download(name: Name, folder: str | os.PathLike[str], pattern: str = "*") -> list[pathlib.Path]:
+    """Copies the files of a model, verified, into ``folder``: ``download(name, "app", "routed_*.tflite")``.
 
     Args:
-        name: str, one of ``list_models()``.
+        name: as for ``load``.
         folder: of the copies; made if need be.
         pattern: str, as in ``fnmatch``, of the file names in the card.
 
@@ -96,11 +99,12 @@ def download(name: str, folder: str | os.PathLike[str], pattern: str = "*") -> l
         >>> [path.name for path in zoo.download("test_hydranet", "app", "weights*")]
         ['weights.safetensors']
     """
-    described, folder = card(name), pathlib.Path(folder)
+    source, folder = find(name), pathlib.Path(folder)
+    described = source.card()
     files = [file for file in described.files if fnmatch.fnmatchcase(file.name, pattern)]
     if not files:
-        raise ValueError(f"{name} has no file {pattern!r}. It has: {[file.name for file in described.files]}")
-    contents = [store.fetch(name, file) for file in files]
+        raise ValueError(f"{source.label} has no file {pattern!r}. It has: {[file.name for file in described.files]}")
+    contents = [source.fetch(file) for file in files]
     folder.mkdir(parents=True, exist_ok=True)
     for file, data in zip(files, contents, strict=True):
         write_bytes(folder / file.name, data)
@@ -114,12 +118,20 @@ def _check_arguments(described: Card, head: dict[str, typing.Any], kwargs: dict[
         raise TypeError(f"load: {described.model} has no arguments {unknown}. Expected some of {sorted(valid)}")
 
 
-def _source(described: Card, weights: str | os.PathLike[str] | None) -> bytes | pathlib.Path | None:
+def as_changes(settings: tuple[Setting, ...]) -> dict[str, dict[str, typing.Any]]:
+    """The settings of a card as ``keras_moe.settings.apply`` takes them."""
+    changes: dict[str, dict[str, typing.Any]] = {}
+    for setting in settings:
+        changes.setdefault(setting.layer, {})[setting.attribute] = setting.value
+    return changes
+
+
+def _source(place: Source, described: Card, weights: str | os.PathLike[str] | None) -> bytes | pathlib.Path | None:
     """None, verified bytes or the path of a ``.safetensors`` file."""
     if weights is None:
         return None
     if weights == "default":
-        return store.fetch(described.name, described.file(WEIGHTS))
+        return place.fetch(described.file(WEIGHTS))
     path = pathlib.Path(weights)
     if path.suffix != ".safetensors":
         raise ValueError(

@@ -1,24 +1,20 @@
-"""Model cards: the description, the origin and the measured numbers of a published model.
+"""Model cards: the description, the origin and the measured numbers of a model.
 
-A card is ``card.toml`` in a folder named like the model; labels of classes, if any, stand beside it in ``labels.txt``,
-one per line. Reading is strict: a card with a missing, unknown or malformed entry is refused, and the error lists all
-of them.
+A card is ``card.toml`` in the model's folder; labels of classes, if any, stand beside it in ``labels.txt``, one per
+line. Reading is strict: a card with a missing, unknown or malformed entry is refused, and the error lists all of them.
 """
 
 import dataclasses
 import inspect
-import os
-import pathlib
 import re
 import tomllib
 import typing
 
-from keras_moe.files import write_bytes
 from keras_moe.labels import from_lines, is_label, to_lines
 from keras_moe.zoo import toml
 
 TASKS = ("classification", "segmentation", "super-resolution")
-WEIGHTS = "weights.safetensors"
+CARD, LABELS, WEIGHTS = "card.toml", "labels.txt", "weights.safetensors"
 
 _NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9_.-]{0,99}")
 
@@ -84,17 +80,17 @@ class Metric:
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """The training data of published weights: name, license, source and address.
+    """The training data of a model: name, license, source and address, each empty where nothing is said.
 
     Example:
         >>> zoo.card("test_hydranet").data.license
         'CC BY 4.0'
     """
 
-    name: str
-    license: str
-    source: str
-    url: str
+    name: str = ""
+    license: str = ""
+    source: str = ""
+    url: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,14 +108,30 @@ class Input:
 
 
 @dataclasses.dataclass(frozen=True)
-class Card:
-    """One published model.
+class Setting:
+    """What was set on a layer after it was made: the ``value`` of its ``attribute``.
 
-    ``recipe`` names the module that made it, ``model`` a class of ``keras_moe.models``, and ``config`` holds its
-    keyword arguments; ``classes`` are the labels in the order of the outputs, none for super-resolution.
+    ``layer`` is the layer's index in the model and its class, such as ``"5 TopKGate"``.
+
+    Example:
+        >>> zoo.Setting("5 TopKGate", "k", 1).value
+        1
+    """
+
+    layer: str
+    attribute: str
+    value: bool | int | float | str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Card:
+    """One model.
+
+    ``model`` names a class of ``keras_moe.models``, ``config`` holds its keyword arguments and ``settings`` what was
+    set on its layers later; ``classes`` are the labels in the order of the outputs, none for super-resolution.
     ``macs_total`` counts the whole network, all experts, on one input of ``input.shape``; ``macs_executed`` is the
-    measured mean per input. The first of ``metrics`` is the headline number. ``baseline`` names the dense model for
-    comparison, or is empty.
+    measured mean per input. The first of ``metrics`` is the headline number. ``recipe`` names the module that made the
+    model, ``baseline`` the dense model for comparison. A text with a default is empty where nothing is said.
 
     Raises:
         ValueError: values that contradict each other; the error lists all of them.
@@ -133,22 +145,23 @@ class Card:
     """
 
     name: str
-    system: str
+    system: str = ""
     task: str
-    summary: str
-    paper: str
-    paper_url: str
-    license: str
+    summary: str = ""
+    paper: str = ""
+    paper_url: str = ""
+    license: str = ""
     model: str
     params: int
     macs_total: int
     macs_executed: float
-    recipe: str
-    recipe_note: str
-    data: Data
+    recipe: str = ""
+    recipe_note: str = ""
+    data: Data = Data()
     input: Input
     config: dict[str, typing.Any]
-    metrics: tuple[Metric, ...]
+    settings: tuple[Setting, ...] = ()
+    metrics: tuple[Metric, ...] = ()
     files: tuple[File, ...]
     classes: tuple[str, ...]
     baseline: str = ""
@@ -174,43 +187,58 @@ def model_arguments(model: str) -> list[str]:
     return list(inspect.signature(cls).parameters) if inspect.isclass(cls) and cls is not models.MoEModel else []
 
 
-def read_card(path: str | os.PathLike[str], check_model: bool = True) -> Card:
-    """The ``Card`` in the file ``path``, ``<name>/card.toml``.
+def parse_card(text: bytes, labels: bytes, where: object, name: str | None = None, check_model: bool = True) -> Card:
+    """The ``Card`` in the content of ``card.toml`` and ``labels.txt``.
 
     Args:
-        path: of the file; ``labels.txt`` beside it is read too.
+        text, labels: bytes of the two files; the latter empty where there is none.
+        where: what errors call the card.
+        name: the name that the card must have; None: any.
         check_model: bool. False: ``config`` is not compared with the arguments of the class, which takes Keras.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not TOML, a name that is not the folder's, keys missing, unknown or of another type, or values that
-            contradict each other. One error lists everything.
+        ValueError: not TOML, another name, keys missing, unknown or of another type, or values that contradict each
+            other. One error lists everything.
     """
-    path = pathlib.Path(path)
-    text, labels = path.read_bytes(), path.parent / "labels.txt"
-    return _parse(text, labels.read_bytes() if labels.exists() else b"", path, check_model)
+    try:
+        table = tomllib.loads(text.decode())
+        classes = list(from_lines(labels))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not TOML, or its labels are not text: {error}") from error
+    problems: list[str] = []
+    if name is not None and table.get("name") != name:
+        problems.append(f"name: expected the folder's, {name!r}. Received: {table.get('name')!r}")
+    if "classes" in table:
+        problems.append("classes: unknown key; they stand in labels.txt")
+    card: Card | None = toml.read(Card, {**table, "classes": classes}, problems)
+    if check_model and card is not None:
+        problems += _misfits(card)
+    if card is None or problems:
+        raise ValueError(f"{where} is not a model card:\n  " + "\n  ".join(problems))
+    return card
 
 
-def write_card(card: Card, path: str | os.PathLike[str]) -> None:
-    """Writes ``card`` to ``path`` and its labels beside it, for ``read_card``.
+def card_files(card: Card) -> dict[str, bytes]:
+    """Name -> content of the files that ``parse_card`` reads: ``card.toml`` and, with classes, ``labels.txt``.
 
     Raises:
-        ValueError: a card that ``read_card`` would refuse; nothing is written.
+        ValueError: a card that ``parse_card`` would refuse.
     """
-    path, values = pathlib.Path(path), dataclasses.asdict(card)
+    optional = [field for field in dataclasses.fields(Card) if field.default is not dataclasses.MISSING]
+    unsaid = [field.name for field in optional if getattr(card, field.name) == field.default]
+    values = {key: value for key, value in dataclasses.asdict(card).items() if key not in unsaid}
     labels = to_lines(values.pop("classes"))
     values["config"] = dict(sorted(card.config.items()))
     text = toml.toml(values).encode()
-    _parse(text, labels, path)
-    if labels:
-        write_bytes(path.parent / "labels.txt", labels + b"\n")
-    write_bytes(path, text)
+    parse_card(text, labels, f"The card of {card.name!r}")
+    return {CARD: text} | ({LABELS: labels + b"\n"} if labels else {})
 
 
 def _contradictions(card: Card) -> list[str]:
     names = [file.name for file in card.files]
     rules = {
-        "name and recipe must be plain names": _NAME.fullmatch(card.name) and _NAME.fullmatch(card.recipe),
+        "name and recipe must be plain names": _NAME.fullmatch(card.name)
+        and (not card.recipe or _NAME.fullmatch(card.recipe)),
         f"task must be one of {TASKS}": card.task in TASKS,
         "config.classes must be the number of labels": card.config.get("classes", len(card.classes))
         == len(card.classes),
@@ -231,22 +259,3 @@ def _misfits(card: Card) -> list[str]:
     if not arguments:
         return ["model must be a class of keras_moe.models"]
     return [] if card.config.keys() <= arguments else [f"config may only hold {sorted(arguments)}"]
-
-
-def _parse(text: bytes, labels: bytes, path: pathlib.Path, check_model: bool = True) -> Card:
-    try:
-        table = tomllib.loads(text.decode())
-        classes = list(from_lines(labels))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not TOML, or its labels are not text: {error}") from error
-    problems: list[str] = []
-    if table.get("name") != path.parent.name:
-        problems.append(f"name: expected the folder's, {path.parent.name!r}. Received: {table.get('name')!r}")
-    if "classes" in table:
-        problems.append("classes: unknown key; they stand in labels.txt")
-    card: Card | None = toml.read(Card, {**table, "classes": classes}, problems)
-    if check_model and card is not None:
-        problems += _misfits(card)
-    if card is None or problems:
-        raise ValueError(f"{path} is not a model card:\n  " + "\n  ".join(problems))
-    return card

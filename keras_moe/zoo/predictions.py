@@ -5,15 +5,16 @@ import typing
 import numpy as np
 
 from keras_moe.checks import integer
-from keras_moe.zoo.listing import card
+from keras_moe.zoo.sources import Name, card
 
 
-def decode_predictions(preds: typing.Any, name: str, top: int = 5) -> list[list[tuple[int, str, float]]]:
+def decode_predictions(preds: typing.Any, name: Name, top: int = 5) -> list[list[tuple[int, str, float]]]:
     """The most probable classes.
 
     Args:
-        preds: float array or tensor ``(n, classes)``, outputs of the published model ``name``.
-        name: str; or ``"imagenet"``, for outputs of a network with ``weights="imagenet"`` (extra ``imagenet``).
+        preds: float array or tensor ``(n, classes)``, outputs of the model ``name``.
+        name: as for ``load``; or ``"imagenet"``, for outputs of a network with ``weights="imagenet"`` (extra
+            ``imagenet``).
         top: int, how many, at most the number of classes.
 
     Returns:

@@ -60,10 +60,10 @@ def fetch(name: str, file: File) -> bytes:
     """
     cached, shipped = cache_path(name, file), published_folder() / name / file.name
     if shipped.exists():
-        return _verified(_read(shipped, file), file, shipped, "Install keras-moe anew, or restore the file.")
+        return verified(_read(shipped, file), file, shipped, "Install keras-moe anew, or restore the file.")
     mirror = _mirror()
     try:
-        return _verified(_read(cached, file), file, cached, "It was removed; set KERAS_MOE_MIRROR to fetch it anew.")
+        return verified(_read(cached, file), file, cached, "It was removed; set KERAS_MOE_MIRROR to fetch it anew.")
     except IntegrityError:
         with _explained(cached):
             cached.unlink(missing_ok=True)
@@ -93,7 +93,8 @@ def _read(path: pathlib.Path, file: File) -> bytes:
         return stream.read(file.size + 1)
 
 
-def _verified(data: bytes, file: File, source: object, remedy: str) -> bytes:
+def verified(data: bytes, file: File, source: object, remedy: str) -> bytes:
+    """``data`` if they are those of ``file``; else IntegrityError, which names ``source`` and says the ``remedy``."""
     digest = hashlib.sha256(data).hexdigest()
     if len(data) == file.size and digest == file.sha256:
         return data
@@ -108,7 +109,7 @@ def _into_cache(url: str, file: File, cached: pathlib.Path) -> bytes:
     with _explained(cached):
         cached.parent.mkdir(parents=True, exist_ok=True)
     _sweep(cached.parent)
-    data = _verified(_download(url, file), file, url, "Nothing was kept. Try again, or set another KERAS_MOE_MIRROR.")
+    data = verified(_download(url, file), file, url, "Nothing was kept. Try again, or set another KERAS_MOE_MIRROR.")
     with _explained(cached):
         # A temporary file of its own, then one rename: processes that race here all end with the whole file.
         write_bytes(cached, data)

@@ -1,13 +1,14 @@
 """Frozen dataclasses from TOML, strictly, and back. Annotations say what a table must hold.
 
-Known kinds: str, int, float, dict (any table, its arrays as tuples), a dataclass (a table) and ``tuple[kind, ...]``
-(an array).
+Known kinds: str, int, float, dict (any table, its arrays as tuples), a dataclass (a table), ``tuple[kind, ...]`` (an
+array) and unions of plain kinds.
 """
 
 import dataclasses
 import json
 import math
 import re
+import types
 import typing
 
 
@@ -25,9 +26,10 @@ def read(kind: typing.Any, value: typing.Any, problems: list[str], where: str = 
         return {k: read(kind, v, problems, where) if isinstance(v, dict) else _tuple(v) for k, v in value.items()}
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind:
-        problems.append(f"{where}: expected {kind.__name__}. Received: {value!r}")
-    elif kind is float and not math.isfinite(value):
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if type(value) not in kinds:
+        problems.append(f"{where}: expected {' or '.join(k.__name__ for k in kinds)}. Received: {value!r}")
+    elif isinstance(value, float) and not math.isfinite(value):
         problems.append(f"{where}: expected a finite number. Received: {value!r}")
     return value
 

@@ -13,15 +13,15 @@ import time
 
 import keras
 import pytest
-from tiny_zoo import pinned
 
 from keras_moe.zoo import store
 from keras_moe.zoo.model_card import File
+from keras_moe.zoo.writing import pin
 
 pytestmark = pytest.mark.once
 
 DATA = bytes(range(256)) * 4
-FILE = pinned("weights.safetensors", DATA)
+FILE = pin("weights.safetensors", DATA)
 URL = "/tiny/weights.safetensors"
 BAD = {
     "truncated": DATA[:-1],

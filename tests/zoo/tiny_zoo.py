@@ -1,12 +1,11 @@
 """A zoo of one tiny model, published into a temporary folder."""
 
-import hashlib
-
 import numpy as np
 
 from keras_moe import models
 from keras_moe.weights import save_weights
-from keras_moe.zoo.model_card import WEIGHTS, Card, Data, File, Input, Metric, write_card
+from keras_moe.zoo.model_card import WEIGHTS, Card, Data, Input, Metric
+from keras_moe.zoo.writing import pin, write_card
 
 CONFIG = {
     "input_shape": (8, 8, 3),
@@ -17,11 +16,6 @@ CONFIG = {
     "gate_filters": 0,
 }
 LABELS = ("ant", "bee", "cicada", "dragonfly", "earwig")
-
-
-def pinned(name, data):
-    """The ``File`` of ``data``."""
-    return File(name, len(data), hashlib.sha256(data).hexdigest())
 
 
 def example_card(**changes):
@@ -44,7 +38,7 @@ def example_card(**changes):
         "input": Input((8, 8, 3), "[0, 255]", "RGB"),
         "config": CONFIG,
         "metrics": (Metric("top-1", 0.2, "test", (0, 1), (0.1, 0.3)),),
-        "files": (pinned(WEIGHTS, b"nothing"),),
+        "files": (pin(WEIGHTS, b"nothing"),),
         "classes": LABELS,
     }
     return Card(**{**values, **changes})
@@ -64,7 +58,7 @@ def publish(zoo, model, /, name="tiny", dtype=None, **changes):
     folder = zoo / name
     folder.mkdir(parents=True)
     save_weights(model, folder / WEIGHTS, dtype)
-    weights = pinned(WEIGHTS, (folder / WEIGHTS).read_bytes())
+    weights = pin(WEIGHTS, (folder / WEIGHTS).read_bytes())
     card = example_card(name=name, files=(weights,), **changes)
-    write_card(card, folder / "card.toml")
+    write_card(card, folder)
     return card

@@ -18,10 +18,10 @@ from keras_moe.datasets import Dataset
 from keras_moe.export import LiteRTModel, ParityError, litert
 from keras_moe.models import MoEModel
 from keras_moe.recipes import load_recipe
-from keras_moe.recipes.publishing.publish import pinned
 from keras_moe.zoo import Card
-from keras_moe.zoo.model_card import File, Metric, write_card
+from keras_moe.zoo.model_card import File, Metric
 from keras_moe.zoo.store import published_folder
+from keras_moe.zoo.writing import pin, write_card
 
 MOST = 30e6  # bytes of a model's files
 
@@ -74,7 +74,7 @@ def main() -> None:
         else:
             for file in made:
                 (folder / file.name).unlink()
-    write_card(dataclasses.replace(card, files=tuple(files), metrics=tuple(metrics)), folder / "card.toml")
+    write_card(dataclasses.replace(card, files=tuple(files), metrics=tuple(metrics)), folder)
 
 
 def _made(
@@ -93,7 +93,7 @@ def _made(
     value, note = trial.score(predictions), _note(report, route, trial, reference)
     name, seeds = f"{trial.dataset.metric} of {path.name}", card.metrics[0].seeds[:1]
     metric = Metric(name, value, "test", seeds, (value,), note, trial.dataset.unit)
-    return [pinned(path.parent / name) for name in report["files"]], metric
+    return [pin(name, (path.parent / name).read_bytes()) for name in report["files"]], metric
 
 
 def _wanted(model: MoEModel) -> dict[str, dict[str, typing.Any]]:

@@ -1,7 +1,6 @@
 """From trained seeds to a folder of the zoo: weights, golden tensors, log, card."""
 
 import argparse
-import hashlib
 import json
 import pathlib
 import typing
@@ -9,14 +8,17 @@ import typing
 import keras
 import numpy as np
 
-from keras_moe.files import write_bytes
-from keras_moe.models import MoEModel
+from keras_moe.datasets import Dataset
+from keras_moe.files import write_json
 from keras_moe.recipes.publishing.recipe import ModelRecipe
-from keras_moe.weights import load_weights, save_weights, write_tensors
-from keras_moe.zoo.model_card import Card, File, Input, Metric, write_card
+from keras_moe.weights import load_weights, save_weights, serialized
+from keras_moe.zoo.model_card import Input, Metric
+from keras_moe.zoo.saving import save
 from keras_moe.zoo.store import published_folder
 
 Result = dict[str, typing.Any]
+
+_TEXTS = ("name", "system", "summary", "paper", "paper_url", "recipe_note", "baseline")  # of a recipe and a card
 
 
 def main(recipe: ModelRecipe, argv: list[str], prog: str) -> None:
@@ -42,29 +44,36 @@ def main(recipe: ModelRecipe, argv: list[str], prog: str) -> None:
 
 
 def publish(recipe: ModelRecipe, folder: pathlib.Path, results: list[Result], runs: pathlib.Path) -> None:
-    """Writes the first seed's weights (float16), golden tensors, metrics, log and card into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    network = recipe.build()
+    """Saves the first seed's weights (float16), golden tensors, metrics, log and card in ``folder``."""
+    network, dataset = recipe.build(), recipe.dataset
     load_weights(network, _weights_of(runs, results[0]["seed"]))
-    save_weights(network, folder / "weights.safetensors", dtype="float16")
-    load_weights(network, folder / "weights.safetensors")
+    load_weights(network, serialized(network, "float16"))  # what is published is measured
     final = recipe.measure(network)
 
     images = recipe.golden_images()
     predictions, route = network.predict_routed(images)
-    tensors = {"images": images, "outputs": predictions} | ({} if route is None else {"route": route})
-    write_tensors(folder / "golden.safetensors", tensors)
-    write_json(folder / "log.json", {str(r["seed"]): r["history"] for r in results})
     measured = [{k: v for k, v in r.items() if k != "history"} for r in results]
-    write_json(folder / "metrics.json", {"seeds": measured, "published": final})
-    write_card(_card(recipe, network, folder, results, final), folder / "card.toml")
+    save(
+        network,
+        folder,
+        labels=dataset.classes or None,
+        overwrite=True,
+        dtype="float16",
+        golden={"images": images, "outputs": predictions} | ({} if route is None else {"route": route}),
+        records={
+            "log": {str(r["seed"]): r["history"] for r in results},
+            "metrics": {"seeds": measured, "published": final},
+        },
+        config=dict(recipe.config),
+        input=Input(tuple(recipe.config["input_shape"]), "[0, 255]", dataset.channels),
+        macs_executed=float(final["macs_executed"]),
+        metrics=_metrics(dataset, results, final),
+        recipe=f"keras_moe.recipes.{recipe.name}",
+        data=dataset.data,
+        license=dataset.license,
+        **{field: getattr(recipe, field) for field in _TEXTS},
+    )
     print(f"published in {folder}: {_summary(recipe, final)}")
-
-
-def write_json(path: pathlib.Path, value: object) -> None:
-    """Writes JSON, atomically, floats to 6 decimals."""
-    rounded = json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 6))
-    write_bytes(path, (json.dumps(rounded, indent=1) + "\n").encode())
 
 
 def _train_seed(recipe: ModelRecipe, seed: int, arguments: argparse.Namespace) -> Result:
@@ -87,42 +96,16 @@ def _weights_of(runs: pathlib.Path, seed: int) -> pathlib.Path:
     return runs / f"seed{seed}" / "weights.safetensors"
 
 
-def _card(recipe: ModelRecipe, network: MoEModel, folder: pathlib.Path, results: list[Result], final: Result) -> Card:
-    seeds, metrics, dataset = tuple(r["seed"] for r in results), list[Metric](), recipe.dataset
+def _metrics(dataset: Dataset, results: list[Result], final: Result) -> tuple[Metric, ...]:
+    """The card's metrics: of each of the data set's, the mean over seeds and that of the published weights."""
+    seeds, metrics = tuple(r["seed"] for r in results), list[Metric]()
     for name in dataset.card_metrics:
         values, own = tuple(round(r[name], 6) for r in results), round(final[name], 6)
         metrics += [
             Metric(name, round(float(np.mean(values)), 6), "test", seeds, values, "mean over seeds", dataset.unit),
             Metric(f"{name} of these weights", own, "test", seeds[:1], (own,), "float16", dataset.unit),
         ]
-    return Card(
-        name=recipe.name,
-        system=recipe.system,
-        task=dataset.task,
-        summary=recipe.summary,
-        paper=recipe.paper,
-        paper_url=recipe.paper_url,
-        license=dataset.license,
-        model=type(network).__name__,
-        params=network.count_params(),
-        macs_total=network.macs_total,
-        macs_executed=float(final["macs_executed"]),
-        recipe=f"keras_moe.recipes.{recipe.name}",
-        recipe_note=recipe.recipe_note,
-        data=dataset.data,
-        input=Input(tuple(recipe.config["input_shape"]), "[0, 255]", dataset.channels),
-        config=dict(recipe.config),
-        metrics=tuple(metrics),
-        files=tuple(pinned(folder / name) for name in ("weights.safetensors", "golden.safetensors")),
-        classes=dataset.classes,
-        baseline=recipe.baseline,
-    )
-
-
-def pinned(path: pathlib.Path) -> File:
-    """The ``File`` of a path."""
-    data = path.read_bytes()
-    return File(path.name, len(data), hashlib.sha256(data).hexdigest())
+    return tuple(metrics)
 
 
 def _summary(recipe: ModelRecipe, result: Result) -> str:
