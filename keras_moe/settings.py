@@ -78,6 +78,21 @@ def apply(layer: keras.Layer, changes: Changes) -> None:
                 variable.trainable = not each.layer.trainable
 
 
+def apply_plain(layer: keras.Layer, changes: Changes) -> None:
+    """``apply`` of a stranger's ``changes``: only those that give an attribute another plain value of its kind.
+
+    Raises:
+        ValueError: any other; ``layer`` is unchanged.
+    """
+    configs = {each.key: _config(each.layer) for each in _described(layer)}
+    for key, change in changes.items():
+        for attribute, value in change.items():
+            config = configs.get(key, {})
+            if attribute in _METHODS or attribute not in config or not _is_like(config[attribute], value):
+                raise ValueError(f"Layer {key!r} has no {attribute!r} that could be {value!r}.")
+    apply(layer, changes)
+
+
 def serialized(value: typing.Any) -> typing.Any:
     """A layer, or a structure of plain data and objects of Keras, as plain data that says the same in any process."""
     return _without_ids(keras.saving.serialize_keras_object(value))
@@ -123,6 +138,11 @@ def _described(root: keras.Layer) -> list[_Described]:
         for inner in held(layer):
             paths.setdefault(id(inner), f"{path}/{inner.name}".lstrip("/"))
     return described
+
+
+def _is_like(own: object, value: object) -> bool:
+    """Whether a plain value can stand in place of a layer's own, which may be None."""
+    return own is None or type(value) is type(own) or {type(own), type(value)} == {int, float}
 
 
 def _any_frozen(described: collections.abc.Iterable[_Described]) -> bool:

@@ -5,7 +5,7 @@ import dataclasses
 import sys
 import typing
 
-from keras_moe.cli.shared import Command, fail, model_name, print_json
+from keras_moe.cli.shared import MODEL, Command, fail, model_name, print_json
 
 if typing.TYPE_CHECKING:
     from rich.console import Console
@@ -15,7 +15,7 @@ def register(command: Command) -> None:
     lister = command("list", _list, "List the published models.")
     lister.add_argument("pattern", nargs="?", default="*", help="of names, shell-style: 'hydranet*' (default: all)")
     info = command("info", _info, "Show a model's card.")
-    info.add_argument("name", type=model_name)
+    info.add_argument("name", type=model_name, help=MODEL)
     for printing in (lister, info):
         printing.add_argument("--json", action="store_true", help="print JSON")
 
@@ -64,11 +64,13 @@ def _info(arguments: argparse.Namespace) -> int:
         return print_json(fields)
     for key, value in fields.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{k}: {v}" for k, v in value.items())
+            value = ", ".join(f"{k}: {v}" for k, v in value.items() if v != "")
         elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
             value = "".join("\n  " + ", ".join(f"{k}: {v}" for k, v in item.items()) for item in value)
         elif isinstance(value, (list, tuple)):
             value = ", ".join(map(str, value))
+        if value == "":
+            continue
         print(f"{key}: {value}")
     return 0
 

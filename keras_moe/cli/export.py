@@ -6,18 +6,34 @@ import pathlib
 import sys
 import typing
 
-from keras_moe.cli.shared import Command, WrongCommand, fail, folder, model_name, positive, print_json
+from keras_moe.cli.shared import (
+    MODEL,
+    Command,
+    WrongCommand,
+    check_range,
+    fail,
+    folder,
+    load_model,
+    model_name,
+    positive,
+    print_json,
+)
 
 if typing.TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
+    from keras_moe.zoo import Card
+
+File = tuple[str, pathlib.Path, "np.ndarray | None"]
+"""To be timed: its label, the LiteRT file, and the images; None: those of the command."""
+
 QUANTIZED = ("float16", "dynamic", "int8")
 
 
 def register(command: Command) -> None:
-    export = command("export", _export, "Write a published model as LiteRT (TFLite) files for phones.")
-    export.add_argument("name", type=model_name)
+    export = command("export", _export, "Write a model as LiteRT (TFLite) files for phones.")
+    export.add_argument("name", type=model_name, help=MODEL)
     export.add_argument(
         "out", type=pathlib.Path, metavar="OUT", help="a .tflite file; a .json manifest for --form parts"
     )
@@ -27,15 +43,16 @@ def register(command: Command) -> None:
         "--images",
         type=folder,
         metavar="FOLDER",
-        help="for the calibration of int8 and the comparison with Keras",
+        help="for the calibration of int8 and the comparison with Keras; default: the calibration images of a model "
+        "folder, or crops of two photographs",
     )
-    bench = command("bench", _bench, "Time published models or exported files with LiteRT on real images.")
+    bench = command("bench", _bench, "Time models or exported files with LiteRT on real images.")
     bench.add_argument(
-        "targets", nargs="+", type=_target, metavar="NAME|FILE",
-        help="a published model, timed beside its dense form and its baseline; or a file that `export` wrote",
+        "targets", nargs="+", type=_target, metavar="MODEL|FILE",
+        help=f"{MODEL}, timed beside its dense form and its baseline; or a file that `export` wrote",
     )  # fmt: skip
-    bench.add_argument("--quantize", choices=QUANTIZED, help="of published models")
-    bench.add_argument("--images", type=folder, metavar="FOLDER", help="default: crops of two photographs")
+    bench.add_argument("--quantize", choices=QUANTIZED, help="of models")
+    bench.add_argument("--images", type=folder, metavar="FOLDER", help="default: as for export")
     bench.add_argument("--threads", type=positive, nargs="+", default=[1, 2])
     for printing in (export, bench):
         printing.add_argument("--json", action="store_true", help="print JSON")
@@ -48,17 +65,15 @@ def _export(arguments: argparse.Namespace) -> int:
     card, suffix = zoo.card(arguments.name), ".json" if arguments.form == "parts" else ".tflite"
     if arguments.out.suffix != suffix:
         raise WrongCommand(f"OUT must end in {suffix} for --form {arguments.form}. Received: {arguments.out}")
-    if arguments.quantize == "int8" and arguments.images is None:
-        print("keras-moe: calibrating with crops of two photographs; --images FOLDER takes your own", file=sys.stderr)
+    images, said = _images(arguments.images, card, arguments.name)
+    if arguments.quantize:
+        check_range("export", card)
+    if arguments.quantize == "int8":
+        print(f"keras-moe: calibrating with {said}", file=sys.stderr)
+    model = load_model(arguments.name, card)
     with contextlib.redirect_stdout(sys.stderr):  # the converter's messages
-        images = _images(arguments.images, card.input.shape)
         report = litert(
-            zoo.load(card.name),
-            arguments.out,
-            arguments.form,
-            arguments.quantize,
-            representative_dataset=images,
-            card=card,
+            model, arguments.out, arguments.form, arguments.quantize, representative_dataset=images, card=card
         )
     if arguments.json:
         return print_json(report)
@@ -79,8 +94,8 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory() as temporary:
         with contextlib.redirect_stdout(sys.stderr):
-            files = {k: v for target in arguments.targets for k, v in _files(target, temporary, arguments).items()}
-        jobs = [(label, path, threads) for label, path in files.items() for threads in arguments.threads]
+            files = [file for target in arguments.targets for file in _files(target, temporary, arguments)]
+        jobs = [(*file, threads) for file in files for threads in arguments.threads]
         timed = [_timed(*job, arguments) for job in track(jobs, "timing", console=_to_stderr(), transient=True)]
     rows = [row for rows in timed for row in rows]
     if arguments.json:
@@ -91,8 +106,10 @@ def _bench(arguments: argparse.Namespace) -> int:
     return 0 if all(timed) else 1
 
 
-def _timed(label: str, path: pathlib.Path, threads: int, arguments: argparse.Namespace) -> list[dict[str, typing.Any]]:
-    """Rows of one file; none, and a line on stderr, if it cannot be run."""
+def _timed(
+    label: str, path: pathlib.Path, images: "np.ndarray | None", threads: int, arguments: argparse.Namespace
+) -> list[dict[str, typing.Any]]:
+    """Rows of one file, timed on ``images``, or else the command's; none, and a line on stderr, if it cannot run."""
     from keras_moe.export import LiteRTModel
     from keras_moe.export.litert.latency import by_route
 
@@ -101,40 +118,54 @@ def _timed(label: str, path: pathlib.Path, threads: int, arguments: argparse.Nam
     except (OSError, ValueError) as error:
         fail(str(error), 1)
         return []
-    images = _images(arguments.images, tuple(model.description["input_shape"]))
+    if images is None:
+        images = _read(arguments.images, tuple(model.description["input_shape"]))
     return [{"file": label, "threads": threads, **row} for row in by_route(model, images)]
 
 
-def _files(target: pathlib.Path | str, temporary: str, arguments: argparse.Namespace) -> dict[str, pathlib.Path]:
-    """The files to time for a target, label -> path: of a published model, exports of it and of its baseline."""
+def _files(target: pathlib.Path | str, temporary: str, arguments: argparse.Namespace) -> list[File]:
+    """The files to time for a target: of a model, exports of it and of its baseline."""
     from keras_moe import zoo
     from keras_moe.export import litert
 
     if isinstance(target, pathlib.Path):
-        return {str(target): target}
-    card = zoo.card(target)
-    images, files = _images(arguments.images, card.input.shape), {}
-    for described in [card] + [zoo.card(card.baseline)] * bool(card.baseline):
-        model = zoo.load(described.name)
-        forms = ("routed", "dense") if model.bank and described is card else ("routed",)
+        return [(str(target), target, None)]
+    card, files = zoo.card(target), list[File]()
+    baseline = [card.baseline] if card.baseline in zoo.list_models() else []
+    for name in [target, *baseline]:
+        described = zoo.card(name)
+        check_range("bench", described)
+        model, (images, _) = load_model(name, described), _images(arguments.images, described, name)
+        forms = ("routed", "dense") if model.bank and name == target else ("routed",)
         for form in forms:
-            path = pathlib.Path(temporary, f"{described.name}_{form}.tflite")
+            path = pathlib.Path(temporary, f"{len(files)}_{described.name}_{form}.tflite")
             litert(model, path, form, arguments.quantize, images, card=described, check_parity=False)
-            files[f"{described.name} {form}" if model.bank else described.name] = path
+            files.append((f"{described.name} {form}" if model.bank else described.name, path, images))
     return files
 
 
 def _target(text: str) -> pathlib.Path | str:
-    """Argument type: a LiteRT file or manifest, or the name of a published model."""
+    """Argument type: a LiteRT file or manifest, or a model."""
     path = pathlib.Path(text)
-    if path.suffix not in (".tflite", ".json") and not path.exists():
+    if path.is_dir() or (path.suffix not in (".tflite", ".json") and not path.exists()):
         return model_name(text)
     if path.suffix not in (".tflite", ".json") or not path.is_file():
         raise argparse.ArgumentTypeError(f"expected a .tflite file or a .json manifest that exists. Received: {text}")
     return path
 
 
-def _images(images: pathlib.Path | None, shape: tuple[int, ...]) -> "np.ndarray":
+def _images(images: pathlib.Path | None, card: "Card", name: str) -> "tuple[np.ndarray, str]":
+    """Images for a model, and a word on where they are from."""
+    from keras_moe import zoo
+
+    own = None if images else zoo.calibration_images(name)
+    if own is not None:
+        return own.astype("float32"), f"the {len(own)} calibration images of {card.name}"
+    said = f"the images in {images}" if images else "crops of two photographs; --images FOLDER takes your own"
+    return _read(images, card.input.shape), said
+
+
+def _read(images: pathlib.Path | None, shape: tuple[int, ...]) -> "np.ndarray":
     import numpy as np
 
     from keras_moe.images import crops, read_image

@@ -1,21 +1,36 @@
 """``keras-moe predict``."""
 
 import argparse
-import contextlib
 import dataclasses
-import sys
+import itertools
+import pathlib
 import typing
 
-from keras_moe.cli.shared import Command, check_task, fail, model_name, positive, print_json
+from keras_moe.cli.shared import (
+    MODEL,
+    Command,
+    check_task,
+    fail,
+    load_model,
+    model_name,
+    own_images,
+    positive,
+    print_json,
+)
 
 if typing.TYPE_CHECKING:
+    import numpy as np
+
     from keras_moe.classify import Classification
+    from keras_moe.zoo import Card
 
 
 def register(command: Command) -> None:
     predict = command("predict", _predict, "Classify images; show the experts that ran and their cost.")
-    predict.add_argument("name", type=model_name)
-    predict.add_argument("images", nargs="+", metavar="IMAGE")
+    predict.add_argument("name", type=model_name, help=MODEL)
+    predict.add_argument(
+        "images", nargs="*", metavar="IMAGE", help="files or folders; default: the calibration images of a model folder"
+    )
     predict.add_argument("--top", type=positive, default=5, help="labels per image (default: 5)")
     predict.add_argument("--json", action="store_true", help="print JSON")
 
@@ -25,28 +40,49 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     from keras_moe import zoo
     from keras_moe.classify import classify
-    from keras_moe.images import read_image
 
     card = zoo.card(arguments.name)
     check_task("predict", card, "classification")
-    paths, images, failures = [], [], 0
-    for path in arguments.images:
-        try:
-            images.append(read_image(path, card.input.shape))
-            paths.append(path)
-        except (OSError, ValueError) as error:
-            failures = fail(str(error), 1)
+    paths, images, failures = _images(arguments, card)
     if not images:
         return failures
-    with contextlib.redirect_stdout(sys.stderr):  # a download shows its progress
-        model = zoo.load(card.name)
-    results = classify(model, card.name, np.stack(images), min(arguments.top, len(card.classes)))
+    model = load_model(arguments.name, card)
+    results = classify(model, arguments.name, np.stack(images), min(arguments.top, len(card.classes)))
     if arguments.json:
         print_json([{"image": path, **dataclasses.asdict(result)} for path, result in zip(paths, results, strict=True)])
     else:
         for path, result in zip(paths, results, strict=True):
             _print_result(path, result)
     return failures
+
+
+def _images(arguments: argparse.Namespace, card: "Card") -> "tuple[list[str], list[np.ndarray], int]":
+    """Paths, images, and the exit code: 1 if a file could not be read."""
+    from keras_moe.images import read_image
+
+    if not arguments.images:
+        own = own_images(arguments.name, "predict", "an IMAGE")
+        return [f"calibration image {i}" for i in range(len(own))], list(own), 0
+    paths, images, failures = list[str](), list["np.ndarray"](), 0
+    for path in itertools.chain.from_iterable(map(_files, arguments.images)):
+        try:
+            images.append(read_image(path, card.input.shape))
+            paths.append(path)
+        except (OSError, ValueError) as error:
+            failures = fail(str(error), 1)
+    return paths, images, failures
+
+
+def _files(path: str) -> list[str]:
+    """A file, or the images in a folder and below."""
+    from keras_moe.insights.folders import image_files
+
+    if not pathlib.Path(path).is_dir():
+        return [path]
+    found = [str(file) for file in image_files(pathlib.Path(path))]
+    if not found:
+        raise ValueError(f"{path} is a folder without images. Expected an image file, or a folder with some.")
+    return found
 
 
 def _print_result(path: str, result: "Classification") -> None:

@@ -1,6 +1,7 @@
 """Kinds of arguments and ways to print that sub-commands share."""
 
 import argparse
+import contextlib
 import json
 import pathlib
 import sys
@@ -8,10 +9,20 @@ import typing
 from collections.abc import Callable
 
 if typing.TYPE_CHECKING:
+    import numpy as np
+
+    from keras_moe.models import MoEModel
     from keras_moe.zoo import Card
 
 Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 """Adds a sub-command: its name, the function that runs it and returns the exit code, and a line of help."""
+
+
+MODEL = "a published model, a model folder or hf://user/repo[@revision]"
+"""What the argument of a model may be, for help."""
+
+PIXELS = "[0, 255]"
+"""The range of the values of image files."""
 
 
 class WrongCommand(Exception):
@@ -19,13 +30,34 @@ class WrongCommand(Exception):
 
 
 def model_name(name: str) -> str:
-    """Argument type: the name of a published model."""
-    from keras_moe import zoo
+    """Argument type: a model by name, folder or address; of the Hub with the commit, so that it stays the same."""
+    from keras_moe.zoo.sources import find
 
     try:
-        return zoo.card(name, check_model=False).name
+        source = find(name)
+        source.card(check_model=False)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    return source.label
+
+
+def load_model(name: str, card: "Card") -> "MoEModel":
+    """The model, to be shown to people: a classifier ends in probabilities. What its download prints is on stderr."""
+    from keras_moe import zoo
+
+    probabilities: dict[str, typing.Any] = {"classifier_activation": "softmax"} if card.classes else {}
+    with contextlib.redirect_stdout(sys.stderr):
+        return zoo.load(name, **probabilities)
+
+
+def own_images(name: str, command: str, argument: str) -> "np.ndarray":
+    """The calibration images of a model folder, float32; WrongCommand, which names ``argument``, if it has none."""
+    from keras_moe import zoo
+
+    images = zoo.calibration_images(name)
+    if images is None:
+        raise WrongCommand(f"{command} needs {argument}: {name} comes without calibration images")
+    return images.astype("float32")
 
 
 def positive(text: str) -> int:
@@ -53,6 +85,13 @@ def check_task(command: str, card: "Card", *tasks: str) -> None:
             f"{command} takes a model for {' or '.join(tasks)}: {', '.join(models)}. "
             f"Received: {card.name}, a model for {card.task}"
         )
+    check_range(command, card)
+
+
+def check_range(command: str, card: "Card") -> None:
+    """Raises WrongCommand if the model of ``card`` does not take the pixels of image files as they are."""
+    if card.input.range != PIXELS:
+        raise WrongCommand(f"{command} reads pixels in {PIXELS}. Received: {card.name}, which takes {card.input.range}")
 
 
 def print_json(value: object) -> int:

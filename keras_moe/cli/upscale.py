@@ -1,14 +1,12 @@
 """``keras-moe upscale``."""
 
 import argparse
-import contextlib
 import io
 import os
 import pathlib
-import sys
 import typing
 
-from keras_moe.cli.shared import Command, check_task, model_name
+from keras_moe.cli.shared import MODEL, Command, check_task, load_model, model_name
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -19,7 +17,7 @@ _MODES = {(): "L", (3,): "RGB", (4,): "RGBA"}  # of pixels, by the axes behind h
 
 def register(command: Command) -> None:
     upscale = command("upscale", _upscale, "Enlarge an image with a super-resolution model.")
-    upscale.add_argument("name", type=model_name)
+    upscale.add_argument("name", type=model_name, help=MODEL)
     upscale.add_argument("image", metavar="IN")
     upscale.add_argument("out", metavar="OUT", type=pathlib.Path, help="an image file; its extension sets the format")
     upscale.add_argument("--map", metavar="PNG", type=pathlib.Path, help="write which branch each patch took")
@@ -38,8 +36,7 @@ def _upscale(arguments: argparse.Namespace) -> int:
     for path, mode in (arguments.out, _MODES[image.shape[2:]]), (arguments.map, "RGB"):
         if path is not None:
             _check_format(path, mode, (scale * image.shape[1], scale * image.shape[0]))
-    with contextlib.redirect_stdout(sys.stderr):  # a download shows its progress
-        model = zoo.load(card.name)
+    model = load_model(arguments.name, card)
     result = model.upscale_routed(image)
     _save(Image.fromarray(result.image), arguments.out)
     if arguments.map is not None:

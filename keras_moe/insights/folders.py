@@ -17,7 +17,7 @@ def read_labelled(folder: pathlib.Path, card: Card) -> Samples:
     Raises:
         ValueError: only some sub-folders are named like classes, or no image can be read.
     """
-    paths = _images(folder)
+    paths = image_files(folder)
     names = {p.parent.relative_to(folder).as_posix() for p in paths}
     known = names & set(card.classes)
     if known and known != names:
@@ -52,7 +52,7 @@ def read_masked(folder: pathlib.Path, card: Card) -> Samples:
     source, masks = folder / "images", folder / "masks"
     if not source.is_dir():
         raise ValueError(f"Expected a folder 'images' and perhaps one 'masks' in {folder}. Received: none 'images'")
-    paths = _images(source)
+    paths = image_files(source)
     mask_of = {path: (masks / path.relative_to(source)).with_suffix(".png") for path in paths}
     missing = [str(mask) for mask in mask_of.values() if not mask.is_file()] if masks.is_dir() else []
     if missing:
@@ -77,7 +77,8 @@ def read_masked(folder: pathlib.Path, card: Card) -> Samples:
     )  # fmt: skip
 
 
-def _images(folder: pathlib.Path) -> list[pathlib.Path]:
+def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files in ``folder`` and below whose endings are those of images, sorted."""
     from PIL import Image
 
     suffixes = Image.registered_extensions()

@@ -61,7 +61,7 @@ def get(name: str, alpha: float = 1.0) -> Backbone:
         ValueError: an unknown name.
     """
     resnet = re.fullmatch(r"resnet(\d+)", name)
-    if resnet and int(resnet[1]) >= 8 and int(resnet[1]) % 6 == 2:
+    if resnet and 8 <= int(resnet[1]) <= 1202 and int(resnet[1]) % 6 == 2:
         blocks = (int(resnet[1]) - 2) // 6
         return Backbone("basic", scale(16, alpha), tuple(Stage(scale(f, alpha), blocks, s) for f, s in _RESNET))
     if name == "litenet":
@@ -69,9 +69,9 @@ def get(name: str, alpha: float = 1.0) -> Backbone:
     if name in _EFFICIENTNET_LITE:
         return _efficientnet_lite(*_EFFICIENTNET_LITE[name], alpha)
     raise ValueError(
-        "`backbone` must be 'resnet8', 'resnet14', … (6n+2), 'litenet' or 'efficientnet_lite0' … 'efficientnet_lite4'; "
-        "or, if a model takes one, your own network (of a file: `keras.models.load_model(file)`). Received: "
-        f"backbone={name!r}"
+        "`backbone` must be 'resnet8', 'resnet14', … (6n+2, to 1202), 'litenet' or 'efficientnet_lite0' … "
+        "'efficientnet_lite4'; or, if a model takes one, your own network (of a file: "
+        f"`keras.models.load_model(file)`). Received: backbone={name!r}"
     )
 
 

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import concurrent.futures
 import inspect
+import math
 import typing
 
-from keras_moe.zoo.model_card import Setting
+import numpy as np
+
+from keras_moe.zoo.model_card import WEIGHTS, Card, Setting
 
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
 
 _OWN_NETWORKS = ("classifier", "network")
+_SYSTEMS = {
+    "ClassSR": "classsr",
+    "HydraNet": "hydranet",
+    "Patcher": "patcher",
+    "SegmentationMoE": "segmentation_moe",
+    "SingleGatedMoE": "single_gated",
+}
 _NOT_RECORDED = ("name", "weights", "include_top", "settings")
 _FLAGS = ("frozen", "flipped")  # which weights learn is of a training, not of a model
 _AS_ARGUMENT = {"k": "top_k", "noise_std": "noise_std"}  # attributes of the TopKGate that models have as arguments
 
 
 def describe(model: MoEModel, classifier_activation: str | None = "same") -> dict[str, typing.Any]:
-    """The fields ``model``, ``task``, ``config`` and ``settings`` of a card, and the ``range`` of its input.
+    """Fields of a card: ``model``, ``system``, ``task``, ``config`` and ``settings``; and the ``range`` of its input.
 
     Raises:
         ValueError: a model that cannot be made anew from name and arguments.
@@ -43,9 +53,10 @@ def describe(model: MoEModel, classifier_activation: str | None = "same") -> dic
     config |= _take_arguments(changes, config)
     if classifier_activation != "same":
         config["classifier_activation"] = classifier_activation
-    plain = {key: value for key, value in config.items() if key not in _NOT_RECORDED}
+    plain = {key: _tuples(value) for key, value in config.items() if key not in _NOT_RECORDED}
     described = {
         "model": kind,
+        "system": _SYSTEMS[kind] if model.gate else "dense",
         "task": _task(model),
         "config": _without_defaults(model, plain),
         "settings": _settings(model, changes),
@@ -71,7 +82,30 @@ def skeleton(model: str, config: dict[str, typing.Any]) -> dict[str, tuple[int, 
         return thread.submit(build).result()
 
 
+def check_buildable(card: Card, label: str) -> None:
+    """Raises ValueError unless the model of a stranger's card can be made and is as large as its card and file say.
+
+    Nothing of the model's size is allocated.
+    """
+    own = {"classes": len(card.classes)} if card.classes else {}
+    try:
+        shapes = skeleton(card.model, {**card.config, **own})
+    except Exception as error:  # arguments of any kind can fail in any way
+        raise ValueError(f"{label}: no {card.model} can be made from the card's config: {error}") from error
+    size = sum(map(math.prod, shapes.values()))
+    if size != card.params or 2 * size > card.file(WEIGHTS).size:
+        raise ValueError(
+            f"{label}: the card's config makes a {card.model} of {size:,} parameters. Expected {card.params:,}, as the "
+            f"card says, and at least 2 bytes for each in {WEIGHTS}"
+        )
+
+
 def _check_rebuilt(model: MoEModel, described: dict[str, typing.Any]) -> None:
+    from keras import ops
+
+    for weight in model.weights:
+        if not np.all(np.isfinite(ops.convert_to_numpy(ops.cast(weight, "float32")))):
+            raise ValueError(f"{weight.path} has values that are not finite. Expected the weights of a sound model.")
     own = {weight.path: tuple(weight.shape) for weight in model.weights}
     config = {"classes": model.output_shape[-1]} if described["task"] != "super-resolution" else {}
     if skeleton(described["model"], {**config, **described["config"]}) != own:
@@ -116,6 +150,13 @@ def _without_defaults(model: MoEModel, config: dict[str, typing.Any]) -> dict[st
         if value is None or (key == "dtype" and not isinstance(value, str)):
             raise _refusal(model, f"a card cannot hold {key}={value!r}")
     return own
+
+
+def _tuples(value: typing.Any) -> typing.Any:
+    """Lists as tuples, as a card that is read has them."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _refusal(model: MoEModel, why: str) -> ValueError:

@@ -9,8 +9,9 @@ import typing
 
 from keras_moe.checks import flag, integer
 from keras_moe.files import write_bytes
+from keras_moe.zoo.describing import check_buildable
 from keras_moe.zoo.model_card import WEIGHTS, Card, Setting, model_arguments
-from keras_moe.zoo.sources import Name, Source, find
+from keras_moe.zoo.sources import Name, Published, Source, find
 
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
@@ -30,7 +31,8 @@ def load(
     """A model of the zoo or of a model folder.
 
     Args:
-        name: one of ``list_models()``, or the path of a model folder; by position, since ``name=`` is the model's own.
+        name: one of ``list_models()``, the path of a model folder, or ``"hf://user/repo[@revision]"``, see ``card``.
+            It is given by position: ``name=`` is the model's own.
         weights: ``"default"``, its own weights; None, random weights; or the path of a ``.safetensors`` file for the
             model with these arguments.
         classes: None, its own; or int, for transfer. With another number than its own, layers whose name ends in
@@ -45,7 +47,7 @@ def load(
     Raises:
         ValueError: an unknown ``name``, ``weights`` or ``classes``, or weights that do not fit.
         TypeError: an argument that the model's class does not have.
-        IntegrityError, FileNotFoundError, ConnectionError, OSError: see ``store.fetch``.
+        IntegrityError, FileNotFoundError, ConnectionError, OSError: a file that is not the card's, or is not there.
 
     Example:
         >>> model = zoo.load("test_hydranet")
@@ -56,7 +58,7 @@ def load(
         (None, 3)
     """
     from keras_moe import models
-    from keras_moe.settings import apply
+    from keras_moe.settings import apply_plain
     from keras_moe.weights import load_weights
 
     place, classes = find(name), integer("load", "classes", classes, 1, or_none=True)
@@ -65,13 +67,15 @@ def load(
     head = {} if classes is None else {"classes": classes}
     head |= {} if include_top else {"include_top": False}
     _check_arguments(described, head, kwargs)
+    if not isinstance(place, Published):
+        check_buildable(described, place.label)
     source = _source(place, described, weights)
     label = source if isinstance(source, pathlib.Path) else f"{place.label}/{WEIGHTS}"
     own = {"classes": len(described.classes)} if described.classes else {}
     arguments = {"name": described.name, **described.config, **own, **head, **kwargs}
     model: MoEModel = getattr(models, described.model)(**arguments)
     if described.settings:
-        apply(model, as_changes(described.settings))
+        apply_plain(model, _as_changes(described.settings))
     if source is not None:
         new_head = weights == "default" and classes not in (None, len(described.classes))
         # An argument that its layer keeps in a variable, such as `drop_below`, keeps the caller's value.
@@ -118,8 +122,8 @@ def _check_arguments(described: Card, head: dict[str, typing.Any], kwargs: dict[
         raise TypeError(f"load: {described.model} has no arguments {unknown}. Expected some of {sorted(valid)}")
 
 
-def as_changes(settings: tuple[Setting, ...]) -> dict[str, dict[str, typing.Any]]:
-    """The settings of a card as ``keras_moe.settings.apply`` takes them."""
+def _as_changes(settings: tuple[Setting, ...]) -> dict[str, dict[str, typing.Any]]:
+    """The settings of a card as ``keras_moe.settings`` takes them."""
     changes: dict[str, dict[str, typing.Any]] = {}
     for setting in settings:
         changes.setdefault(setting.layer, {})[setting.attribute] = setting.value

@@ -15,6 +15,10 @@ from keras_moe.zoo import toml
 
 TASKS = ("classification", "segmentation", "super-resolution")
 CARD, LABELS, WEIGHTS = "card.toml", "labels.txt", "weights.safetensors"
+MOST = {CARD: 1 << 20, LABELS: 1 << 24}  # bytes that are read; ImageNet's labels are 20,000
+
+_MOST_OF_A_FILE = 1 << 32
+_MOST_OF_AN_ARGUMENT, _MOST_EXPERTS, _MOST_ITEMS = 8192, 256, 100  # beyond what any sensible model has
 
 _NAME = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9_.-]{0,99}")
 
@@ -44,8 +48,11 @@ class File:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if self.size < 1 or not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise ValueError(f"Expected size >= 1 and 64 lower-case hex digits. Received: {self.size}, {self.sha256!r}")
+        if not 1 <= self.size <= _MOST_OF_A_FILE or not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(
+                "Expected a size of 1 byte to 4 GiB and 64 lower-case hex digits. "
+                f"Received: {self.size}, {self.sha256!r}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,12 +244,17 @@ def card_files(card: Card) -> dict[str, bytes]:
 def _contradictions(card: Card) -> list[str]:
     names = [file.name for file in card.files]
     rules = {
-        "name and recipe must be plain names": _NAME.fullmatch(card.name)
-        and (not card.recipe or _NAME.fullmatch(card.recipe)),
+        "name, recipe and baseline must be plain names": _NAME.fullmatch(card.name)
+        and all(_NAME.fullmatch(name) for name in (card.recipe, card.baseline) if name),
         f"task must be one of {TASKS}": card.task in TASKS,
         "config.classes must be the number of labels": card.config.get("classes", len(card.classes))
         == len(card.classes),
-        "input.shape must be (height, width, channels)": len(card.input.shape) == 3 and min(card.input.shape) > 0,
+        f"input.shape must be (height, width, channels), each in 1…{_MOST_OF_AN_ARGUMENT}": len(card.input.shape) == 3
+        and 0 < min(card.input.shape) <= max(card.input.shape) <= _MOST_OF_AN_ARGUMENT,
+        f"config may hold texts and numbers, at most {_MOST_OF_AN_ARGUMENT}": _is_plain(card.config),
+        f"config.num_experts must be at most {_MOST_EXPERTS}": _is_plain(
+            card.config.get("num_experts", 0), _MOST_EXPERTS
+        ),
         "macs must be 0 < macs_executed <= macs_total": 0 < card.macs_executed <= card.macs_total,
         "params must be positive": card.params > 0,
         f"files must be distinct and hold {WEIGHTS}": len(set(names)) == len(names) and WEIGHTS in names,
@@ -251,6 +263,16 @@ def _contradictions(card: Card) -> list[str]:
         and all(map(is_label, card.classes)),
     }
     return [rule for rule, holds in rules.items() if not holds]
+
+
+def _is_plain(value: object, most: float = _MOST_OF_AN_ARGUMENT, depth: int = 3) -> bool:
+    """Whether an argument is a text, a number up to ``most``, or a short table or list of those."""
+    if isinstance(value, (dict, list, tuple)):
+        items = [*value, *value.values()] if isinstance(value, dict) else value
+        return depth > 0 and len(value) <= _MOST_ITEMS and all(_is_plain(item, most, depth - 1) for item in items)
+    if isinstance(value, str):
+        return len(value) <= _MOST_ITEMS
+    return isinstance(value, (int, float)) and abs(value) <= most
 
 
 def _misfits(card: Card) -> list[str]:

@@ -8,8 +8,11 @@ import re
 import typing
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from keras_moe.checks import check, flag
 from keras_moe.files import to_json
+from keras_moe.zoo.calibration import SHEET, to_sheet
 from keras_moe.zoo.describing import describe
 from keras_moe.zoo.model_card import WEIGHTS, Card, Input
 from keras_moe.zoo.writing import check_target, pin, write_folder
@@ -30,6 +33,7 @@ def save(
     overwrite: bool = False,
     dtype: str = "float32",
     classifier_activation: str | None = "same",
+    calibration: Array | None = None,
     golden: Mapping[str, Array] | None = None,
     records: Mapping[str, object] | None = None,
     **fields: typing.Any,
@@ -46,14 +50,16 @@ def save(
         overwrite: bool, whether to replace the model that is in ``folder``. Files of another kind stay.
         dtype: ``"float32"``, or ``"float16"`` to store the weights in half the space.
         classifier_activation: ``"same"``; or ``"softmax"`` for a classifier of logits, to be loaded with probabilities.
+        calibration: images ``(n, height, width, channels)`` in [0, 255], which int8 files are calibrated with later. At
+            most 64 are kept, rounded to whole numbers, in ``calibration.webp``; all who get the folder can see them.
         golden: dict of arrays, ``"images"``, their ``"outputs"`` and perhaps ``"route"``, to tell later that a loaded
             model is the saved one: ``golden.safetensors``.
         records: dict, name -> what JSON can hold, such as ``{"log": history}``: ``log.json``.
         **fields: further fields of the ``Card``, such as ``name``, ``summary``, ``license``, ``data`` and ``metrics``.
 
     Returns:
-        The ``Card``. Its name is that of the folder, its ``macs_executed`` the mean of crops of two photographs, unless
-        they are given.
+        The ``Card``. Its name is that of the folder, its ``macs_executed`` the mean of the calibration images, or else
+        of crops of two photographs, unless they are given.
 
     Raises:
         ValueError: a model that a card cannot describe, such as one from a network of your own, with LoRA or quantized
@@ -76,10 +82,19 @@ def save(
     check("save", "dtype", dtype, dtype in _DTYPES, f"one of {_DTYPES}")
     check_target(path, overwrite)
     described = describe(model, classifier_activation)
+    shape = tuple(described["config"]["input_shape"])
     pinned = {WEIGHTS: serialized(model, None if dtype == "float32" else dtype)}
+    if calibration is not None:
+        check(
+            "save",
+            "calibration",
+            "images",
+            described["range"] == "[0, 255]",
+            f"None for a model of {described['range']}",
+        )
+        pinned[SHEET] = to_sheet(calibration, shape)
     if golden is not None:
         pinned["golden.safetensors"] = to_bytes(dict(golden))
-    shape = tuple(described["config"]["input_shape"])
     values: dict[str, typing.Any] = {
         "name": _plain_name(path),
         "classes": _labels(model, described["task"], labels),
@@ -91,7 +106,7 @@ def save(
         "files": tuple(pin(name, data) for name, data in pinned.items()),
     }
     if "macs_executed" not in values:
-        values["macs_executed"] = _macs_executed(model, shape)
+        values["macs_executed"] = _macs_executed(model, shape, calibration)
     card = _card(values)
     plain = {f"{name}.json": to_json(value) for name, value in (records or {}).items()}
     write_folder(path, card, pinned | plain, overwrite)
@@ -114,11 +129,13 @@ def _labels(model: MoEModel, task: str, labels: Sequence[str] | None) -> tuple[s
     return tuple(map(str, labels))
 
 
-def _macs_executed(model: MoEModel, shape: tuple[int, ...]) -> float:
+def _macs_executed(model: MoEModel, shape: tuple[int, ...], images: Array | None) -> float:
     from keras_moe.images import crops
 
     if model.bank is None:
         return float(model.macs_total)
+    if images is not None:
+        return float(model.mean_macs(images=np.asarray(images)))
     images = crops((*shape[:2], min(shape[2], 3)), 16)
     return float(model.mean_macs(images=images[..., [i % images.shape[-1] for i in range(shape[2])]]))
 

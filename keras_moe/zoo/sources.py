@@ -1,4 +1,4 @@
-"""Where a model comes from: a published name or a model folder."""
+"""Where a model comes from: a published name, a model folder or the Hugging Face Hub."""
 
 import os
 import pathlib
@@ -7,18 +7,20 @@ import typing
 
 from keras_moe.checks import IntegrityError, flag
 from keras_moe.zoo import store
+from keras_moe.zoo.hub import PREFIX, Hub
 from keras_moe.zoo.listing import check_known, list_models
-from keras_moe.zoo.model_card import CARD, LABELS, Card, File, parse_card
+from keras_moe.zoo.model_card import CARD, LABELS, MOST, Card, File, parse_card
+from keras_moe.zoo.writing import restore
 
 Name: typing.TypeAlias = str | os.PathLike[str]
-
-_MOST = {CARD: 1 << 20, LABELS: 1 << 24}  # bytes; ImageNet's labels are 20,000
 
 
 class Source(typing.Protocol):
     """A place that holds a model."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """What errors call it; ``find`` takes it too."""
 
     def card(self, check_model: bool = True) -> Card:
         """The model's card; ValueError if it is malformed."""
@@ -31,11 +33,14 @@ def card(name: Name, check_model: bool = True) -> Card:
     """The ``Card`` of a model.
 
     Args:
-        name: one of ``list_models()``, or the path of a model folder.
+        name: one of ``list_models()``, the path of a model folder, or ``"hf://user/repo[@revision]"`` on the Hugging
+            Face Hub (extra ``hub``).
         check_model: bool. False: the check that the card fits its class, which imports Keras, is left out.
 
     Raises:
         ValueError: an unknown model, or a malformed card.
+        IntegrityError: a card that is no file of its folder, or too large.
+        ConnectionError: the Hub cannot be read.
 
     Example:
         >>> card = zoo.card("test_hydranet")
@@ -46,16 +51,18 @@ def card(name: Name, check_model: bool = True) -> Card:
 
 
 def find(name: Name) -> Source:
-    """The ``Source`` that ``name`` means: a published model, or else a folder.
+    """The ``Source`` that ``name`` means: a published model, or else a folder or a repository.
 
     Raises:
-        ValueError: neither; the message proposes similar names.
+        ValueError: none of them; the message proposes similar names.
     """
+    if isinstance(name, str) and name.startswith(PREFIX):
+        return Hub(name)
     if isinstance(name, str) and name in list_models():
         return Published(name)
     if isinstance(name, (str, os.PathLike)) and _is_folder(name):
-        return Folder(pathlib.Path(name))
-    check_known("model", name, list_models(), "the path of a model folder")
+        return Folder(name)
+    check_known("model", name, list_models(), "the path of a model folder, or hf://user/repo")
     raise AssertionError("a known name is a published model")
 
 
@@ -80,8 +87,8 @@ class Folder:
         path: of the folder.
     """
 
-    def __init__(self, path: pathlib.Path) -> None:
-        self.path, self.label = path, str(path)
+    def __init__(self, path: Name) -> None:
+        self.path, self.label = pathlib.Path(path), os.fspath(path)
 
     def card(self, check_model: bool = True) -> Card:
         return parse_card(self.read(CARD), self.read(LABELS), self.path / CARD, check_model=check_model)
@@ -94,7 +101,7 @@ class Folder:
         """The content of ``card.toml`` or ``labels.txt``; of the latter b"" where there is none."""
         if name == LABELS and not os.path.lexists(self.path / name):
             return b""
-        return self._read(name, _MOST[name])
+        return self._read(name, MOST[name])
 
     def _read(self, name: str, most: int) -> bytes:
         path = self.path / name
@@ -112,6 +119,7 @@ class Folder:
 
 def _is_folder(name: Name) -> bool:
     try:
+        restore(pathlib.Path(os.path.realpath(name)))
         return pathlib.Path(name).is_dir()
     except ValueError:  # a zero byte
         return False

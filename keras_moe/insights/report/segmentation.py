@@ -135,7 +135,7 @@ def _about_experts(
     summary, two = predictions.pixels, (examples["middle"], examples["most disputed"])
     weighs_pixels = predictions.route.ndim > 2
     return {
-        "about_experts": _EXPERTS.get(card.system, f"Its experts are those of {card.system}, after {card.paper}."),
+        "about_experts": _EXPERTS.get(card.system, f"Its experts are those of {card.model}."),
         "about_gate": _GATES[predictions.route.ndim],
         "saves_compute": model.bank is not None,
         "experts": _experts(predictions),

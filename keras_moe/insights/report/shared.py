@@ -38,8 +38,8 @@ class Table:
 
 
 def pairs(values: dict[str, str]) -> Table:
-    """``values`` as a table of two columns without a header."""
-    return Table((), list(values.items()))
+    """``values`` as a table of two columns without a header; what is empty is left out."""
+    return Table((), [pair for pair in values.items() if pair[1]])
 
 
 def percent(value: float) -> str:
@@ -54,12 +54,12 @@ def facts(card: Card, total: float, executed: float) -> Table:
     )
     return pairs(
         {
-            "system": f"{card.model}, after {card.paper}",
+            "system": f"{card.model}, after {card.paper}" if card.paper else card.model,
             "size": f"{card.params:,} parameters; {total / 1e6:.2f} M multiply-accumulates with every expert, "
             f"{executed / 1e6:.2f} M executed per image here",
             "takes": f"{' x '.join(map(str, card.input.shape))}, {card.input.channels}, values in {card.input.range}",
             "tells apart": f"{len(card.classes)} classes",
-            "learned from": f"{card.data.name}; terms of the data: {card.data.license}",
+            "learned from": f"{card.data.name}; terms of the data: {card.data.license}" if card.data.name else "",
             "its card says": metrics,
             "license of the weights": card.license,
         }
