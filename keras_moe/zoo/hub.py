@@ -60,7 +60,7 @@ class Hub:
         return store.verified(data, file, f"{self.label}/{file.name}", "The repository's card and file do not agree.")
 
     def _read(self, name: str, most: int, optional: bool = False) -> bytes:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:
@@ -69,6 +69,8 @@ class Hub:
             self._check_size(name, found.file_size, most)
             path = pathlib.Path(hf_hub_download(self.repo, name, revision=self._revision))
         except LocalEntryNotFoundError as error:
+            if optional and try_to_load_from_cache(self.repo, name, revision=self._revision) is _CACHED_NO_EXIST:
+                return b""
             raise ConnectionError(
                 f"{self.label}/{name} is not on this machine, and the Hub cannot be asked."
             ) from error

@@ -1,5 +1,7 @@
 """Every published model is what its card says, on every backend."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,8 @@ def test_card_files_and_golden_tensors(name):
     assert {f.name for f in card.files} == {f.name for p in PINNED for f in folder.glob(p)}
     assert sum(f.size for f in card.files) < (200_000 if name.startswith("test_") else 30e6)
     assert card.recipe == f"keras_moe.recipes.{name}"
+    assert all((card.system, card.summary, card.paper, card.paper_url, card.license, card.recipe_note, card.metrics))
+    assert all(dataclasses.astuple(card.data))
     assert name in list_recipes()
     assert (folder / "log.json").is_file()
     assert (folder / "metrics.json").is_file()
