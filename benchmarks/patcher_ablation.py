@@ -1,45 +1,46 @@
-"""Patcher on Kvasir-SEG beside what it is compared with: a sum of scales without a gate, and the U-Net. ``report.md``.
+"""A Patcher on Kvasir-SEG beside what it is compared with: a sum of scales without a gate, and a U-Net. ``report.md``.
 
-KERAS_MOE_DATA=<folder> python -m benchmarks.patcher_ablation     # after both recipes; trains the sum of scales
+    KERAS_MOE_DATA=<folder> python -m benchmarks.patcher_ablation [patcher_lite0_kvasir]
+
+After the Patcher's recipe and its baseline's are published; trains the sum of scales.
 """
 
+import argparse
 import json
 import pathlib
 
 import keras
 
-from benchmarks import without_options
 from keras_moe import zoo
 from keras_moe.files import write_bytes
-from keras_moe.recipes import patcher_kvasir
+from keras_moe.recipes import load_recipe
 from keras_moe.weights import save_weights
 from keras_moe.zoo.store import published_folder
 
-FOLDER = published_folder() / "patcher_kvasir"
-RUN = pathlib.Path("runs", "patcher_kvasir_sum", "seed0")
-
 
 def main():
-    without_options(__doc__)
-    model = patcher_kvasir.RECIPE
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="?", default="patcher_kvasir", choices=["patcher_kvasir", "patcher_lite0_kvasir"])
+    name = parser.parse_args().name
+    model, folder, run = load_recipe(name), published_folder(), pathlib.Path("runs", f"{name}_sum", "seed0")
     keras.utils.set_random_seed(0)
-    network = patcher_kvasir.RECIPE.build(decoder="sum")
-    model.train(network, 0, RUN, model.epochs)
-    save_weights(network, RUN / "weights.safetensors")
+    network = model.build(decoder="sum")
+    model.train(network, 0, run, model.epochs)
+    save_weights(network, run / "weights.safetensors")
     rows = {"scales added up, no gate": (network.macs_total, model.measure(network))}
-    for name in ("patcher_kvasir", "unet_kvasir"):
-        measured = json.loads((FOLDER.parent / name / "metrics.json").read_text())["published"]
-        rows[f"`{name}`"] = (zoo.card(name).macs_total, measured)
+    for other in (name, model.baseline):
+        measured = json.loads((folder / other / "metrics.json").read_text())["published"]
+        rows[f"`{other}`"] = (zoo.card(other).macs_total, measured)
     lines = ["| network | MACs | Dice | IoU of polyps | ECE |", "|---|---|---|---|---|"]
     lines += [
-        f"| {name} | {macs / 1e6:.0f} M | {m['dice']:.4f} | {m['iou_polyp']:.4f} | {m['ece']:.4f} |"
-        for name, (macs, m) in rows.items()
+        f"| {row} | {macs / 1e6:.0f} M | {m['dice']:.4f} | {m['iou_polyp']:.4f} | {m['ece']:.4f} |"
+        for row, (macs, m) in rows.items()
     ]
-    head = "# patcher_kvasir: what it was compared with\n\nWritten by `benchmarks/patcher_ablation.py`. "
+    head = f"# {name}: what it was compared with\n\nWritten by `benchmarks/patcher_ablation.py`. "
     head += f"Kvasir-SEG, 100 test images of 256x256, one seed, {model.epochs} epochs each; the sum was trained on "
     head += f"{keras.backend.backend()}."
     text = f"{head}\n\n" + "\n".join(lines) + "\n"
-    write_bytes(FOLDER / "report.md", text.encode())
+    write_bytes(folder / name / "report.md", text.encode())
     print(text)
 
 

@@ -6,7 +6,6 @@ Trains, on seed 0, what the published mixture is compared with: the base for as 
 every other gate, and experts from random weights, as the paper has them, with their own sparse form.
 """
 
-import functools
 import pathlib
 
 from benchmarks import without_options
@@ -15,6 +14,7 @@ from keras_moe.files import write_bytes, write_json
 from keras_moe.metrics import measure_segmenter
 from keras_moe.models import SegmentationMoE, Segmenter
 from keras_moe.recipes import deeplab_camvid, segmentation_camvid
+from keras_moe.recipes.shared.camvid import SMALL
 from keras_moe.training import run_stages, segmentation_stage, train_domain_experts, train_segmentation
 from keras_moe.weights import load_weights, save_weights
 from keras_moe.zoo.store import published_folder
@@ -37,8 +37,8 @@ THRESHOLDS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 1.0)
 def main():
     without_options(__doc__)
     train, test = camvid("train"), camvid("test")
-    base = segmentation_camvid.load_base(RUNS, 0)
-    grown, scratch = _grown(train), _scratch(train)
+    base = SMALL.load_base(RUNS, 0)
+    grown, scratch = _grown(), _scratch(train)
     rows = {"dense": {"base, all domains": base, "base, trained on for 20 epochs": _longer(train)}}
     curves = {}
     for label, experts, gates in (("grown", grown, list(GATES)), ("scratch", scratch, list(GATES)[:4])):
@@ -69,22 +69,19 @@ def main():
     print((REPORTS / "report.md").read_text())
 
 
-def _grown(train):
-    start = functools.partial(segmentation_camvid.load_base, RUNS, 0)
-    recipe = segmentation_camvid.expert_recipe(segmentation_camvid.RECIPE.epochs, 0)
-    return train_domain_experts(start, train[:2], train[2], FOLDER / "seed0", recipe)[0]
+def _grown():
+    return SMALL.train_experts(RUNS, 0, SMALL.expert.epochs)[0]
 
 
 def _scratch(train):
-    recipe = deeplab_camvid.recipe(deeplab_camvid.RECIPE.epochs, 0)
-    return train_domain_experts(deeplab_camvid.RECIPE.build, train[:2], train[2], FOLDER / "scratch", recipe)[0]
+    build = deeplab_camvid.RECIPE.build
+    return train_domain_experts(build, train[:2], train[2], FOLDER / "scratch", SMALL.base)[0]
 
 
 def _longer(train):
     """The base for 20 epochs more on all images, by the recipe of the grown experts: the control."""
-    model = segmentation_camvid.load_base(RUNS, 0)
-    recipe = segmentation_camvid.expert_recipe(segmentation_camvid.RECIPE.epochs, 0)
-    run_stages(model, [segmentation_stage(model, recipe, train[:2])], FOLDER / "longer")
+    model = SMALL.load_base(RUNS, 0)
+    run_stages(model, [segmentation_stage(model, SMALL.expert, train[:2])], FOLDER / "longer")
     return model
 
 
@@ -96,13 +93,13 @@ def _moe(label, name, options, experts, train):
         load_weights(model, folder / "weights.safetensors")
         return model
     domains = train[2] if options.get("sparse") else None
-    train_segmentation(model, experts, train[:2], folder, segmentation_camvid.gate_recipe(0), domains)
+    train_segmentation(model, experts, train[:2], folder, SMALL.gate, domains)
     save_weights(model, folder / "weights.safetensors")
     return model
 
 
 def _published_sparse():
-    config = {**segmentation_camvid.BASE_CONFIG, **SPARSE}
+    config = {**SMALL.config, **SPARSE}
     weights = RUNS / "segmentation_sparse_camvid" / "seed0" / "weights.safetensors"
     return SegmentationMoE(**config, classifier_activation=None, weights=weights)
 

@@ -127,6 +127,11 @@ def _patcher(**fixed):
     return lambda **kw: models.Patcher(**{**PATCHER, **fixed, **kw})
 
 
+def _patcher_backbone(**kwargs):
+    size = {"decoder_filters": 4}
+    return models.Patcher(**{**TINY, "size": size, **kwargs})
+
+
 def _unet(**kwargs):
     return models.UNet(**{"input_shape": (8, 8, 3), "filters": (4, 6), "classes": 5, **kwargs})
 
@@ -156,6 +161,9 @@ MODELS = [
     Descriptor("classsr", _sr(models.ClassSR, (3, 4), class_filters=4), _IMAGE, 54, _CLASSSR, headless=None),
     Descriptor("segmentation", _segmentation(gate_kind="class", conv=True), _IMAGE, 22, _BOTH, headless=None),
     Descriptor("patcher", _patcher(), _IMAGE, 77, ("block_0", "expert_0", "gate", "head"), headless=False),
+    Descriptor(
+        "patcher_backbone", _patcher_backbone, _IMAGE, 78, ("stem", "stage0", "expert_0", "gate"), headless=False
+    ),
     Descriptor("unet", _unet, _IMAGE, 32, ("encode_0", "decode_0", "predictions"), headless=False),
     Descriptor("segmentation_sparse", _segmentation(sparse=True), _IMAGE, 23, ("expert_", "gate"), headless=None),
 ]

@@ -9,7 +9,9 @@ squeeze-and-excite and with ReLU6, for phones; ``keras_moe.models.imagenet`` has
 import collections.abc
 import dataclasses
 import functools
+import itertools
 import math
+import operator
 import re
 import typing
 
@@ -17,7 +19,7 @@ import keras
 from keras import layers
 
 from keras_moe.channels_last import Conv2D, DepthwiseConv2D, GlobalAveragePooling2D, GlobalMaxPooling2D
-from keras_moe.types import Array, Tensor
+from keras_moe.types import Array, Shape, Tensor
 from keras_moe.weights import assign
 
 Activation: typing.TypeAlias = collections.abc.Callable[..., keras.Layer]
@@ -164,6 +166,39 @@ def last(x: Tensor, backbone: Backbone, prefix: str) -> Tensor:
     return _conv_bn(x, backbone, backbone.last, 1, 1, f"{prefix}top_conv", _activation(backbone))
 
 
+def strides(backbone: Backbone, coarsest: int) -> list[int]:
+    """Stride of the image at the end of each stage of an encoder, down to ``coarsest``; see ``scales``."""
+    ends = itertools.accumulate((stage.stride for stage in backbone.stages), operator.mul, initial=2)
+    return [stride for stride in list(ends)[1:] if stride <= coarsest]
+
+
+def scales(x: Tensor, backbone: Backbone, prefix: str = "", coarsest: int = 32) -> dict[int, Tensor]:
+    """A backbone as the encoder of a segmentation network, without its last convolution.
+
+    The first convolution has stride 2, whatever the backbone's own is.
+
+    Args:
+        x: images in the backbone's range.
+        backbone: a ``Backbone``.
+        prefix: str, the start of the names of its layers.
+        coarsest: int, the largest stride.
+
+    Returns:
+        dict, stride in pixels of the image -> the last map of this resolution, the finest first. The finest is half of
+        the image's resolution; a quarter if the backbone itself reaches a half in its first convolution.
+    """
+    x, maps = first(x, backbone, f"{prefix}stem", stride=2), {}
+    for i, stride in enumerate(strides(backbone, coarsest)):
+        maps[stride] = x = stage(x, backbone, backbone.stages[i], f"{prefix}stage{i}")
+    return {stride: x for stride, x in maps.items() if stride >= 2 * backbone.first_stride}
+
+
+def encoder(input_shape: Shape, backbone: Backbone) -> keras.Model:
+    """A model from images in the backbone's range to the maps of ``scales``, a list, the finest first."""
+    images = keras.Input(input_shape)
+    return keras.Model(images, list(scales(images, backbone).values()), name="encoder")
+
+
 def last_layer(backbone: Backbone, index: int) -> str:
     """Name of the last layer of stage ``index`` of a ``Classifier``."""
     spec = backbone.stages[index]
@@ -182,6 +217,12 @@ def dense_name(path: str) -> str | None:
     """
     found = re.search(r"(?:stem_conv|stage\d+_block\d+_|top_conv|(?<!gate_)(?<!conv_)predictions).*$", path)
     return found and found[0]
+
+
+def in_backbone(path: str) -> bool:
+    """Whether the variable of this path belongs to a stage or a convolution of a backbone, not to a head."""
+    name = dense_name(path)
+    return name is not None and not name.startswith("predictions")
 
 
 def assign_dense(model: keras.Model, tensors: dict[str | None, Array], source: str) -> None:

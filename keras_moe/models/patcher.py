@@ -26,18 +26,28 @@ class Patcher(MoEModel):
     sum -> head -> classes at the image's resolution``. The gate is soft: every expert is computed for every pixel, and
     no compute is saved. The gate adds accuracy and a map of the scales that each pixel relied on (``route``).
 
-    A Patcher becomes ONNX on PyTorch alone, and for a fixed number of images. TensorFlow's converter writes an
-    operation that ONNX does not have, and PyTorch's needs the shapes of the attention inside patches.
+    The encoder is the paper's cascade of transformers or, with ``backbone``, a convolutional network that may start
+    from ImageNet's weights. The decoder is the same.
+
+    With the transformers a Patcher becomes ONNX on PyTorch alone, and for a fixed number of images. TensorFlow's
+    converter writes an operation that ONNX does not have, and PyTorch's needs the shapes of the attention inside
+    patches.
 
     Args:
         input_shape: ``(height, width, channels)``, known sizes. They must be multiples of the area that the large
-            patches of each scale cover in the image: 256 for the named sizes.
-        size: ``"tiny"``, ``"small"`` or ``"paper"``; or a dict of ``PatcherSize`` fields, the others as in "tiny".
+            patches of each scale cover in the image: 256 for the named sizes. With a ``backbone``, multiples of its
+            largest stride: 32 for EfficientNet-Lite.
+        size: ``"tiny"``, ``"small"`` or ``"paper"``; or a dict of ``PatcherSize`` fields, the others as in "tiny". With
+            a ``backbone`` it gives the decoder's channels alone: ``"tiny"``, or a dict of ``decoder_filters``.
         decoder: ``"moe"``, or ``"sum"`` for an unweighted sum of the scales without a gate.
         drop_path_rate: float in [0, 1), stochastic depth of the last transformer layer. The rate grows linearly from 0
-            at the first.
+            at the first. A ``backbone`` has no such layers.
+        backbone: None, or a name as for ``Classifier``: the encoder is that network without its last convolution. Its
+            maps from a quarter of the image's resolution on are the scales; from a half for ``"resnet…"`` and
+            ``"litenet"``.
+        alpha: float, width multiplier of the backbone.
         include_top: True. There is no form without the head.
-        weights: None (random) or the path of a ``.safetensors`` file.
+        weights: None (random), ``"imagenet"`` or a path, as for ``HydraNet``.
         classes: int.
         dropout_rate: float, before the head's last layer.
         classifier_activation: ``"softmax"``, or None for logits.
@@ -72,6 +82,8 @@ class Patcher(MoEModel):
         size: str | dict[str, typing.Any] = "tiny",
         decoder: str = "moe",
         drop_path_rate: float = 0.1,
+        backbone: str | None = None,
+        alpha: float = 1.0,
         include_top: bool = True,
         weights: Path | None = None,
         classes: int = 2,
@@ -85,18 +97,25 @@ class Patcher(MoEModel):
         _check("decoder", decoder, decoder in ("moe", "sum"), "'moe' or 'sum'")
         _check("drop_path_rate", drop_path_rate, 0 <= drop_path_rate < 1, "a float in [0, 1)")
         _check("include_top", include_top, include_top, "True: the decoder ends in its head")
-        divides = all(side and side % m == 0 for side in input_shape[:2] for m in plan.multiples)
-        _check("input_shape", input_shape, divides, f"of known sides, multiples of each of {plan.multiples}")
+        spec = None if backbone is None else backbones.get(backbone, alpha)
+        sized = spec is None or size == "tiny" or (isinstance(size, dict) and list(size) == ["decoder_filters"])
+        _check("size", size, sized, "'tiny' or a dict of decoder_filters alone beside a `backbone`")
+        multiples = plan.multiples if spec is None else backbones.strides(spec, 32)[-1:]
+        divides = all(side and side % m == 0 for side in input_shape[:2] for m in multiples)
+        _check("input_shape", input_shape, divides, f"of known sides, multiples of each of {multiples}")
 
         with dtype_scope(dtype):
             # === Layers ===
             images = keras.Input(input_shape, name="images")
-            scaling = backbones.scaling(include_preprocessing)
-            encoder = patcher_blocks.encoder(input_shape, plan, drop_path_rate)
+            scaling = backbones.scaling(include_preprocessing, spec)
+            if spec is None:
+                encoder = patcher_blocks.encoder(input_shape, plan, drop_path_rate)
+            else:
+                encoder = backbones.encoder(input_shape, spec)
             shapes = [tuple(t.shape[1:]) for t in encoder.outputs]
             experts = [_expert(shape, shapes[0], plan.decoder_filters, f"expert_{i}") for i, shape in enumerate(shapes)]
             gate = _gate((*shapes[0][:2], plan.decoder_filters * len(shapes)), plan.decoder_filters, len(shapes))
-            head = _head((*shapes[0][:2], plan.decoder_filters), classes, dropout_rate, plan.strides[0])
+            head = _head((*shapes[0][:2], plan.decoder_filters), classes, dropout_rate, input_shape[0] // shapes[0][0])
 
             # === Functional model ===
             maps = [expert(x) for expert, x in zip(experts, encoder(scaling(images)), strict=True)]
@@ -130,9 +149,11 @@ class Patcher(MoEModel):
         super().check_format(format, input_signature)
         shapes = [tuple(spec.shape) for spec in input_signature or ()]
         fixed = len(shapes) == 1 and None not in shapes[0]
-        if format == "onnx" and not (keras.backend.backend() == "torch" and fixed):
+        transformer = self._config["backbone"] is None
+        if format == "onnx" and transformer and not (keras.backend.backend() == "torch" and fixed):
             raise ValueError(
-                "export: a Patcher becomes ONNX on PyTorch alone (KERAS_BACKEND=torch), with a fixed number of images: "
+                "export: a Patcher of transformers becomes ONNX on PyTorch alone (KERAS_BACKEND=torch), with a fixed "
+                "number of images: "
                 f"`input_signature=[keras.InputSpec(shape={(1, *self.input_shape[1:])}, dtype='float32')]`. "
                 f"Received: input_signature={input_signature} on {keras.backend.backend()}"
             )

@@ -7,9 +7,6 @@ pretrained on ImageNet; this network is lighter. ``frrn_a`` is FRRN-A (Pohlen et
 stream at full resolution, and a pooling stream down to a sixteenth.
 """
 
-import itertools
-import operator
-
 import keras
 from keras import layers
 
@@ -20,6 +17,7 @@ from keras_moe.types import Shape, Tensor
 
 FRRN = "frrn_a"
 _DILATIONS = (1, 2, 4, 6)
+_COARSEST = 16
 # Blocks, channels and stride of FRRN-A's groups of full-resolution residual units, down and up again.
 _DOWN = ((3, 96, 2), (4, 192, 4), (2, 384, 8), (2, 384, 16))
 _UP = ((2, 192, 8), (2, 192, 4), (2, 96, 2))
@@ -54,7 +52,7 @@ def build(
     """
     check("Segmenter", "classes", classes, classes >= 2, "an int >= 2")
     spec = None if backbone == FRRN else backbones.get(backbone, alpha)
-    step = 16 if spec is None else _encoder_strides(spec)[-1]
+    step = 16 if spec is None else backbones.strides(spec, _COARSEST)[-1]
     fits = all(size is not None and size % step == 0 for size in input_shape[:2])
     check("Segmenter", "input_shape", input_shape, fits, f"(height, width, channels), sizes multiples of {step}")
     images = keras.Input(input_shape)
@@ -67,28 +65,16 @@ def build(
 
 
 def _deeplab(x: Tensor, spec: backbones.Backbone, alpha: float, classes: int, prefix: str) -> tuple[Tensor, Tensor]:
-    strides, ends = _encoder_strides(spec), []
-    x = backbones.first(x, spec, f"{prefix}stem", stride=2)
-    for i in range(len(strides)):
-        x = backbones.stage(x, spec, spec.stages[i], f"{prefix}stage{i}")
-        ends.append(x)
-    features = _aspp(x, backbones.scale(64, alpha), f"{prefix}aspp")
+    maps = backbones.scales(x, spec, prefix, _COARSEST)
+    fine, coarse = min(maps), max(maps)
+    features = _aspp(maps[coarse], backbones.scale(64, alpha), f"{prefix}aspp")
     width = backbones.scale(32, alpha)
-    # An early stage at half of the resolution; a quarter where the backbone itself goes there in its first stages.
-    fine = 2 if spec.first_stride == 1 else 4
-    early = max(i for i, stride in enumerate(strides) if stride == fine)
-    low = _conv_bn_relu(ends[early], backbones.scale(16, alpha), 1, f"{prefix}low")
-    x = layers.Concatenate(name=f"{prefix}skip")([_up(features, strides[-1] // fine, f"{prefix}up"), low])
+    low = _conv_bn_relu(maps[fine], backbones.scale(16, alpha), 1, f"{prefix}low")
+    x = layers.Concatenate(name=f"{prefix}skip")([_up(features, coarse // fine, f"{prefix}up"), low])
     x = _conv_bn_relu(x, width, 3, f"{prefix}decoder0")
     x = _conv_bn_relu(x, width, 3, f"{prefix}decoder1")
     x = Conv2D(classes, 1, name=f"{prefix}predictions")(x)
     return features, _up(x, fine, f"{prefix}logits")
-
-
-def _encoder_strides(spec: backbones.Backbone, coarsest: int = 16) -> list[int]:
-    """Stride of the image at the end of each stage of the encoder, which ends at a sixteenth."""
-    strides = itertools.accumulate((stage.stride for stage in spec.stages), operator.mul, initial=2)
-    return [stride for stride in list(strides)[1:] if stride <= coarsest]
 
 
 def _aspp(x: Tensor, filters: int, name: str) -> Tensor:

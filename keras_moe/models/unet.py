@@ -24,10 +24,15 @@ class UNet(MoEModel):
     It differs from the paper in three customary points: padded convolutions, BatchNorm, and a bilinear resize instead
     of a transposed convolution before each level of the decoder.
 
+    With a ``backbone``, that network without its last convolution is the encoder, and the decoder ends at its finest
+    map; the logits are resized to the image.
+
     Args:
-        filters: tuple of ints, channels of each level, from the image's resolution down.
+        filters: tuple of ints, channels of each level, from the image's resolution down. With a ``backbone``, those of
+            the decoder's levels, from the finest map down, one fewer than the backbone has scales.
+        backbone, alpha: as for ``Patcher``.
         input_shape, include_top, weights, classes, …: as for ``Patcher``; height and width must be multiples of
-            ``2 ** (len(filters) - 1)``.
+            ``2 ** (len(filters) - 1)``, or of the backbone's largest stride.
 
     Call arguments:
         images: float tensor ``(n, height, width, channels)``.
@@ -49,6 +54,8 @@ class UNet(MoEModel):
         self,
         input_shape: Shape = (256, 256, 3),
         filters: collections.abc.Sequence[int] = (8, 16, 32, 64, 128),
+        backbone: str | None = None,
+        alpha: float = 1.0,
         include_top: bool = True,
         weights: Path | None = None,
         classes: int = 2,
@@ -60,22 +67,30 @@ class UNet(MoEModel):
     ) -> None:
         _check("filters", filters, len(filters) >= 2 and min(filters) >= 1, "at least two ints >= 1")
         _check("include_top", include_top, include_top, "True: the decoder ends in its head")
-        multiple = 2 ** (len(filters) - 1)
+        spec = None if backbone is None else backbones.get(backbone, alpha)
+        multiple = 2 ** (len(filters) - 1) if spec is None else backbones.strides(spec, 32)[-1]
         divides = all(side and side % multiple == 0 for side in input_shape[:2])
         _check("input_shape", input_shape, divides, f"of known sides, multiples of {multiple}")
 
         with dtype_scope(dtype):
             # === Layers ===
             images = keras.Input(input_shape, name="images")
-            scaling = backbones.scaling(include_preprocessing)
-            encoder = _encoder(input_shape, filters)
+            scaling = backbones.scaling(include_preprocessing, spec)
+            encoder = _encoder(input_shape, filters) if spec is None else backbones.encoder(input_shape, spec)
+            levels = len(encoder.outputs) - 1
+            fits = spec is None or len(filters) == levels
+            _check("filters", filters, fits, f"{levels} ints for {backbone!r}: one fewer than its scales")
             decoder = _decoder([t.shape[1:] for t in encoder.outputs], filters)
             dropout = layers.Dropout(dropout_rate, name="dropout")
             predictions = layers.Dense(classes, name="predictions")
             probabilities = layers.Activation(classifier_activation, dtype="float32", name="probabilities")
 
             # === Functional model ===
-            outputs = probabilities(predictions(dropout(decoder(encoder(scaling(images))))))
+            logits = predictions(dropout(decoder(encoder(scaling(images)))))
+            factor = input_shape[0] // logits.shape[1]
+            if factor > 1:
+                logits = UpSampling2D(factor, interpolation="bilinear", name="resize")(logits)
+            outputs = probabilities(logits)
 
         super().__init__(
             images,
@@ -83,7 +98,7 @@ class UNet(MoEModel):
             parts={
                 "encoder": ["scaling", "encoder"],
                 "decoder": ["decoder"],
-                "head": ["dropout", "predictions", "probabilities"],
+                "head": ["dropout", "predictions", *(["resize"] if factor > 1 else []), "probabilities"],
             },
             name=name,
             dtype=dtype,
@@ -103,7 +118,7 @@ def _encoder(input_shape: Shape, filters: collections.abc.Sequence[int]) -> kera
 def _decoder(shapes: list[Shape], filters: collections.abc.Sequence[int]) -> keras.Model:
     inputs = [keras.Input(shape) for shape in shapes]
     x = inputs[-1]
-    for level in reversed(range(len(filters) - 1)):
+    for level in reversed(range(len(shapes) - 1)):
         x = UpSampling2D(2, interpolation="bilinear", name=f"up_{level}")(x)
         x = layers.Concatenate(name=f"skip_{level}")([inputs[level], x])
         x = _double_conv(x, filters[level], f"decode_{level}")

@@ -7,27 +7,10 @@ cosine from 2e-3, flips and windows of 2/3 to 1 of either side, on the 367 train
 of a small network at a third of the resolution, not to be compared with published figures of CamVid.
 """
 
-import pathlib
-import typing
-
-from keras_moe.datasets import CAMVID, camvid
 from keras_moe.models import Segmenter
 from keras_moe.recipes.publishing.measures import measure_on_camvid
-from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
-from keras_moe.training import Recipe, run_stages, segmentation_stage
-
-CONFIG: Config = {"input_shape": (120, 160, 3), "alpha": 1.0, "backbone": "resnet14", "classes": 11}
-
-
-def recipe(epochs: int, seed: int) -> Recipe:
-    """Settings of the training."""
-    return Recipe(epochs, batch_size=8, learning_rate=2e-3, warmup=1, seed=seed)
-
-
-def train(model: Segmenter, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    images, masks, _ = camvid("train")
-    return run_stages(model, [segmentation_stage(model, recipe(epochs, seed), (images, masks))], folder)
-
+from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.shared.camvid import SMALL
 
 RECIPE = ModelRecipe(
     name="deeplab_camvid",
@@ -38,9 +21,9 @@ RECIPE = ModelRecipe(
     paper_url="https://arxiv.org/abs/1802.02611",
     model=Segmenter,
     recipe_note="70 epochs of AdamW at batch 8, a cosine from 2e-3, from random weights; two CPU cores, TensorFlow.",
-    config=CONFIG,
-    dataset=CAMVID,
+    config=SMALL.config,
+    dataset=SMALL.dataset,
     measure=measure_on_camvid,
-    train=train,
-    epochs=70,
+    train=SMALL.train_dense,
+    epochs=SMALL.base.epochs,
 )

@@ -9,35 +9,12 @@ weight is at least 0.4: only where the gate can hardly decide. The report of seg
 """
 
 import dataclasses
-import functools
-import pathlib
-import typing
 
-from keras_moe.datasets import camvid
-from keras_moe.models import SegmentationMoE
 from keras_moe.recipes import segmentation_camvid
 from keras_moe.recipes.publishing.recipe import Config
-from keras_moe.training import train_domain_experts, train_segmentation
+from keras_moe.recipes.shared.camvid import SMALL
 
-CONFIG: Config = {
-    **segmentation_camvid.BASE_CONFIG,
-    "num_experts": 2,
-    "gate_kind": "image",
-    "sparse": True,
-    "drop_below": 0.4,
-}
-
-
-def train(model: SegmentationMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    images, masks, domains = camvid("train")
-    runs = pathlib.Path(folder).parents[1]
-    start = functools.partial(segmentation_camvid.load_base, runs, seed)
-    recipe = segmentation_camvid.expert_recipe(segmentation_camvid.RECIPE.epochs, seed)
-    trained = runs / segmentation_camvid.RECIPE.name / f"seed{seed}"
-    experts, history = train_domain_experts(start, (images, masks), domains, trained, recipe)
-    gate = segmentation_camvid.gate_recipe(seed, epochs)
-    return history | train_segmentation(model, experts, (images, masks), pathlib.Path(folder, "gate"), gate, domains)
-
+CONFIG: Config = {**SMALL.config, "num_experts": 2, "gate_kind": "image", "sparse": True, "drop_below": 0.4}
 
 RECIPE = dataclasses.replace(
     segmentation_camvid.RECIPE,
@@ -47,6 +24,6 @@ RECIPE = dataclasses.replace(
     recipe_note="The experts of segmentation_camvid and an early gate of 8 epochs, by AdamW at batch 8; two CPU cores, "
     "TensorFlow.",
     config=CONFIG,
-    train=train,
-    epochs=segmentation_camvid.GATE_EPOCHS,
+    train=SMALL.train_sparse,
+    epochs=SMALL.gate.epochs,
 )

@@ -16,6 +16,7 @@ from keras_moe.training.distillation import distillation_targets as distillation
 from keras_moe.training.experts import train_experts as train_experts
 from keras_moe.training.mask_batches import MaskBatches as MaskBatches
 from keras_moe.training.mask_batches import check_masks as check_masks
+from keras_moe.training.mask_views import MaskViews as MaskViews
 from keras_moe.training.operating_point import OperatingPoint as OperatingPoint
 from keras_moe.training.partition import partition_classes as partition_classes
 from keras_moe.training.partition import partition_samples as partition_samples

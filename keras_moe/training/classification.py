@@ -9,6 +9,8 @@ import numpy as np
 from keras_moe.checks import check, plain_numbers
 from keras_moe.models.base import MoEModel
 from keras_moe.training.batches import ImageBatches
+from keras_moe.training.discriminative import DiscriminativeAdamW
+from keras_moe.training.mask_views import MaskViews
 from keras_moe.training.stages import Stage
 from keras_moe.types import Array, LabelledImages
 
@@ -25,8 +27,11 @@ class Recipe:
         learning_rate: float, its peak, reached after ``warmup`` epochs.
         warmup: float, epochs.
         final: float in [0, 1], the last rate of the cosine after the warm-up, in proportion to the peak; 1: no decay.
+        backbone_rate: float > 0, the learning rate of a named backbone's own variables in proportion to the others':
+            below 1 for one that starts from trained weights.
         weight_decay: float, decoupled (times the learning rate), not applied to BatchNorm and biases.
-        augment: bool, flip and crop.
+        augment: bool, flip and crop; for images with masks the ``mask_views``.
+        mask_views: ``MaskViews``, of images with masks.
         gate_weight: float, weight of the gate's loss beside the classifier's, for models with a gate.
         seed: int, of the order of the data and of augmentation.
 
@@ -41,14 +46,17 @@ class Recipe:
     learning_rate: float = 3e-3
     warmup: float = 0.5
     final: float = 0.0
+    backbone_rate: float = 1.0
     weight_decay: float = 0.05
     augment: bool = True
+    mask_views: MaskViews = dataclasses.field(default_factory=MaskViews)
     gate_weight: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
         at_least_one = {"least": 1}
-        plain_numbers(self, epochs=at_least_one, batch_size=at_least_one, final={"least": 0, "most": 1})
+        share, positive = {"least": 0, "most": 1}, {"above": 0}
+        plain_numbers(self, epochs=at_least_one, batch_size=at_least_one, final=share, backbone_rate=positive)
 
 
 def classification_stage(
@@ -125,6 +133,9 @@ def adamw(recipe: Recipe, steps: int) -> keras.optimizers.AdamW:
         warmup_target=recipe.learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    if recipe.backbone_rate == 1:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
+    else:
+        optimizer = DiscriminativeAdamW(recipe.backbone_rate, learning_rate=rate, weight_decay=recipe.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer

@@ -1,10 +1,11 @@
-"""Batches of images with masks, flipped and zoomed together."""
+"""Batches of images with masks, augmented together."""
 
 import numpy as np
 
-from keras_moe.checks import integer, number
+from keras_moe.checks import integer
 from keras_moe.metrics import IGNORE
 from keras_moe.training.batches import ImageBatches, Targets
+from keras_moe.training.mask_views import MaskViews, View
 from keras_moe.types import Array
 
 
@@ -16,17 +17,17 @@ class MaskBatches(ImageBatches):
         targets: integer or bool masks ``(n, h, w)``, or a dict of them. In a dict, arrays ``(n,)``, such as the
             domains of images, are passed on unchanged.
         batch_size: int. The last, smaller batch is left out.
-        augment: bool: random horizontal flip, and a random window of the image resized to the whole, bilinear; masks
-            take the nearest label, since a mean of labels is no label.
-        zoom: float >= 1: the window is 1/zoom to 1 of either side.
+        augment: bool, whether each image is seen in a random view.
+        views: ``MaskViews``; None: a flip and windows of 2/3 to 1 of either side, bilinear. Masks take the nearest
+            label, since a mean of labels is no label.
         seed: int.
 
     Yields:
         ``(images, targets)``: float32 ``(batch_size, h, w, c)``, masks int32 ``(batch_size, h, w)``.
 
     Raises:
-        ValueError: fewer images than a batch, masks of another size than the images, or colour images to augment that
-            are not uint8.
+        ValueError: fewer images than a batch, masks of another size than the images, or images that cannot be seen in
+            these views: colours that are not uint8, turns of images that are not square.
 
     Example:
         >>> (scenes, masks, domains), _ = datasets.digit_scenes()
@@ -42,26 +43,29 @@ class MaskBatches(ImageBatches):
         targets: Targets,
         batch_size: int = 8,
         augment: bool = True,
-        zoom: float = 1.5,
+        views: MaskViews | None = None,
         seed: int = 0,
     ) -> None:
-        zoom = number("MaskBatches", "zoom", zoom, 1)
         super().__init__(images, targets, batch_size, augment, seed=seed)
-        if augment and images.dtype != np.uint8 and images.shape[-1] != 1:
-            raise ValueError(f"Expected uint8 images in 0…255 to augment. Received: dtype {images.dtype}")
+        self.views = MaskViews() if views is None else views
+        if augment:
+            self.views.check(images)
         for target in targets.values() if isinstance(targets, dict) else [targets]:
             if target.shape not in (images.shape[:3], images.shape[:1]):
                 raise ValueError(f"Expected masks {images.shape[:3]}, as the images. Received: {target.shape}")
-        self.zoom = zoom
 
     def __getitem__(self, i: int) -> tuple[Array, Targets]:
         rows = self._permutation()[i * self.batch_size : (i + 1) * self.batch_size]
         rng = np.random.default_rng((self.seed, self.epoch, i))
-        windows = [_window(self.images.shape[1:3], self.zoom, rng) for _ in rows] if self.augment else None
-        images = _cut(self.images[rows], windows, smooth=True).astype("float32")
+        views = [self.views.draw(self.images.shape[1:3], rng) for _ in rows] if self.augment else None
+        images = self.images[rows]
+        if views:
+            images = np.stack([view.of_image(image) for view, image in zip(views, images, strict=True)])
         if isinstance(self.targets, dict):
-            return images, {k: _cut(t[rows], windows).astype("int32") for k, t in self.targets.items()}
-        return images, _cut(self.targets[rows], windows).astype("int32")
+            targets: Targets = {name: _seen(target[rows], views) for name, target in self.targets.items()}
+        else:
+            targets = _seen(self.targets[rows], views)
+        return images.astype("float32"), targets
 
 
 def check_masks(images: Array, masks: Array, classes: int, ignore: int | None = IGNORE) -> None:
@@ -104,29 +108,7 @@ def check_masks(images: Array, masks: Array, classes: int, ignore: int | None = 
         )
 
 
-Window = tuple[float, float, float, float, bool]
-
-
-def _window(size: tuple[int, int], zoom: float, rng: np.random.Generator) -> Window:
-    """``(left, top, right, bottom, flip)`` of a random part of an image of ``size`` (height, width)."""
-    height, width = (side * rng.uniform(1 / zoom, 1) for side in size)
-    top, left = rng.uniform(0, size[0] - height), rng.uniform(0, size[1] - width)
-    return left, top, left + width, top + height, rng.random() < 0.5
-
-
-def _cut(arrays: Array, windows: list[Window] | None, smooth: bool = False) -> Array:
-    from PIL import Image
-
-    if windows is None or arrays.ndim == 1:
-        return arrays
-    method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    height, width = arrays.shape[1:3]
-
-    def cut(array: Array, window: Window) -> Array:
-        image = Image.fromarray(array if smooth else array.astype("int32"))
-        new = np.asarray(image.resize((width, height), method, window[:4]))
-        return new[:, ::-1] if window[4] else new
-
-    shape = arrays.shape
-    arrays = arrays[..., 0] if smooth and shape[-1] == 1 else arrays
-    return np.stack([cut(a, w) for a, w in zip(arrays, windows, strict=True)]).reshape(shape)
+def _seen(targets: Array, views: list[View] | None) -> Array:
+    if views is not None and targets.ndim > 1:
+        targets = np.stack([view.of_mask(mask) for view, mask in zip(views, targets, strict=True)])
+    return targets.astype("int32")

@@ -62,7 +62,7 @@ def segmentation_stage(
             raise ValueError("`domains` supervise a gate per image. This model's gate is per class or per pixel.")
         losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         targets["gate_logits"] = _check_domains(train[0], domains, model.gate["gate_logits"].shape[-1])
-    data = MaskBatches(train[0], targets, recipe.batch_size, recipe.augment, seed=recipe.seed)
+    data = MaskBatches(train[0], targets, recipe.batch_size, recipe.augment, recipe.mask_views, recipe.seed)
     return Stage(
         name=name,
         train=tuple(parts or model.parts),

@@ -11,6 +11,7 @@ from keras_moe.layers import ExpertBank, TopKGate, every_expert
 from keras_moe.models import Classifier, Patcher
 
 BACKEND = keras.backend.backend()
+BACKBONE = {"backbone": "resnet8", "alpha": 0.5, "classes": 3}
 on_torch = pytest.mark.skipif(BACKEND != "torch", reason="PyTorch's tracers")
 # Keras' exporters warn of their own converters.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("runtimes")]
@@ -129,6 +130,16 @@ def test_a_patcher_becomes_onnx_or_says_how(tmp_path):
         run, _ = runner("onnx")
         model.export(path, "onnx", verbose=False, **fixed)
         np.testing.assert_allclose(one_by_one(run(path), images), expected, atol=1e-5)
+
+
+@pytest.mark.skipif("onnx" not in WRITTEN[BACKEND], reason="ONNX is written on TensorFlow and PyTorch")
+def test_a_patcher_on_a_backbone_becomes_onnx_for_any_number_of_images(tmp_path):
+    run, suffix = runner("onnx")
+    model, path = Patcher((8, 8, 3), {"decoder_filters": 4}, **BACKBONE), str(tmp_path / f"patcher{suffix}")
+    images = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype("float32")
+    expected = model.predict(images, verbose=0)
+    model.export(path, "onnx", verbose=False)
+    np.testing.assert_allclose(run(path)(images), expected, atol=1e-5)
 
 
 def test_a_format_that_cannot_hold_the_route_is_refused(deciding, tmp_path):

@@ -3,12 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from descriptors import PATCHER
+from descriptors import PATCHER, TWO_SCALES
 from keras import ops
 
 from keras_moe import cost, metrics, models
 from keras_moe.layers import EfficientAttention, PatchWise
 from keras_moe.layers.patchwise import join_patches, split_patches
+from keras_moe.models import backbones
 from keras_moe.training import StructureLoss
 
 
@@ -70,6 +71,13 @@ def test_attention_is_keras_own_where_nothing_is_reduced():
         (lambda: models.Patcher(**{**PATCHER, "size": {"depths": (1,)}}), "one number per scale"),
         (lambda: models.Patcher(**PATCHER, include_top=False), "include_top"),
         (lambda: models.UNet((12, 8, 3), filters=(4, 6, 8, 10)), "multiples of 8"),
+        (lambda: models.Patcher((8, 12, 3), backbone="resnet8"), r"multiples of each of \[8\]"),
+        (lambda: models.Patcher((8, 8, 3), backbone="vgg"), "backbone='vgg'"),
+        (lambda: models.Patcher((32, 32, 3), "small", backbone="resnet8"), "decoder_filters alone"),
+        (lambda: models.Patcher((32, 32, 3), {"depths": (1,) * 4}, backbone="resnet8"), "decoder_filters alone"),
+        (lambda: models.Patcher((8, 8, 3), TWO_SCALES, weights="imagenet"), "weights='imagenet'"),
+        (lambda: models.UNet((32, 32, 3), (4, 6), backbone="efficientnet_lite0"), "3 ints for 'efficientnet_lite0'"),
+        (lambda: models.UNet((48, 32, 3), (4, 6, 8), backbone="efficientnet_lite0"), "multiples of 32"),
     ],
 )
 def test_bad_arguments(make, message):
@@ -84,6 +92,25 @@ def test_the_gate_weighs_scales_per_pixel():
     np.testing.assert_allclose(route.sum(-1), 1, atol=1e-5)
     with pytest.raises(ValueError, match="no gate"):
         models.Patcher(**PATCHER, decoder="sum").route(np.zeros((1, 8, 8, 3)))
+
+
+def test_the_scales_are_the_backbones_own_maps():
+    classifier = models.Classifier((64, 32, 3), backbone="efficientnet_lite0", classes=4)
+    trained = {backbones.dense_name(v.path): ops.convert_to_numpy(v) for v in classifier.weights}
+    patcher = models.Patcher((64, 32, 3), backbone="efficientnet_lite0", classes=3)
+    unet = models.UNet((64, 32, 3), (4, 6, 8), backbone="efficientnet_lite0", classes=3)
+    trunk, spec = classifier.get_layer("backbone"), backbones.get("efficientnet_lite0")
+    ends = [trunk.get_layer(backbones.last_layer(spec, stage)).output for stage in (1, 2, 4, 6)]
+    images = np.random.default_rng(0).uniform(-1, 1, (2, 64, 32, 3)).astype("float32")
+    wanted = keras.Model(trunk.input, ends).predict(images, verbose=0)
+    assert [map.shape[1:] for map in wanted] == [(16, 8, 24), (8, 4, 40), (4, 2, 112), (2, 1, 320)]
+    for model in (patcher, unet):
+        backbones.assign_dense(model, trained, "the classifier")
+        maps = model.get_layer("encoder").predict(images, verbose=0)
+        for mine, theirs in zip(maps, wanted, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4)
+        assert model.predict(images, verbose=0).shape == (2, 64, 32, 3)
+    assert patcher.route(images).shape == (2, 16, 8, 4)
 
 
 def test_structure_loss_by_hand():
@@ -133,3 +160,6 @@ def test_macs_charge_the_overlap():
 def test_the_baseline_costs_the_same():
     patcher, unet = models.Patcher(), models.UNet(filters=(5, 10, 21, 42, 84))
     assert unet.macs_total == pytest.approx(patcher.macs_total, rel=0.05)
+    lite = {"backbone": "efficientnet_lite0"}
+    patcher, unet = models.Patcher(**lite), models.UNet(filters=(24, 32, 64), **lite)
+    assert unet.macs_total == pytest.approx(patcher.macs_total, rel=0.01)

@@ -14,6 +14,7 @@ from keras_moe.layers import WeightedSum
 from keras_moe.models import MoEModel, SegmentationMoE, Segmenter, segmenters
 from keras_moe.training import (
     MaskBatches,
+    MaskViews,
     Recipe,
     check_masks,
     segmentation_stage,
@@ -204,7 +205,7 @@ def test_bad_arguments(options):
 def test_mask_batches_move_image_and_mask_together():
     masks = RNG.integers(0, 3, (6, 10, 14)).astype("uint8").repeat(4, 1).repeat(4, 2)
     images = np.repeat(masks[..., None] * 100, 3, -1)
-    data = MaskBatches(images, {"prediction": masks, "gate_logits": np.arange(6)}, 3, zoom=2.0)
+    data = MaskBatches(images, {"prediction": masks, "gate_logits": np.arange(6)}, 3, views=MaskViews(zoom=2.0))
     x, targets = data[1]
     assert (x.shape, x.dtype) == ((3, 40, 56, 3), np.float32)
     assert targets["prediction"].dtype == np.int32

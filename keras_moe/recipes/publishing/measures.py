@@ -4,7 +4,7 @@ import typing
 
 import numpy as np
 
-from keras_moe.datasets import camvid, cifar100, digit_scenes, digits, kvasir, super_resolution
+from keras_moe.datasets import CAMVID_DOMAINS, camvid, cifar100, digit_scenes, digits, kvasir, super_resolution
 from keras_moe.metrics import dice, luma, measure_segmenter, psnr
 from keras_moe.models import ClassSR, MoEModel, SuperResolutionNetwork
 from keras_moe.training.patches import bicubic, shrink
@@ -21,18 +21,22 @@ def measure_on_digits(network: MoEModel) -> dict[str, typing.Any]:
 
 
 def measure_on_camvid(network: MoEModel) -> dict[str, typing.Any]:
-    """``measure_segmentation`` on the test images, and mean IoU by day and at dusk."""
-    images, masks, domains = camvid("test")
+    """``measure_segmentation`` on the test images at the network's size, and mean IoU by day and at dusk."""
+    images, masks, domains = camvid("test", network.input_shape[1:3])
     measured = measure_segmentation(network, images, masks)
-    for domain, label in enumerate(("day", "dusk")):
+    for domain, label in enumerate(CAMVID_DOMAINS):
         own = domains == domain
         measured[f"miou_{label}"] = measure_segmenter(network, images[own], masks[own], 11)["miou"]
     return measured
 
 
 def measure_on_kvasir(network: MoEModel) -> dict[str, typing.Any]:
-    """``measure_segmentation`` on the test images, Dice and the IoU of polyps."""
-    images, masks = kvasir("test")
+    """``measure_polyps`` on the test images."""
+    return measure_polyps(network, *kvasir("test"))
+
+
+def measure_polyps(network: MoEModel, images: np.ndarray, masks: np.ndarray) -> dict[str, typing.Any]:
+    """``measure_segmentation``, Dice and the IoU of polyps."""
     measured = measure_segmentation(network, images, masks)
     guesses = [network.predict_on_batch(image[None].astype("float32")).argmax(-1) for image in images]
     return {"dice": dice(masks, np.concatenate(guesses)), "iou_polyp": measured["iou"][1], **measured}

@@ -18,7 +18,7 @@ from keras_moe.export import IntegrityError, LiteRTModel, ParityError, litert
 from keras_moe.export.flatbuffer import operations, tensors
 from keras_moe.export.litert import integrity, interpreters
 from keras_moe.export.litert.parity import check, compare
-from keras_moe.models import Classifier, MoEModel, SegmentationMoE
+from keras_moe.models import Classifier, MoEModel, Patcher, SegmentationMoE, UNet
 from keras_moe.weights import read_tensors
 
 # One worker, which makes each file once.
@@ -93,6 +93,21 @@ def test_nested_networks_whose_layers_share_names(tmp_path):
     assert report["conditions"] == 0
     report = litert(model, tmp_path / "x.tflite", images=images)
     assert report["parity"]["max_error"] < 1e-4
+
+
+@on_tensorflow
+@pytest.mark.parametrize("model", [Patcher, UNet])
+def test_decoders_on_a_backbone(model, tmp_path):
+    network = model(
+        (32, 32, 3), backbone="litenet", alpha=0.5, classes=3, **{"filters": (4, 4, 8)} if model is UNet else {}
+    )
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype("float32")
+    report = litert(network, tmp_path / "x.tflite", quantize="int8", representative_dataset=images, check_parity=False)
+    assert report["bytes"] < 200_000
+    assert litert(network, tmp_path / "x.tflite", images=images)["parity"]["max_error"] < 1e-4
+    predictions, route = LiteRTModel(tmp_path / "x.tflite").predict_routed(images)
+    np.testing.assert_allclose(predictions, network.predict(images, verbose=0), atol=1e-4)
+    assert route is None or route.shape == (4, 16, 16, 4)
 
 
 def segmenter(side, **options):
