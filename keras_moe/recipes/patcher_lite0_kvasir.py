@@ -20,7 +20,7 @@ from keras_moe.training import MaskViews, Recipe, StructureLoss, run_stages, seg
 
 CONFIG: Config = {"input_shape": (256, 256, 3), "backbone": "efficientnet_lite0", "classes": 2}
 VIEWS = MaskViews(zoom=1.8, shrink=1.5, turn=True, recolor=0.8, degrade=0.25)
-SETTINGS = Recipe(24, batch_size=8, learning_rate=2e-3, warmup=1, backbone_rate=0.2, mask_views=VIEWS)
+SETTINGS = Recipe(16, batch_size=8, learning_rate=2e-3, warmup=1, backbone_rate=0.2, mask_views=VIEWS)
 
 
 def train(model: MoEModel, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

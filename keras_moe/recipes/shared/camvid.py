@@ -107,7 +107,7 @@ LITE0 = CamvidNetworks(
     dense="deeplab_lite0_camvid",
     mixture="segmentation_lite0_camvid",
     config={"input_shape": (240, 320, 3), "alpha": 1.0, "backbone": "efficientnet_lite0", "classes": 11},
-    base=Recipe(50, batch_size=8, learning_rate=3e-3, warmup=1, backbone_rate=0.2, mask_views=_VIEWS),
+    base=Recipe(36, batch_size=8, learning_rate=3e-3, warmup=1, backbone_rate=0.2, mask_views=_VIEWS),
     expert=Recipe(14, batch_size=8, learning_rate=1e-3, warmup=1, backbone_rate=0.2, mask_views=_VIEWS),
     gate=Recipe(4, batch_size=8, learning_rate=1e-3, warmup=1),  # in true colours, which tell dusk from day
 )
