@@ -24,6 +24,7 @@ OPTIONAL = (
     "tensorflow_model_optimization",
     "matplotlib",
     "jinja2",
+    "huggingface_hub",
 )
 
 
@@ -57,7 +58,8 @@ import keras  # first: backends need some of these themselves
 sys.modules.update(dict.fromkeys({missing}))
 import keras_moe, keras_moe.export, keras_moe.cli, keras_moe.insights, keras_moe.super_resolution, keras_moe.training
 from keras_moe.export import LiteRTModel, litert
-for call in (lambda: LiteRTModel("x.tflite"), lambda: litert(None, "x.tflite")):
+from keras_moe.zoo import card
+for call in (lambda: LiteRTModel("x.tflite"), lambda: litert(None, "x.tflite"), lambda: card("hf://me/pets")):
     try:
         call()
     except ImportError as error:
@@ -68,9 +70,10 @@ for call in (lambda: LiteRTModel("x.tflite"), lambda: litert(None, "x.tflite")):
 def test_imports_work_without_the_extras_and_calls_name_them():
     code = CALLS.format(missing=OPTIONAL)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-2:] == [
+    assert done.stdout.splitlines()[-3:] == [
         'LiteRTModel needs ai_edge_litert: pip install "keras-moe[litert]"',
         'litert needs ai_edge_litert and flatbuffers: pip install "keras-moe[litert]"',
+        'hf://me/pets needs huggingface_hub: pip install "keras-moe[hub]"',
     ]
 
 

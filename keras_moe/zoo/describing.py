@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import inspect
-import math
 import typing
 
 import numpy as np
 
-from keras_moe.zoo.model_card import WEIGHTS, Card, Setting
+from keras_moe.zoo.architecture import Config, skeleton
+from keras_moe.zoo.model_card import Setting, model_arguments, source_of
 
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
 
-_OWN_NETWORKS = ("classifier", "network")
 _SYSTEMS = {
     "ClassSR": "classsr",
     "HydraNet": "hydranet",
@@ -27,7 +25,7 @@ _FLAGS = ("frozen", "flipped")  # which weights learn is of a training, not of a
 _AS_ARGUMENT = {"k": "top_k", "noise_std": "noise_std"}  # attributes of the TopKGate that models have as arguments
 
 
-def describe(model: MoEModel, classifier_activation: str | None = "same") -> dict[str, typing.Any]:
+def describe(model: MoEModel, classifier_activation: str | None = "same") -> Config:
     """Fields of a card: ``model``, ``system``, ``task``, ``config`` and ``settings``; and the ``range`` of its input.
 
     Raises:
@@ -36,80 +34,58 @@ def describe(model: MoEModel, classifier_activation: str | None = "same") -> dic
     from keras_moe import models
 
     kind = type(model).__name__
-    if getattr(models, kind, None) is not type(model):
-        raise _refusal(model, f"{kind} is no class of keras_moe.models")
-    try:
-        config = model.get_config()
-    except ValueError as error:
-        raise _refusal(model, str(error)) from error
-    for network in _OWN_NETWORKS:
-        if network in config:
-            raise _refusal(model, f"it was made from a {network} of your own, which a card cannot describe")
+    if getattr(models, kind, None) is not type(model) or not model_arguments(kind):
+        raise _refusal(model, f"{kind} is no class of keras_moe.models that makes it from arguments")
+    config = model.get_config()
     if config.get("include_top", True) is not True:
         raise _refusal(model, "it has no head (include_top=False)")
-    if None in config["input_shape"]:
-        raise _refusal(model, f"its input has no fixed size: {config['input_shape']}")
-    changes = config.get("settings", {})
+    if None in model.input_shape[1:]:
+        raise _refusal(model, f"its input has no fixed size: {model.input_shape[1:]}")
+    changes, source = config.pop("settings", {}), source_of(config)
     config |= _take_arguments(changes, config)
     if classifier_activation != "same":
         config["classifier_activation"] = classifier_activation
-    plain = {key: _tuples(value) for key, value in config.items() if key not in _NOT_RECORDED}
+    if source is not None:
+        config[source] = _network(model, source, config[source])
     described = {
         "model": kind,
         "system": _SYSTEMS[kind] if model.gate else "dense",
         "task": _task(model),
-        "config": _without_defaults(model, plain),
+        "config": _plain(model, kind, config),
         "settings": _settings(model, changes),
-        "range": "[0, 255]" if config.get("include_preprocessing", True) else "[-1, 1]",
+        "range": "[0, 255]" if _takes_pixels(config) else "[-1, 1]",
     }
     _check_rebuilt(model, described)
     return described
 
 
-def skeleton(model: str, config: dict[str, typing.Any]) -> dict[str, tuple[int, ...]]:
-    """Path -> shape of the weights of a model made from name and arguments, without the memory for them."""
-    import keras
-
-    from keras_moe import models
-
-    def build() -> dict[str, tuple[int, ...]]:
-        with keras.StatelessScope(initialize_variables=False):
-            made = getattr(models, model)(**config)
-            return {weight.path: tuple(weight.shape) for weight in made.weights}
-
-    # A thread of its own: Keras keeps names and variables without values per thread.
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        return thread.submit(build).result()
-
-
-def check_buildable(card: Card, label: str) -> None:
-    """Raises ValueError unless the model of a stranger's card can be made and is as large as its card and file say.
-
-    Nothing of the model's size is allocated.
-    """
-    own = {"classes": len(card.classes)} if card.classes else {}
-    try:
-        shapes = skeleton(card.model, {**card.config, **own})
-    except Exception as error:  # arguments of any kind can fail in any way
-        raise ValueError(f"{label}: no {card.model} can be made from the card's config: {error}") from error
-    size = sum(map(math.prod, shapes.values()))
-    if size != card.params or 2 * size > card.file(WEIGHTS).size:
-        raise ValueError(
-            f"{label}: the card's config makes a {card.model} of {size:,} parameters. Expected {card.params:,}, as the "
-            f"card says, and at least 2 bytes for each in {WEIGHTS}"
-        )
-
-
-def _check_rebuilt(model: MoEModel, described: dict[str, typing.Any]) -> None:
+def _check_rebuilt(model: MoEModel, described: Config) -> None:
     from keras import ops
 
     for weight in model.weights:
         if not np.all(np.isfinite(ops.convert_to_numpy(ops.cast(weight, "float32")))):
             raise ValueError(f"{weight.path} has values that are not finite. Expected the weights of a sound model.")
     own = {weight.path: tuple(weight.shape) for weight in model.weights}
-    config = {"classes": model.output_shape[-1]} if described["task"] != "super-resolution" else {}
-    if skeleton(described["model"], {**config, **described["config"]}) != own:
+    if skeleton(described["model"], described["config"]) != own:
         raise _refusal(model, "its class makes other weights from these arguments")
+
+
+def _network(model: MoEModel, source: str, serialized: Config) -> Config:
+    """The table of a model of this package that another was made from."""
+    from keras_moe import models
+
+    package, _, kind = str(serialized.get("registered_name")).partition(">")
+    config = serialized["config"]
+    if package != "keras_moe" or not hasattr(models, kind) or source_of(config) or config.get("include_top") is False:
+        raise _refusal(model, f"it was made from a {source} of your own, which a card cannot describe")
+    if _settings(model, config.get("settings", {})):
+        raise _refusal(model, f"the {source} that it was made from had layers set after they were made")
+    return {"model": kind, **_plain(model, kind, config)}
+
+
+def _takes_pixels(config: Config) -> bool:
+    source = source_of(config)
+    return config.get("include_preprocessing", True) is True if source is None else _takes_pixels(config[source])
 
 
 def _task(model: MoEModel) -> str:
@@ -118,7 +94,7 @@ def _task(model: MoEModel) -> str:
     return "classification" if len(model.output_shape) == 2 else "segmentation"
 
 
-def _take_arguments(changes: dict[str, typing.Any], config: dict[str, typing.Any]) -> dict[str, typing.Any]:
+def _take_arguments(changes: Config, config: Config) -> Config:
     """Takes out of ``changes`` those of the only gate that are arguments of the model, and returns them."""
     gates = [key for key in changes if key.endswith(" TopKGate")]
     if len(gates) != 1:
@@ -127,7 +103,7 @@ def _take_arguments(changes: dict[str, typing.Any], config: dict[str, typing.Any
     return {_AS_ARGUMENT[key]: gate.pop(key) for key in list(gate) if _AS_ARGUMENT.get(key) in config}
 
 
-def _settings(model: MoEModel, changes: dict[str, typing.Any]) -> tuple[Setting, ...]:
+def _settings(model: MoEModel, changes: Config) -> tuple[Setting, ...]:
     settings = []
     for layer, attributes in changes.items():
         for attribute, value in attributes.items():
@@ -139,13 +115,17 @@ def _settings(model: MoEModel, changes: dict[str, typing.Any]) -> tuple[Setting,
     return tuple(settings)
 
 
-def _without_defaults(model: MoEModel, config: dict[str, typing.Any]) -> dict[str, typing.Any]:
-    """The arguments that differ from the class's defaults, None as the word for it; ``input_shape`` is always one."""
-    defaults = {name: p.default for name, p in inspect.signature(type(model)).parameters.items()}
-    defaults["dtype"] = "float32"
+def _plain(model: MoEModel, kind: str, config: Config) -> Config:
+    """The arguments that differ from the defaults, None as the word for it; ``input_shape`` is always said."""
+    from keras_moe import models
+
+    source, cls = source_of(config), getattr(models, kind)
+    signature = inspect.signature(cls if source is None else getattr(cls, f"from_{source}"))
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()} | {"dtype": "float32"}
     if config.get("classifier_activation", "") is None:
         config = {**config, "classifier_activation": "linear"}
-    own = {k: v for k, v in config.items() if k == "input_shape" or v != defaults[k]}
+    own = {key: _tuples(value) for key, value in config.items() if key not in _NOT_RECORDED}
+    own = {key: value for key, value in own.items() if key == "input_shape" or value != defaults[key]}
     for key, value in own.items():
         if value is None or (key == "dtype" and not isinstance(value, str)):
             raise _refusal(model, f"a card cannot hold {key}={value!r}")

@@ -9,8 +9,8 @@ import typing
 
 from keras_moe.checks import flag, integer
 from keras_moe.files import write_bytes
-from keras_moe.zoo.describing import check_buildable
-from keras_moe.zoo.model_card import WEIGHTS, Card, Setting, model_arguments
+from keras_moe.zoo.architecture import arguments_of, check_buildable, make
+from keras_moe.zoo.model_card import WEIGHTS, Card, Setting, model_arguments, source_of
 from keras_moe.zoo.sources import Name, Published, Source, find
 
 if typing.TYPE_CHECKING:
@@ -57,23 +57,19 @@ def load(
         >>> zoo.load("test_hydranet", classes=3, classifier_activation=None).output_shape  # to fine-tune
         (None, 3)
     """
-    from keras_moe import models
     from keras_moe.settings import apply_plain
     from keras_moe.weights import load_weights
 
     place, classes = find(name), integer("load", "classes", classes, 1, or_none=True)
     described = place.card()
     include_top = flag("load", "include_top", include_top)
-    head = {} if classes is None else {"classes": classes}
-    head |= {} if include_top else {"include_top": False}
-    _check_arguments(described, head, kwargs)
+    kwargs = kwargs if include_top else {**kwargs, "include_top": False}
+    _check_arguments(described, classes, kwargs)
     if not isinstance(place, Published):
         check_buildable(described, place.label)
     source = _source(place, described, weights)
     label = source if isinstance(source, pathlib.Path) else f"{place.label}/{WEIGHTS}"
-    own = {"classes": len(described.classes)} if described.classes else {}
-    arguments = {"name": described.name, **described.config, **own, **head, **kwargs}
-    model: MoEModel = getattr(models, described.model)(**arguments)
+    model = make(described.model, {"name": described.name, **arguments_of(described, classes), **kwargs})
     if described.settings:
         apply_plain(model, _as_changes(described.settings))
     if source is not None:
@@ -115,11 +111,13 @@ def download(name: Name, folder: str | os.PathLike[str], pattern: str = "*") -> 
     return [folder / file.name for file in files]
 
 
-def _check_arguments(described: Card, head: dict[str, typing.Any], kwargs: dict[str, typing.Any]) -> None:
-    valid = set(model_arguments(described.model)) - {"weights"}
-    unknown = sorted((head.keys() | kwargs.keys()) - valid)
-    if unknown:
-        raise TypeError(f"load: {described.model} has no arguments {unknown}. Expected some of {sorted(valid)}")
+def _check_arguments(described: Card, classes: int | None, kwargs: dict[str, typing.Any]) -> None:
+    valid = set(model_arguments(described.model, source_of(described.config))) - {"weights", "classifier", "network"}
+    given = kwargs.keys() | ({"classes"} if classes and not described.classes else set())
+    if not given <= valid:
+        raise TypeError(
+            f"load: {described.model} has no arguments {sorted(given - valid)}. Expected some of {sorted(valid)}"
+        )
 
 
 def _as_changes(settings: tuple[Setting, ...]) -> dict[str, dict[str, typing.Any]]:

@@ -186,12 +186,20 @@ class Card:
         raise ValueError(f"{self.name} has no file {name!r}. Expected one of {[f.name for f in self.files]}")
 
 
-def model_arguments(model: str) -> list[str]:
-    """Names of the keyword arguments of a class of ``keras_moe.models``; none for an unknown class."""
+def source_of(config: dict[str, typing.Any]) -> str | None:
+    """``"classifier"`` or ``"network"``, if that is what a model is made from by its class's ``from_…``; or None."""
+    return next((name for name in ("classifier", "network") if name in config), None)
+
+
+def model_arguments(model: str, source: str | None = None) -> list[str]:
+    """Names of the keyword arguments of a class of ``keras_moe.models``, or of its ``from_<source>``; [] for others."""
     from keras_moe import models
 
     cls = getattr(models, model, None)
-    return list(inspect.signature(cls).parameters) if inspect.isclass(cls) and cls is not models.MoEModel else []
+    if not inspect.isclass(cls) or cls is models.MoEModel:
+        return []
+    made = cls if source is None else getattr(cls, f"from_{source}", None)
+    return [] if made is None else list(inspect.signature(made).parameters)
 
 
 def parse_card(text: bytes, labels: bytes, where: object, name: str | None = None, check_model: bool = True) -> Card:
@@ -219,7 +227,7 @@ def parse_card(text: bytes, labels: bytes, where: object, name: str | None = Non
         problems.append("classes: unknown key; they stand in labels.txt")
     card: Card | None = toml.read(Card, {**table, "classes": classes}, problems)
     if check_model and card is not None:
-        problems += _misfits(card)
+        problems += _misfits(card.model, card.config)
     if card is None or problems:
         raise ValueError(f"{where} is not a model card:\n  " + "\n  ".join(problems))
     return card
@@ -275,9 +283,15 @@ def _is_plain(value: object, most: float = _MOST_OF_AN_ARGUMENT, depth: int = 3)
     return isinstance(value, (int, float)) and abs(value) <= most
 
 
-def _misfits(card: Card) -> list[str]:
-    """The contradictions between a card's config and the arguments of its model."""
-    arguments = set(model_arguments(card.model)) - {"weights", "include_top"}
+def _misfits(model: object, config: dict[str, typing.Any], where: str = "config") -> list[str]:
+    """The contradictions between a config and the arguments of its model."""
+    source = source_of(config)
+    arguments = set(model_arguments(str(model), source)) - {"weights", "include_top"}
     if not arguments:
-        return ["model must be a class of keras_moe.models"]
-    return [] if card.config.keys() <= arguments else [f"config may only hold {sorted(arguments)}"]
+        return ["model must be a class of keras_moe.models" + (f" with from_{source}" if source else "")]
+    problems = [] if config.keys() <= arguments else [f"{where} may only hold {sorted(arguments)}"]
+    if source is None:
+        return problems
+    inner = config[source] if isinstance(config[source], dict) else {}
+    rest = {key: value for key, value in inner.items() if key != "model"}
+    return problems + _misfits(inner.get("model"), rest, f"{where}.{source}")

@@ -82,7 +82,7 @@ def save(
     check("save", "dtype", dtype, dtype in _DTYPES, f"one of {_DTYPES}")
     check_target(path, overwrite)
     described = describe(model, classifier_activation)
-    shape = tuple(described["config"]["input_shape"])
+    shape = tuple(model.input_shape[1:])
     pinned = {WEIGHTS: serialized(model, None if dtype == "float32" else dtype)}
     if calibration is not None:
         check(

@@ -114,7 +114,8 @@ class Folder:
             raise IntegrityError(f"{path}: expected a file of its folder. Received: {own}, which is none")
         if found.st_size > most:
             raise IntegrityError(f"{path}: expected at most {most:,} bytes. Received: {found.st_size:,}")
-        return own.read_bytes()
+        with own.open("rb") as file:
+            return file.read(most + 1)
 
 
 def _is_folder(name: Name) -> bool:

@@ -6,17 +6,20 @@ import os
 import pathlib
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping
 
 from keras_moe.files import write_bytes
 from keras_moe.zoo.model_card import CARD, LABELS, Card, File, card_files, check_name
 
+_RECORDS = ("log.json", "metrics.json")
+
 
 def write_folder(path: pathlib.Path, card: Card, contents: Mapping[str, bytes], overwrite: bool = False) -> None:
     """Writes a model folder: the files of the card and what is beside them.
 
-    All is written into a new folder beside it, which then takes its name. Files of a former model folder that belong to
-    no model, such as an exported one, are carried over.
+    All is written into a new folder beside it, which then takes its name. What else a former folder holds, such as
+    an app, is carried over.
 
     Args:
         path: of the folder; the one above it must exist.
@@ -80,11 +83,21 @@ def pin(name: str, data: bytes) -> File:
 def _copy_others(path: pathlib.Path, made: pathlib.Path, files: Mapping[str, bytes]) -> None:
     if not path.is_dir():
         return
+    former = {*files, LABELS, *_RECORDS, *_named_by_card(path)}
 
-    def replaced(folder: str, names: list[str]) -> list[str]:
-        return [name for name in names if name in (*files, LABELS)] if os.path.samefile(folder, path) else []
+    def replaced(folder: str, names: list[str]) -> set[str]:
+        return former & set(names) if os.path.samefile(folder, path) else set()
 
     shutil.copytree(path, made, symlinks=True, ignore=replaced, dirs_exist_ok=True, copy_function=_link)
+
+
+def _named_by_card(path: pathlib.Path) -> set[str]:
+    """Names of the former model's files; of an empty folder, or with a card that cannot be read, none."""
+    try:
+        table = tomllib.loads((path / CARD).read_text("utf-8"))
+        return {str(file["name"]) for file in table["files"]}
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
 
 
 def _link(source: str, target: str) -> None:

@@ -20,6 +20,10 @@ MODELS = {
     "lite0": lambda: models.HydraNet(
         (32, 32, 3), backbone="efficientnet_lite0", split_at=6, num_experts=2, branch_blocks=1, classes=3
     ),
+    "upcycled": lambda: models.upcycle(models.Classifier((8, 8, 3), 0.5, "resnet8", classes=3), num_experts=2, top_k=2),
+    "upcycled by branches": lambda: models.upcycle(
+        models.Classifier((8, 8, 1), 0.5, "resnet8", classes=3, classifier_activation=None), None, 2, "hydranet"
+    ),
     "single_gated": lambda: models.SingleGatedMoE((8, 8, 3), 0.5, "resnet8", 2, rule="product", classes=3),
     "classifier of logits": lambda: models.Classifier((8, 8, 1), 0.5, "resnet8", classes=3, classifier_activation=None),
     "segmentation": lambda: models.SegmentationMoE((16, 16, 3), 0.5, "resnet8", sparse=True, classes=3),
@@ -77,13 +81,13 @@ def test_what_is_loaded_is_what_was_saved(name, folder):
 
 def test_predictions_and_settings_on_every_backend(folder):
     model = models.HydraNet(**TINY, top_k=3)
-    model.get_layer("top_k").k = 2
+    model.get_layer("top_k").k = 1
     model.get_layer("top_k").temperature = 2.0
     model.drop_below = 0.25
     model.parts["stem"][1].trainable = False  # of a training, not of the model
     card = zoo.save(model, folder, labels=LABELS)
     assert card.config == {
-        "input_shape": (8, 8, 3), "backbone": "resnet8", "alpha": 0.5, "num_experts": 3, "classes": 3, "top_k": 2,
+        "input_shape": (8, 8, 3), "backbone": "resnet8", "alpha": 0.5, "num_experts": 3, "classes": 3, "top_k": 1,
         "drop_below": 0.25,
     }  # fmt: skip
     assert [(setting.attribute, setting.value) for setting in card.settings] == [("temperature", 2.0)]
@@ -232,7 +236,7 @@ def content(folder):
 
 @pytest.mark.once
 def test_overwriting_takes_a_word_and_keeps_other_files(tiny, folder):
-    zoo.save(tiny, folder, labels=LABELS, records={"log": 1})
+    zoo.save(tiny, folder, labels=LABELS, records={"log": 1}, calibration=images_for(tiny))
     (folder / "app").mkdir()
     (folder / "app" / "model.tflite").write_text("mine")
     before = content(folder)
@@ -241,6 +245,7 @@ def test_overwriting_takes_a_word_and_keeps_other_files(tiny, folder):
     assert content(folder) == before
     card = zoo.save(tiny, folder, labels=["a", "b", "c"], overwrite=True)
     assert zoo.card(folder) == card
+    assert content(folder).keys() == {"app/model.tflite", "card.toml", "labels.txt", "weights.safetensors"}
     assert content(folder)["app/model.tflite"] == b"mine"
     assert os.listdir(folder.parent) == ["My Flowers"]
 
@@ -311,7 +316,7 @@ def test_killed_between_the_two_renames_nothing_is_lost(tiny, folder, monkeypatc
 )
 def test_calibration_images_come_back_exactly(given, kept, channels, folder):
     model = models.Classifier((6, 8, channels), 0.5, "resnet8", classes=3)
-    images = np.random.default_rng(0).integers(0, 256, (given, 6, 8, channels), "uint8")
+    images = np.random.default_rng(0).integers(0, 255, (given, 6, 8, channels), "uint8")
     card = zoo.save(model, folder, calibration=images + 0.4)
     assert card.file("calibration.webp").size < 1000 + images.size * 2
     np.testing.assert_array_equal(zoo.calibration_images(folder), images[list(kept)])
