@@ -104,7 +104,7 @@ def from_sheet(data: bytes, shape: tuple[int, ...], label: str) -> np.ndarray:
             if frames != 1 or wide % width or high % height or wide * high > _PIXELS or channels not in _CHANNELS:
                 raise ValueError(f"{frames} pictures of {wide} x {high} pixels")
             pixels = np.asarray(sheet.convert("RGBA" if channels == 4 else "RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise IntegrityError(f"{label}: expected a sheet of images of {width} x {height}. Received: {error}") from error
     tiles = pixels.reshape(high // height, height, wide // width, width, -1).transpose(0, 2, 1, 3, 4)
     return tiles.reshape(-1, height, width, pixels.shape[-1])[..., :channels]

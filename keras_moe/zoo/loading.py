@@ -57,7 +57,6 @@ def load(
         >>> zoo.load("test_hydranet", classes=3, classifier_activation=None).output_shape  # to fine-tune
         (None, 3)
     """
-    from keras_moe.settings import apply_plain
     from keras_moe.weights import load_weights
 
     place, classes = find(name), integer("load", "classes", classes, 1, or_none=True)
@@ -71,7 +70,7 @@ def load(
     label = source if isinstance(source, pathlib.Path) else f"{place.label}/{WEIGHTS}"
     model = make(described.model, {"name": described.name, **arguments_of(described, classes), **kwargs})
     if described.settings:
-        apply_plain(model, _as_changes(described.settings))
+        _apply(described.settings, model, place.label)
     if source is not None:
         new_head = weights == "default" and classes not in (None, len(described.classes))
         # An argument that its layer keeps in a variable, such as `drop_below`, keeps the caller's value.
@@ -120,12 +119,16 @@ def _check_arguments(described: Card, classes: int | None, kwargs: dict[str, typ
         )
 
 
-def _as_changes(settings: tuple[Setting, ...]) -> dict[str, dict[str, typing.Any]]:
-    """The settings of a card as ``keras_moe.settings`` takes them."""
+def _apply(settings: tuple[Setting, ...], model: MoEModel, label: str) -> None:
+    from keras_moe.settings import apply_plain
+
     changes: dict[str, dict[str, typing.Any]] = {}
     for setting in settings:
         changes.setdefault(setting.layer, {})[setting.attribute] = setting.value
-    return changes
+    try:
+        apply_plain(model, changes)
+    except ValueError as error:
+        raise ValueError(f"{label}: a setting of the card does not fit the model: {error}") from error
 
 
 def _source(place: Source, described: Card, weights: str | os.PathLike[str] | None) -> bytes | pathlib.Path | None:

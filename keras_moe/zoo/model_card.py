@@ -263,6 +263,7 @@ def _contradictions(card: Card) -> list[str]:
         f"config.num_experts must be at most {_MOST_EXPERTS}": _is_plain(
             card.config.get("num_experts", 0), _MOST_EXPERTS
         ),
+        "config.input_shape must be input.shape": card.config.get("input_shape", card.input.shape) == card.input.shape,
         "macs must be 0 < macs_executed <= macs_total": 0 < card.macs_executed <= card.macs_total,
         "params must be positive": card.params > 0,
         f"files must be distinct and hold {WEIGHTS}": len(set(names)) == len(names) and WEIGHTS in names,

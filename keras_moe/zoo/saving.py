@@ -78,7 +78,7 @@ def save(
     """
     from keras_moe.weights import serialized, to_bytes
 
-    path, overwrite = pathlib.Path(folder), flag("save", "overwrite", overwrite)
+    overwrite, path = flag("save", "overwrite", overwrite), pathlib.Path(folder)
     check("save", "dtype", dtype, dtype in _DTYPES, f"one of {_DTYPES}")
     check_target(path, overwrite)
     described = describe(model, classifier_activation)

@@ -69,7 +69,7 @@ LIES = {
     "weights by argument": ("num_experts = 2", 'num_experts = 2\nweights = "imagenet"', "config may only hold"),
     "a million experts": ("num_experts = 2", "num_experts = 1000000", "config.num_experts must be at most 256"),
     "an endless network": ('backbone = "resnet8"', 'backbone = "resnet600000002"', "`backbone` must be"),
-    "a wide network": ("alpha = 0.5", "alpha = 8000.0", "config makes a HydraNet of"),
+    "a wide network": ("alpha = 0.5", "alpha = 8000.0", "it has "),
     "a number without end": ("alpha = 0.5", "alpha = inf", "config may hold texts and numbers"),
     "no number": ("alpha = 0.5", "alpha = nan", "config may hold texts and numbers"),
     "a network as an argument": ("alpha = 0.5", 'alpha = {class_name = "Lambda"}', "no HydraNet can be made from"),
@@ -81,9 +81,10 @@ LIES = {
         'alpha = 0.5\nclassifier_activation = "os.system"',
         "no HydraNet can be made",
     ),
+    "another image": ("shape = [8, 8, 3]", "shape = [9, 8, 3]", "config.input_shape must be input.shape"),
     "a huge image": ("shape = [8, 8, 3]", "shape = [100000, 100000, 3]", "input.shape must be"),
-    "more parameters than there are": ("num_experts = 2", "num_experts = 3", "config makes a HydraNet of"),
-    "a path as a name": ('name = "folder"', 'name = "../folder"', "must be plain names"),
+    "more parameters than there are": ("num_experts = 2", "num_experts = 3", "it has "),
+    "a path as a name": ('name = "sound"', 'name = "../sound"', "must be plain names"),
     "a path as a baseline": ("[input]", 'baseline = "/etc/passwd"\n\n[input]', "must be plain names"),
     "a path as a file": (
         'name = "weights.safetensors"',
@@ -103,14 +104,11 @@ LIES = {
 @pytest.mark.parametrize("lie", LIES)
 def test_a_card_that_lies(lie, folder):
     old, new, message = LIES[lie]
-    if lie == "a path as a name":
-        old = zoo.card(folder).name
-        old, new = f'name = "{old}"', 'name = "../folder"'
     edit(folder, old, new)
     with pytest.raises(ValueError) as raised:
         zoo.load(folder)
     assert message in str(raised.value)
-    assert str(folder) in str(raised.value) or "setting" in lie
+    assert str(folder) in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -120,15 +118,13 @@ def test_a_card_that_lies(lie, folder):
         ("weights.safetensors", None, "weights.safetensors cannot be read"),
         ("card.toml", None, "card.toml cannot be read"),
         ("card.toml", b"#" * (1 << 20 | 1), "expected at most 1,048,576 bytes. Received: 1,048,577"),
-        ("labels.txt", b"a\n", "a task of classes needs labels"),
+        ("labels.txt", b"a\n", "config.classes must be the number of labels"),
         ("labels.txt", None, "a task of classes needs labels"),
         ("labels.txt", b"a\nb\nc\nd\n", "config.classes must be the number of labels"),
         ("labels.txt", b"a\nb\n\x1b[31mc\n", "each one printable line"),
     ],
 )
 def test_files_that_are_others(name, data, message, folder):
-    if message == "a task of classes needs labels" and data:
-        message = "config.classes must be the number of labels"
     (folder / name).unlink() if data is None else (folder / name).write_bytes(data)
     with pytest.raises(ValueError) as raised:
         zoo.load(folder)
@@ -175,9 +171,6 @@ class Runs:
 
 def test_a_pickle_is_not_opened(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    edit(folder, "params = ", "params = 1 #")
-    text = (folder / "card.toml").read_text()
-    (folder / "card.toml").write_text(text.replace("params = 1 #", "params = "))
     padding = b" " * (folder / "weights.safetensors").stat().st_size
     (folder / "weights.safetensors").write_bytes(pickle.dumps(Runs()) + padding)
     pin(folder, "weights.safetensors")

@@ -61,6 +61,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             made = json.loads(body)
             self.server.commits.setdefault(f"{made['organization']}/{made['name']}", [])
             return self._json({"url": f"{self.server.url}/{made['organization']}/{made['name']}"})
+        if self.path == "/api/validate-yaml":
+            return self._json({"errors": [], "warnings": []})
         repo = "/".join(self.path.split("/")[3:5])
         if "/preupload/" in self.path:
             files = json.loads(body)["files"]
