@@ -38,11 +38,11 @@ class Classification:
 
 
 def classify(model: "MoEModel", name: str, images: np.ndarray, top: int = 5) -> list[Classification]:
-    """Classifies images with a published model.
+    """Classifies images with a model of the zoo or of a model folder.
 
     Args:
         model: what ``zoo.load(name)`` gave.
-        name: of the model in the zoo, for its labels.
+        name: as for ``zoo.load``, for its labels.
         images: float array ``(n, height, width, channels)`` in [0, 255].
         top: int, labels per image.
 

@@ -49,7 +49,7 @@ def describe(model: MoEModel, classifier_activation: str | None = "same") -> Con
         config[source] = _network(model, source, config[source])
     described = {
         "model": kind,
-        "system": _SYSTEMS[kind] if model.gate else "dense",
+        "system": _SYSTEMS.get(kind, "") if model.gate else "dense",
         "task": _task(model),
         "config": _plain(model, kind, config),
         "settings": _settings(model, changes),
@@ -140,6 +140,5 @@ def _tuples(value: typing.Any) -> typing.Any:
 
 
 def _refusal(model: MoEModel, why: str) -> ValueError:
-    return ValueError(
-        f"{model.name!r} cannot be saved as a model folder: {why}. Keep it whole by `model.save('x.keras')`."
-    )
+    name = getattr(model, "name", model)
+    return ValueError(f"{name!r} cannot be saved as a model folder: {why}. Keep it whole by `model.save('x.keras')`.")

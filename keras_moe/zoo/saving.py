@@ -85,13 +85,8 @@ def save(
     shape = tuple(model.input_shape[1:])
     pinned = {WEIGHTS: serialized(model, None if dtype == "float32" else dtype)}
     if calibration is not None:
-        check(
-            "save",
-            "calibration",
-            "images",
-            described["range"] == "[0, 255]",
-            f"None for a model of {described['range']}",
-        )
+        takes = described["range"]
+        check("save", "calibration", "images", takes == "[0, 255]", f"None for a model that takes {takes}")
         pinned[SHEET] = to_sheet(calibration, shape)
     if golden is not None:
         pinned["golden.safetensors"] = to_bytes(dict(golden))
