@@ -1,5 +1,6 @@
 """``README.md`` of a model in the Hub's model-card format: YAML front matter for its search, and a page to read."""
 
+import re
 import typing
 
 from keras_moe.zoo.model_card import Card, Metric
@@ -65,7 +66,7 @@ def _result(card: Card, metric: Metric, pipeline: str) -> typing.Any:
     dataset = card.data.name or "the author's own images"
     return EvalResult(
         task_type=pipeline,
-        dataset_type="".join(c if c.isalnum() else "-" for c in dataset.lower()).strip("-"),
+        dataset_type=re.sub("[^a-z0-9]+", "-", dataset.lower()).strip("-"),
         dataset_name=dataset,
         dataset_split=metric.split,
         metric_type=_METRICS.get(metric.name, metric.name),

@@ -127,7 +127,7 @@ def _apply(settings: tuple[Setting, ...], model: MoEModel, label: str) -> None:
         changes.setdefault(setting.layer, {})[setting.attribute] = setting.value
     try:
         apply_plain(model, changes)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # Keras makes the latter of a layer's ValueError
         raise ValueError(f"{label}: a setting of the card does not fit the model: {error}") from error
 
 
