@@ -121,6 +121,6 @@ class Folder:
 def _is_folder(name: Name) -> bool:
     try:
         restore(pathlib.Path(os.path.realpath(name)))
-        return pathlib.Path(name).is_dir()
+        return os.fspath(name) != "" and pathlib.Path(name).is_dir()
     except ValueError:  # a zero byte
         return False
