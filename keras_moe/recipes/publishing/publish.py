@@ -52,6 +52,7 @@ def publish(recipe: ModelRecipe, folder: pathlib.Path, results: list[Result], ru
 
     images = recipe.golden_images()
     predictions, route = network.predict_routed(images)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     measured = [{k: v for k, v in r.items() if k != "history"} for r in results]
     save(
         network,
