@@ -8,7 +8,6 @@ GPTQ (ICLR 2023). Runs on the TensorFlow backend only.
 
 import collections.abc
 import contextlib
-import functools
 
 import keras
 import numpy as np
@@ -20,9 +19,9 @@ from keras_moe.layer_state import set_weights
 from keras_moe.types import Array, Tensor
 
 _STEPS = 127  # of a kernel's largest weight per output channel: the grid that the converter will find
-_ROWS = 1024  # places of a map, evenly spread, that one sample counts with,
-_WEIGHTS = 576  # of a kernel for an output; of larger ones fewer, so that their products take no longer
-_LEAST = 32  # but as many
+_PER_WEIGHT = 16  # rows of inputs, over all samples, for each weight of a kernel for an output
+_LEAST, _MOST = 32, 1024  # rows of one sample: places of its map, drawn once
+_TOGETHER = 16  # samples whose products are summed at once
 _KINDS = (layers.Conv2D, layers.Conv2DTranspose, layers.Dense)
 _DAMPING = 1e-2  # of the mean square of the inputs, so that what hardly varies is not trusted
 
@@ -107,16 +106,20 @@ def _products(graph: Graph, calls: list[Call], samples: list[list[Array]]) -> li
 
     def of_sample(tensors: list[Tensor]) -> list[Tensor]:
         found = graph.run(tensors)
-        seen = [_rows(call.layer, found[call.inputs[0]]) for call in calls]
-        return [ops.matmul(ops.transpose(rows), rows) for rows in seen]
+        return [_rows(call.layer, found[call.inputs[0]], len(samples)) for call in calls]
 
     run = tf.function(of_sample, autograph=False)
-    found = (run([tf.constant(a) for a in arrays]) for arrays in samples)
-    return [functools.reduce(np.add, (np.asarray(p, "float64") for p in each)) for each in zip(*found, strict=True)]
+    sums: list[Array] = []
+    for start in range(0, len(samples), _TOGETHER):
+        seen = [run([tf.constant(a) for a in arrays]) for arrays in samples[start : start + _TOGETHER]]
+        rows = [np.concatenate(each) for each in zip(*seen, strict=True)]
+        new = [(each.T @ each).astype("float64") for each in rows]
+        sums = [a + b for a, b in zip(sums, new, strict=True)] if sums else new
+    return sums
 
 
-def _rows(layer: keras.Layer, x: Tensor) -> Tensor:
-    """What the kernel is multiplied with, a row for each place."""
+def _rows(layer: keras.Layer, x: Tensor, samples: int) -> Tensor:
+    """What the kernel is multiplied with in one of ``samples``, a row for each place, or for some of them."""
     if isinstance(layer, layers.Conv2D):
         cut = layer.kernel_size, layer.strides, layer.dilation_rate, layer.padding
         x = ops.image.extract_patches(x, *cut, data_format="channels_last")
@@ -124,5 +127,9 @@ def _rows(layer: keras.Layer, x: Tensor) -> Tensor:
         reach = _reach(layer.kernel_size, layer.strides)
         x = ops.image.extract_patches(x, reach, padding="same", data_format="channels_last")
     rows = ops.reshape(x, (-1, x.shape[-1]))
-    most = max(_LEAST, _ROWS * _WEIGHTS**2 // max(_WEIGHTS, rows.shape[1]) ** 2)
-    return rows[:: -(-rows.shape[0] // most)]
+    most = min(_MOST, max(_LEAST, -(-_PER_WEIGHT * rows.shape[1] // samples)))
+    if rows.shape[0] <= most:
+        return rows
+    # Not every n-th: where n divides the map's width these would all be in one column.
+    places = np.random.default_rng(0).choice(rows.shape[0], most, replace=False)
+    return ops.take(rows, np.sort(places), axis=0)
