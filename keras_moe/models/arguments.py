@@ -7,7 +7,7 @@ import typing
 
 import numpy as np
 
-from keras_moe.checks import flag, integer, number, sizes
+from keras_moe.checks import check, flag, integer, number, sizes
 
 F = typing.TypeVar("F", bound=collections.abc.Callable[..., typing.Any])
 Value: typing.TypeAlias = typing.Any  # as the caller gave it
@@ -29,6 +29,14 @@ def _each(owner: str, name: str, value: Value) -> Value:
     return tuple(integer(owner, name, each) for each in value)
 
 
+def _counts(owner: str, name: str, value: Value) -> Value:
+    """None, or several numbers."""
+    if value is None:
+        return None
+    check(owner, name, value, isinstance(value, (tuple, list, np.ndarray)), "a tuple of ints >= 1, or None")
+    return tuple(integer(owner, name, each, 1) for each in value)
+
+
 def _size(owner: str, name: str, value: Value) -> Value:
     """A name, or numbers by name."""
     return {k: _each(owner, f"{name}[{k!r}]", v) for k, v in value.items()} if isinstance(value, dict) else value
@@ -36,6 +44,7 @@ def _size(owner: str, name: str, value: Value) -> Value:
 
 RULES: dict[str, collections.abc.Callable[..., Value]] = {
     "alpha": _positive,
+    "blocks": _counts,
     "branch_alpha": _positive,
     "branch_blocks": functools.partial(integer, least=1, or_none=True),
     "class_filters": _count,

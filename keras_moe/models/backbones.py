@@ -77,6 +77,27 @@ def get(name: str, alpha: float = 1.0) -> Backbone:
     )
 
 
+def thinned(backbone: Backbone, blocks: collections.abc.Sequence[int] | None) -> Backbone:
+    """``backbone`` with at most ``blocks[i]`` blocks in stage i; None: all of them.
+
+    Omitted blocks come after a stage's first one and have a skip connection, so that a thinned copy of a trained
+    network computes nearly the same.
+
+    Raises:
+        ValueError: not one number for each stage, or one below 1.
+    """
+    if blocks is None:
+        return backbone
+    if len(blocks) != len(backbone.stages) or min(blocks) < 1:
+        raise ValueError(
+            f"Expected `blocks` of {len(backbone.stages)} stages, each at least 1. Received: blocks={blocks!r}"
+        )
+    stages = zip(backbone.stages, blocks, strict=True)
+    return dataclasses.replace(
+        backbone, stages=tuple(dataclasses.replace(stage, blocks=min(stage.blocks, most)) for stage, most in stages)
+    )
+
+
 def scale(filters: int, alpha: float) -> int:
     """``filters * alpha``, rounded to a multiple of 8, at least 8 and at least nine tenths of it."""
     rounded = max(8, int(filters * alpha / 8 + 0.5) * 8)

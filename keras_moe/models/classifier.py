@@ -15,6 +15,11 @@ class Classifier(MoEModel):
 
     Arguments, call arguments and errors are those of ``HydraNet`` with the same names.
 
+    Args:
+        blocks: sequence of int, the most blocks in each stage of the backbone; None: all. Omitted blocks come after a
+            stage's first one and have a skip connection, so that a thinned copy of a trained network computes nearly
+            the same.
+
     Returns:
         float32 ``(n, classes)`` with the head.
 
@@ -33,6 +38,7 @@ class Classifier(MoEModel):
         input_shape: Shape = (32, 32, 3),
         alpha: float = 1.0,
         backbone: str = "resnet20",
+        blocks: Shape | None = None,
         include_top: bool = True,
         weights: Path | None = None,
         classes: int = 100,
@@ -43,7 +49,7 @@ class Classifier(MoEModel):
         name: str = "classifier",
         dtype: DType = None,
     ) -> None:
-        spec = backbones.get(backbone, alpha)
+        spec = backbones.thinned(backbones.get(backbone, alpha), blocks)
 
         with dtype_scope(dtype):
             # === Layers ===

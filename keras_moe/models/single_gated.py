@@ -36,6 +36,7 @@ class SingleGatedMoE(MoEModel):
         alpha: float, width multiplier of the backbone.
         backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
             ``keras_moe.models.backbones``.
+        blocks: sequence of int or None, the most blocks in each stage, as for ``Classifier``.
         num_experts: int, number of experts.
         top_k: int, experts that run for an image without an early exit.
         split_at: the end of the trunk: int, a number of stages; or the name of a layer. None: all stages but the last.
@@ -77,6 +78,7 @@ class SingleGatedMoE(MoEModel):
         input_shape: Shape = (32, 32, 3),
         alpha: float = 1.0,
         backbone: str = "resnet14",
+        blocks: Shape | None = None,
         num_experts: int = 4,
         top_k: int = 1,
         split_at: int | str | None = None,
@@ -94,10 +96,10 @@ class SingleGatedMoE(MoEModel):
         dtype: DType = None,
     ) -> None:
         _check("include_top", include_top, include_top, "True: the model averages logits")
-        cut = _end_of_stage(backbone, alpha, split_at)
+        cut = _end_of_stage(backbones.thinned(backbones.get(backbone, alpha), blocks), split_at)
         with dtype_scope(dtype):
             base = Classifier(
-                input_shape, alpha, backbone, classes=classes, dropout_rate=dropout_rate,
+                input_shape, alpha, backbone, blocks, classes=classes, dropout_rate=dropout_rate,
                 classifier_activation=None, include_preprocessing=include_preprocessing,
             )  # fmt: skip
             split = ClassifierSplit(base, cut)
@@ -342,11 +344,10 @@ def _gate(shape: Shape, units: int, num_experts: int) -> keras.Model:
     return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 
-def _end_of_stage(backbone: str, alpha: float, split_at: int | str | None) -> str:
-    """Name of the last layer of a named backbone's first ``split_at`` stages."""
+def _end_of_stage(spec: backbones.Backbone, split_at: int | str | None) -> str:
+    """Name of the last layer of a backbone's first ``split_at`` stages."""
     if isinstance(split_at, str):
         return split_at
-    spec = backbones.get(backbone, alpha)
     split_at = len(spec.stages) - 1 if split_at is None else split_at
     _check("split_at", split_at, 1 <= split_at < len(spec.stages), f"in 1…{len(spec.stages) - 1}")
     return backbones.last_layer(spec, split_at - 1)

@@ -2,8 +2,9 @@
 
     KERAS_BACKEND=tensorflow python -m keras_moe.recipes efficientnet_lite0_photos [--publish]
 
-The first round of ``keras_moe.recipes.shared.photos``: the head learns alone, then the tail with it. Needs the extra
-``imagenet``. Nothing is published from this recipe yet.
+The stem is the backbone's first three stages and keeps its ImageNet weights. Both rounds are those of all models on
+photographs (``keras_moe.recipes.shared.photos``): the second one's teacher is the network after the first. Needs the
+extra ``imagenet``.
 """
 
 import pathlib
@@ -12,14 +13,16 @@ import typing
 from keras_moe.datasets import PHOTOS
 from keras_moe.models import Classifier
 from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
-from keras_moe.recipes.shared.photo_features import CLASSES
-from keras_moe.recipes.shared.photos import TAIL, first_round, grow_from_dense, measure_on_photos
+from keras_moe.recipes.shared.photo_features import CLASSES, dense
+from keras_moe.recipes.shared.photos import TAIL, first_round, grow_from_dense, measure_on_photos, second_round
 
 CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    network, history = first_round(seed, epochs)
+    teacher, history = first_round(seed, epochs)
+    network = dense(160, weights="imagenet")
+    history |= second_round(network, teacher, folder, seed, epochs)
     grow_from_dense(model, network)
     return history
 
@@ -31,9 +34,9 @@ RECIPE = ModelRecipe(
     paper="Tan, Le: EfficientNet, ICML 2019; Lite: without squeeze-and-excite, with ReLU6",
     paper_url="https://arxiv.org/abs/1905.11946",
     model=Classifier,
-    recipe_note="The stem up to the fourth stage keeps its ImageNet weights; the head learns for one epoch, then the "
-    "rest for 6 more: AdamW at batch 64, a cosine from 5e-4, each photograph whole and in four random views; "
-    "TensorFlow on two CPU cores.",
+    recipe_note="The first three stages keep their ImageNet weights; the head learns for one epoch, the rest for 4 "
+    "from labels and 4 more from labels and what it predicted by then: AdamW at batch 64, cosines from 5e-4, each "
+    "photograph whole and in five random views; TensorFlow on two CPU cores.",
     config=CONFIG,
     dataset=PHOTOS,
     measure=measure_on_photos,

@@ -2,12 +2,12 @@
 
     KERAS_BACKEND=tensorflow python -m keras_moe.recipes hydranet_photos [--publish]
 
-The stem is the backbone's first four stages; each of four branches has the first block of each later stage, the blocks
-with a skip around them left out. The first round is the dense network's
+The stem is the backbone's first three stages; each of four branches has the first block of each later stage, the
+blocks with a skip around them left out. The first round is the dense network's
 (``keras_moe.recipes.shared.photos``); its class means are clustered into four groups, branches start as thinned copies
 of its tail, and the second round trains them behind a gate that is supervised with the groups. Then the dynamic-k
 threshold is set for a budget of 60 % of the dense network's MACs on photographs that were held out. Needs the extra
-``imagenet``. Nothing is published from this recipe yet.
+``imagenet``.
 """
 
 import pathlib
@@ -26,11 +26,11 @@ from keras_moe.recipes.shared.photos import (
 )
 from keras_moe.training import fit_drop_below, partition_classes
 
-SIZE, SHARE = 128, 0.6
+SIZE, SHARE = 160, 0.6
 CONFIG: Config = {
     "input_shape": (SIZE, SIZE, 3),
     "backbone": "efficientnet_lite0",
-    "split_at": 4,
+    "split_at": 3,
     "num_experts": 4,
     "branch_blocks": 1,
     "top_k": 2,
@@ -62,8 +62,8 @@ RECIPE = ModelRecipe(
     paper="Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
     paper_url="https://openaccess.thecvf.com/CVPR2018",
     model=HydraNet,
-    recipe_note="The stem keeps its ImageNet weights; a dense tail learns for 1 + 6 epochs from labels, then 4 "
-    "thinned copies of it for 6 more from labels and what it says; TensorFlow on two CPU cores.",
+    recipe_note="The stem keeps its ImageNet weights; a dense tail learns for 1 + 4 epochs from labels, then 4 "
+    "thinned copies of it for 4 more from labels and what it predicts; TensorFlow on two CPU cores.",
     config=CONFIG,
     baseline="efficientnet_lite0_photos",
     dataset=PHOTOS,

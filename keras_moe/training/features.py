@@ -116,6 +116,22 @@ def _fast(trunk: keras.Model) -> Callable[[Array], Array]:
     return lambda images: np.asarray(run(images.astype("float32")))
 
 
+def square_root_sampling(labels: Array) -> Array:
+    """Probabilities with which images are drawn so that a class of four times as many is seen twice as often.
+
+    Between every image and every class alike (Mahajan et al., ECCV 2018, section 2.2).
+
+    Args:
+        labels: int array ``(n,)``, at least one.
+
+    Returns:
+        float64 array ``(n,)`` of sum one.
+    """
+    _, of_class, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    each: Array = 1 / np.sqrt(counts[of_class])
+    return each / each.sum()
+
+
 Targets = dict[str, Array | list[Array]]
 
 
@@ -128,30 +144,47 @@ class FeatureBatches(keras.utils.PyDataset):
         batch_size: int. The last, smaller batch is left out: BatchNorm dislikes it.
         seed: int.
         rows: int array ``(m,)``, the images to take; None: all.
+        probabilities: float array ``(m,)`` of sum one: ``m`` images are drawn with them in each epoch, each in a random
+            view; None: each image once. See ``square_root_sampling``.
 
     Attributes:
         epoch: int, from 0; advanced by Keras at the end of each epoch.
     """
 
     def __init__(
-        self, views: list[Array], targets: Targets, batch_size: int = 64, seed: int = 0, rows: Array | None = None
+        self,
+        views: list[Array],
+        targets: Targets,
+        batch_size: int = 64,
+        seed: int = 0,
+        rows: Array | None = None,
+        probabilities: Array | None = None,
     ) -> None:
         super().__init__()
         self.batch_size = integer("FeatureBatches", "batch_size", batch_size, 1)
         self.seed = integer("FeatureBatches", "seed", seed, 0)
         self.views, self.targets, self.epoch = views, targets, 0
         self.rows = np.arange(len(views[0])) if rows is None else np.asarray(rows)
+        self.probabilities = probabilities
         self.first = np.random.default_rng(self.seed).integers(0, len(views), len(views[0]))
 
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size
 
     def __getitem__(self, i: int) -> tuple[Array, dict[str, Array]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.rows)
-        rows = order[i * self.batch_size : (i + 1) * self.batch_size]
-        view = (self.epoch + self.first[rows]) % len(self.views)
+        batch = slice(i * self.batch_size, (i + 1) * self.batch_size)
+        rows, view = (each[batch] for each in self._order())
         features = np.stack([self.views[v][row] for v, row in zip(view, rows, strict=True)]).astype("float32")
         return features, {name: self._targets(target, view, rows) for name, target in self.targets.items()}
+
+    def _order(self) -> tuple[Array, Array]:
+        """Images of this epoch and their views."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        if self.probabilities is None:
+            rows = rng.permutation(self.rows)
+            return rows, (self.epoch + self.first[rows]) % len(self.views)
+        rows = rng.choice(self.rows, len(self.rows), p=self.probabilities)
+        return rows, rng.integers(0, len(self.views), len(rows))
 
     def _targets(self, target: Array | list[Array], view: Array, rows: Array) -> Array:
         if isinstance(target, list):

@@ -103,3 +103,27 @@ def test_batches_of_some_images_alone():
         seen |= set(y["prediction"].tolist())
         batches.on_epoch_end()
     assert seen == {1, 4, 5}
+
+
+def test_square_root_sampling_by_hand():
+    found = features.square_root_sampling(np.array([3, 7, 3, 3, 3]))  # classes of 4 and 1: drawn as 2 to 1
+    np.testing.assert_allclose(found, [1 / 6, 1 / 3, 1 / 6, 1 / 6, 1 / 6])
+
+
+def test_batches_draw_images_by_their_probabilities():
+    views = [10 * np.arange(4)[:, None] + v for v in range(2)]
+    options = {"batch_size": 2, "rows": np.array([0, 2, 3, 1]), "probabilities": np.array([0, 0.5, 0.5, 0])}
+    batches = features.FeatureBatches(views, {"prediction": np.arange(4)}, **options)
+    assert len(batches) == 2
+    x = batches[0][0]
+    again = features.FeatureBatches(views, {"prediction": np.arange(4)}, **options)[0]
+    np.testing.assert_array_equal(x, again[0])
+    drawn = []
+    for _ in range(50):
+        drawn += [batches[i] for i in range(2)]
+        batches.on_epoch_end()
+    image, seen = np.concatenate([y["prediction"] for _, y in drawn]), np.concatenate([x[:, 0] for x, _ in drawn])
+    np.testing.assert_array_equal(seen // 10, image)
+    assert set(image.tolist()) == {2, 3}
+    assert 60 < (image == 2).sum() < 140  # of 200
+    assert 60 < (seen % 10 == 1).sum() < 140

@@ -13,15 +13,15 @@ import keras
 import numpy as np
 
 from keras_moe.datasets import photos
-from keras_moe.models import HydraNet
+from keras_moe.models import HydraNet, SingleGatedMoE
 from keras_moe.training.features import behind, cache_views
 
 CACHE = pathlib.Path("runs", "photos")
-CLASSES, VIEWS, VIEW_SEED = 203, 4, 7
+CLASSES, VIEWS, VIEW_SEED = 203, 5, 7
 HELD_OUT = 0.06  # of each class, about
 
 
-def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 4, **options: typing.Any) -> HydraNet:
+def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 3, **options: typing.Any) -> HydraNet:
     """The dense network as a HydraNet of one branch, so that mixtures and it learn by the same code."""
     return HydraNet(
         (size, size, 3), backbone=backbone, split_at=split_at, num_experts=1, top_k=1, gate_filters=0, classes=CLASSES,
@@ -29,17 +29,17 @@ def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 4, **
     )  # fmt: skip
 
 
-def photo_features(model: HydraNet) -> tuple[list[np.ndarray], keras.Model]:
+def photo_features(model: HydraNet | SingleGatedMoE) -> tuple[list[np.ndarray], keras.Model]:
     """What the stem makes of the training photographs, and the rest of the model.
 
     Args:
-        model: a ``HydraNet`` with a named backbone, whose stem holds the ImageNet weights.
+        model: a ``HydraNet`` or ``SingleGatedMoE`` with a named backbone, whose stem holds the ImageNet weights.
 
     Returns:
         ``(views, rest)``: arrays ``(n, h, w, c)``, the whole photographs and then ``VIEWS`` random views of them, kept
         on disk; and what ``keras_moe.training.features.behind`` leaves of ``model``.
     """
-    trunk, rest = behind(model, "stem")
+    trunk, rest = behind(model, "trunk" if isinstance(model, SingleGatedMoE) else "stem")
     config = model.get_config()
     folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
     paths = [folder / "whole.npy", *(folder / f"view_{v}.npy" for v in range(VIEWS))]

@@ -1,9 +1,10 @@
 """What models published on photographs have in common: the split, cached features, the teacher, one way to learn.
 
 Everything up to the stem's end keeps its ImageNet weights, so its features are computed once for a few views of every
-photograph (``photo_features``); what comes after learns from them. Every model learns in two rounds of as many epochs:
-first as the dense network at 160 pixels, from labels; then as what it is, grown from that network, from labels and from
-what that network predicts for the same views. The dense baseline is what the first round gives.
+photograph (``photo_features``); what comes after learns from them. Every model, the dense baseline too, learns in two
+rounds of as many epochs: first as the dense network at 160 pixels, from labels; then as what it is, grown from that
+network, from labels and from what that network predicts for the same views. Classes are drawn by the square root of
+their size: they have 20 to 876 photographs.
 """
 
 import dataclasses
@@ -15,15 +16,15 @@ import numpy as np
 
 from keras_moe.datasets import photos
 from keras_moe.images import resized
-from keras_moe.models import Classifier, HydraNet, MoEModel
+from keras_moe.models import Classifier, HydraNet, MoEModel, SingleGatedMoE
 from keras_moe.models.backbones import assign_dense, dense_name
 from keras_moe.recipes.publishing.measures import measure_classifier
 from keras_moe.recipes.shared.photo_features import CACHE, CLASSES, dense, held_out, photo_features, photo_labels
 from keras_moe.training import Recipe, Stage, run_stages
 from keras_moe.training.classification import adamw
-from keras_moe.training.features import FeatureBatches
+from keras_moe.training.features import FeatureBatches, square_root_sampling
 
-TAIL = Recipe(epochs=6, batch_size=64, learning_rate=5e-4, weight_decay=0.02, gate_weight=0.3)
+TAIL = Recipe(epochs=4, batch_size=64, learning_rate=5e-4, weight_decay=0.02, gate_weight=0.3)
 HEAD = Recipe(epochs=1, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
 History = dict[str, typing.Any]
 
@@ -31,12 +32,13 @@ SHARE = 0.7  # of the teacher's prediction in the target; the rest is the label'
 
 
 def learn_behind_stem(
-    model: HydraNet,
+    model: HydraNet | SingleGatedMoE,
     folder: pathlib.Path,
     recipe: Recipe = TAIL,
     groups: np.ndarray | None = None,
     soft: list[np.ndarray] | None = None,
     name: str = "tail",
+    parts: typing.Iterable[str] | None = None,
 ) -> History:
     """Trains all of ``model`` but its stem, which must hold the ImageNet weights, on cached features.
 
@@ -63,7 +65,9 @@ def learn_behind_stem(
             train=tuple(parts),
             epochs=recipe.epochs,
             optimizer=lambda: adamw(recipe, len(learned) // recipe.batch_size),
-            data=lambda: FeatureBatches(views, targets, recipe.batch_size, recipe.seed, learned),
+            data=lambda: FeatureBatches(
+                views, targets, recipe.batch_size, recipe.seed, learned, square_root_sampling(labels[learned])
+            ),
             losses=_losses(groups),
             loss_weights=None if groups is None else {"prediction": 1.0, "gate_logits": recipe.gate_weight},
             metrics={"prediction": ["accuracy"]},
@@ -72,7 +76,7 @@ def learn_behind_stem(
 
     # A head of random values would first pull the tail away from what it has learned (Kumar et al., ICLR 2022).
     head = [stage("head", dataclasses.replace(HEAD, seed=recipe.seed), ["combiner"])] if soft is None else []
-    return run_stages(rest, [*head, stage(name, recipe, rest.parts)], folder, verbose=2)
+    return run_stages(rest, [*head, stage(name, recipe, parts or rest.parts)], folder, verbose=2)
 
 
 def teacher_predictions(teacher: HydraNet, name: str) -> list[np.ndarray]:
@@ -90,7 +94,7 @@ def teacher_predictions(teacher: HydraNet, name: str) -> list[np.ndarray]:
 
 
 def first_round(seed: int = 0, epochs: int = TAIL.epochs) -> tuple[HydraNet, History]:
-    """The dense network at 160 pixels after the first round, which is trained once for all models, and its history."""
+    """The dense network at 160 pixels after the first round, which is run once for all models, and its history."""
     model = dense(160, weights="imagenet")
     recipe = dataclasses.replace(TAIL, seed=seed, epochs=epochs)
     return model, learn_behind_stem(model, CACHE / f"first_{epochs}_seed{seed}", recipe, name="first")
