@@ -49,9 +49,9 @@ def _trained(point, seed):
     folder = RUNS / point.replace(":", "_") / f"seed{seed}"
     if not (folder / "result.json").exists():
         size, _, blocks = point.partition(":")
-        teacher, _ = first_round(seed)
+        first, _ = first_round(seed)
         network = dense(int(size), weights="imagenet", branch_blocks=int(blocks) if blocks else None)
-        history = second_round(network, teacher, folder, seed)
+        history = second_round(network, first, folder, seed)
         found = measure_on_photos(network)
         found["macs_executed"] -= _macs_of_gate(network)
         write_json(folder / "result.json", {**found, "history": history})

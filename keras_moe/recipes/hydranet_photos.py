@@ -39,12 +39,12 @@ CONFIG: Config = {
 
 
 def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    teacher, history = first_round(seed, epochs)
-    views, rest = photo_features(teacher)
+    first, history = first_round(seed, epochs)
+    views, rest = photo_features(first)
     learned = ~held_out()
     logits = rest.predict(views[0][learned], batch_size=256, verbose=0)
     groups = partition_classes(logits, photo_labels()[learned], CONFIG["num_experts"])
-    history |= second_round(model, teacher, folder, seed, epochs, groups)
+    history |= second_round(model, first, folder, seed, epochs, groups)
     fit_budget(model)
     return {**history, "groups": groups.tolist()}
 
@@ -62,8 +62,8 @@ RECIPE = ModelRecipe(
     paper="Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
     paper_url="https://openaccess.thecvf.com/CVPR2018",
     model=HydraNet,
-    recipe_note="The stem keeps its ImageNet weights; a dense tail learns for 1 + 4 epochs from labels, then 4 "
-    "thinned copies of it for 4 more from labels and what it predicts; TensorFlow on two CPU cores.",
+    recipe_note="The stem keeps its ImageNet weights; a dense tail learns for 1 + 4 epochs, then 4 thinned "
+    "copies of it and the gate for 2 more; TensorFlow on two CPU cores.",
     config=CONFIG,
     baseline="efficientnet_lite0_photos",
     dataset=PHOTOS,

@@ -1,10 +1,9 @@
-"""What models published on photographs have in common: the split, cached features, the teacher, one way to learn.
+"""What models published on photographs have in common: the split, cached features, one way to learn.
 
 Everything up to the stem's end keeps its ImageNet weights, so its features are computed once for a few views of every
 photograph (``photo_features``); what comes after learns from them. Every model, the dense baseline too, learns in two
-rounds of as many epochs: first as the dense network at 160 pixels, from labels; then as what it is, grown from that
-network, from labels and from what that network predicts for the same views. Classes are drawn by the square root of
-their size: they have 20 to 876 photographs.
+rounds: first as the dense network at 160 pixels, then, for half as many epochs, as what it is, grown from that network.
+Classes are drawn by the square root of their size: they have 20 to 876 photographs.
 """
 
 import dataclasses
@@ -28,36 +27,31 @@ TAIL = Recipe(epochs=4, batch_size=64, learning_rate=5e-4, weight_decay=0.02, ga
 HEAD = Recipe(epochs=1, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
 History = dict[str, typing.Any]
 
-SHARE = 0.7  # of the teacher's prediction in the target; the rest is the label's
-
 
 def learn_behind_stem(
     model: HydraNet | SingleGatedMoE,
     folder: pathlib.Path,
     recipe: Recipe = TAIL,
     groups: np.ndarray | None = None,
-    soft: list[np.ndarray] | None = None,
     name: str = "tail",
-    parts: typing.Iterable[str] | None = None,
+    new_head: bool = False,
 ) -> History:
     """Trains all of ``model`` but its stem, which must hold the ImageNet weights, on cached features.
-
-    Without a teacher the head, whose values are random, learns first and alone.
 
     Args:
         model: a ``HydraNet`` with a named backbone, ending in logits.
         folder: of the checkpoint.
         recipe: a ``Recipe``.
         groups: int array ``(classes,)``, the branch meant for each class; None: the gate learns from the class loss.
-        soft: list of float arrays ``(n, classes)``, a teacher's prediction for each view; None: labels alone, smoothed.
         name: of the stage.
+        new_head: bool, whether the head has random values; it then learns first and alone.
 
     Returns:
         dict, as ``run_stages`` gives it.
     """
     (views, rest), labels, held = photo_features(model), photo_labels(), held_out()
-    learned, targets = np.flatnonzero(~held), _targets(labels, soft, groups)
-    validation = np.asarray(views[0][held], "float32"), _targets(labels[held], None, groups, 0)
+    learned, targets = np.flatnonzero(~held), _targets(labels, groups)
+    validation = np.asarray(views[0][held], "float32"), _targets(labels[held], groups, smoothing=0)
 
     def stage(name: str, recipe: Recipe, parts: typing.Iterable[str]) -> Stage:
         return Stage(
@@ -75,44 +69,29 @@ def learn_behind_stem(
         )
 
     # A head of random values would first pull the tail away from what it has learned (Kumar et al., ICLR 2022).
-    head = [stage("head", dataclasses.replace(HEAD, seed=recipe.seed), ["combiner"])] if soft is None else []
-    return run_stages(rest, [*head, stage(name, recipe, parts or rest.parts)], folder, verbose=2)
-
-
-def teacher_predictions(teacher: HydraNet, name: str) -> list[np.ndarray]:
-    """Predictions of a model that ``learn_behind_stem`` trained, for each view: float16 ``(n, classes)``, kept."""
-    import scipy.special
-
-    path = CACHE / f"teacher_{name}.npy"
-    if not path.exists():
-        views, rest = photo_features(teacher)
-        predictions = [
-            scipy.special.softmax(rest.predict(np.asarray(view), batch_size=256, verbose=0), axis=-1) for view in views
-        ]
-        np.save(path, np.asarray(predictions, "float16"))
-    return list(np.load(path))
+    head = [stage("head", dataclasses.replace(HEAD, seed=recipe.seed), ["combiner"])] if new_head else []
+    return run_stages(rest, [*head, stage(name, recipe, rest.parts)], folder, verbose=2)
 
 
 def first_round(seed: int = 0, epochs: int = TAIL.epochs) -> tuple[HydraNet, History]:
     """The dense network at 160 pixels after the first round, which is run once for all models, and its history."""
     model = dense(160, weights="imagenet")
     recipe = dataclasses.replace(TAIL, seed=seed, epochs=epochs)
-    return model, learn_behind_stem(model, CACHE / f"first_{epochs}_seed{seed}", recipe, name="first")
+    return model, learn_behind_stem(model, CACHE / f"first_{epochs}_seed{seed}", recipe, name="first", new_head=True)
 
 
 def second_round(
     model: HydraNet,
-    teacher: HydraNet,
+    dense: HydraNet,
     folder: pathlib.Path,
     seed: int = 0,
     epochs: int = TAIL.epochs,
     groups: np.ndarray | None = None,
 ) -> History:
-    """Grows ``model`` from ``teacher``, the network of the first round, and trains it on."""
-    grow_from_dense(model, teacher)
-    recipe = dataclasses.replace(TAIL, seed=seed + 1, epochs=epochs)
-    soft = teacher_predictions(teacher, f"{epochs}_seed{seed}")
-    return learn_behind_stem(model, folder / "second", recipe, groups, soft, name="second")
+    """Grows ``model`` from ``dense``, the network of the first round, and trains it for half of ``epochs``."""
+    grow_from_dense(model, dense)
+    recipe = dataclasses.replace(TAIL, seed=seed + 1, epochs=-(-epochs // 2))
+    return learn_behind_stem(model, folder / "second", recipe, groups, name="second")
 
 
 def grow_from_dense(model: Classifier | HydraNet, source: HydraNet) -> None:
@@ -134,12 +113,6 @@ def _losses(groups: np.ndarray | None) -> dict[str, keras.Loss]:
     return losses
 
 
-def _targets(
-    labels: np.ndarray, soft: list[np.ndarray] | None, groups: np.ndarray | None, smoothing: float = 0.1
-) -> dict[str, typing.Any]:
-    own = np.eye(CLASSES, dtype="float32")[labels]
-    if soft is None:
-        classes = (1 - smoothing) * own + smoothing / CLASSES
-    else:
-        classes = [SHARE * prediction.astype("float32") + (1 - SHARE) * own for prediction in soft]
+def _targets(labels: np.ndarray, groups: np.ndarray | None, smoothing: float = 0.1) -> dict[str, typing.Any]:
+    classes = (1 - smoothing) * np.eye(CLASSES, dtype="float32")[labels] + smoothing / CLASSES
     return {"prediction": classes} | ({} if groups is None else {"gate_logits": groups[labels]})
