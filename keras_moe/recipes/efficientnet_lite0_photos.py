@@ -34,8 +34,8 @@ RECIPE = ModelRecipe(
     paper_url="https://arxiv.org/abs/1905.11946",
     model=Classifier,
     recipe_note="The first three stages keep their ImageNet weights; the head learns for one epoch, the rest for 4 "
-    "and then 2 more: AdamW at batch 64, cosines from 5e-4, each photograph whole and in five random views, classes "
-    "drawn by the square root of their size; TensorFlow on two CPU cores.",
+    "and then 2 more with mixup: AdamW at batch 64, cosines from 5e-4 and 2e-4, each photograph whole and in five "
+    "random views, classes drawn by the square root of their size; TensorFlow on two CPU cores.",
     config=CONFIG,
     dataset=PHOTOS,
     measure=measure_on_photos,

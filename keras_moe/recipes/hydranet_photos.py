@@ -63,7 +63,7 @@ RECIPE = ModelRecipe(
     paper_url="https://openaccess.thecvf.com/CVPR2018",
     model=HydraNet,
     recipe_note="The stem keeps its ImageNet weights; a dense tail learns for 1 + 4 epochs, then 4 thinned "
-    "copies of it and the gate for 2 more; TensorFlow on two CPU cores.",
+    "copies of it and the gate for 2 more with mixup; TensorFlow on two CPU cores.",
     config=CONFIG,
     baseline="efficientnet_lite0_photos",
     dataset=PHOTOS,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_moe.checks import integer
+from keras_moe.checks import integer, number
 from keras_moe.graph import outer_graph, replay
 from keras_moe.images import resized
 from keras_moe.models.base import MoEModel
@@ -159,13 +159,14 @@ class FeatureBatches(keras.utils.PyDataset):
         seed: int = 0,
         rows: Array | None = None,
         probabilities: Array | None = None,
+        mixup: float = 0.0,
     ) -> None:
         super().__init__()
         self.batch_size = integer("FeatureBatches", "batch_size", batch_size, 1)
         self.seed = integer("FeatureBatches", "seed", seed, 0)
         self.views, self.targets, self.epoch = views, targets, 0
         self.rows = np.arange(len(views[0])) if rows is None else np.asarray(rows)
-        self.probabilities = probabilities
+        self.probabilities, self.mixup = probabilities, number("FeatureBatches", "mixup", mixup)
         self.first = np.random.default_rng(self.seed).integers(0, len(views), len(views[0]))
 
     def __len__(self) -> int:
@@ -175,7 +176,19 @@ class FeatureBatches(keras.utils.PyDataset):
         batch = slice(i * self.batch_size, (i + 1) * self.batch_size)
         rows, view = (each[batch] for each in self._order())
         features = np.stack([self.views[v][row] for v, row in zip(view, rows, strict=True)]).astype("float32")
-        return features, {name: self._targets(target, view, rows) for name, target in self.targets.items()}
+        targets = {name: self._targets(target, view, rows) for name, target in self.targets.items()}
+        return self._mixed(features, targets, i) if self.mixup else (features, targets)
+
+    def _mixed(self, features: Array, targets: dict[str, Array], i: int) -> tuple[Array, dict[str, Array]]:
+        rng = np.random.default_rng((self.seed, self.epoch, i))
+        other, share = rng.permutation(len(features)), rng.beta(self.mixup, self.mixup, len(features))
+        own = np.maximum(share, 1 - share).astype("float32")
+
+        def mixed(array: Array) -> Array:
+            weight = own.reshape(-1, *[1] * (array.ndim - 1))
+            return array if array.dtype.kind in "iu" else weight * array + (1 - weight) * array[other]
+
+        return mixed(features), {name: mixed(target) for name, target in targets.items()}
 
     def _order(self) -> tuple[Array, Array]:
         """Images of this epoch and their views."""

@@ -127,3 +127,16 @@ def test_batches_draw_images_by_their_probabilities():
     assert set(image.tolist()) == {2, 3}
     assert 60 < (image == 2).sum() < 140  # of 200
     assert 60 < (seen % 10 == 1).sum() < 140
+
+
+def test_mixup_mixes_features_and_targets_alike():
+    views = [np.arange(8, dtype="float32")[:, None]]
+    targets = {"prediction": np.eye(8, dtype="float32"), "gate_logits": np.arange(8)}
+    x, y = features.FeatureBatches(views, targets, batch_size=8, mixup=1.0)[0]
+    np.testing.assert_allclose(y["prediction"].sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(y["prediction"] @ np.arange(8), x[:, 0], rtol=1e-5)  # the same shares of the same rows
+    np.testing.assert_array_equal(y["prediction"].argmax(1), y["gate_logits"])
+    assert (y["prediction"].max(1) < 0.999).sum() >= 4
+    assert y["prediction"].max(1).min() >= 0.5
+    again = features.FeatureBatches(views, targets, batch_size=8, mixup=1.0)[0]
+    np.testing.assert_array_equal(again[0], x)

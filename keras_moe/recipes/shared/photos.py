@@ -25,6 +25,7 @@ from keras_moe.training.features import FeatureBatches, square_root_sampling
 
 TAIL = Recipe(epochs=4, batch_size=64, learning_rate=5e-4, weight_decay=0.02, gate_weight=0.3)
 HEAD = Recipe(epochs=1, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
+MIXUP = 0.4  # in the second round
 History = dict[str, typing.Any]
 
 
@@ -35,6 +36,7 @@ def learn_behind_stem(
     groups: np.ndarray | None = None,
     name: str = "tail",
     new_head: bool = False,
+    mixup: float = 0.0,
 ) -> History:
     """Trains all of ``model`` but its stem, which must hold the ImageNet weights, on cached features.
 
@@ -45,6 +47,7 @@ def learn_behind_stem(
         groups: int array ``(classes,)``, the branch meant for each class; None: the gate learns from the class loss.
         name: of the stage.
         new_head: bool, whether the head has random values; it then learns first and alone.
+        mixup: as for ``FeatureBatches``.
 
     Returns:
         dict, as ``run_stages`` gives it.
@@ -60,7 +63,7 @@ def learn_behind_stem(
             epochs=recipe.epochs,
             optimizer=lambda: adamw(recipe, len(learned) // recipe.batch_size),
             data=lambda: FeatureBatches(
-                views, targets, recipe.batch_size, recipe.seed, learned, square_root_sampling(labels[learned])
+                views, targets, recipe.batch_size, recipe.seed, learned, square_root_sampling(labels[learned]), mixup
             ),
             losses=_losses(groups),
             loss_weights=None if groups is None else {"prediction": 1.0, "gate_logits": recipe.gate_weight},
@@ -88,10 +91,13 @@ def second_round(
     epochs: int = TAIL.epochs,
     groups: np.ndarray | None = None,
 ) -> History:
-    """Grows ``model`` from ``dense``, the network of the first round, and trains it for half of ``epochs``."""
+    """Grows ``model`` from ``dense``, the network of the first round, and trains it for half of ``epochs``, gently.
+
+    By then the training photographs are known almost by heart: mixtures of two are not.
+    """
     grow_from_dense(model, dense)
-    recipe = dataclasses.replace(TAIL, seed=seed + 1, epochs=-(-epochs // 2))
-    return learn_behind_stem(model, folder / "second", recipe, groups, name="second")
+    recipe = dataclasses.replace(TAIL, seed=seed + 1, epochs=-(-epochs // 2), learning_rate=TAIL.learning_rate * 0.4)
+    return learn_behind_stem(model, folder / "second", recipe, groups, name="second", mixup=MIXUP)
 
 
 def grow_from_dense(model: Classifier | HydraNet, source: HydraNet) -> None:
