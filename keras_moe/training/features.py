@@ -186,7 +186,10 @@ class FeatureBatches(keras.utils.PyDataset):
 
         def mixed(array: Array) -> Array:
             weight = own.reshape(-1, *[1] * (array.ndim - 1))
-            return array if array.dtype.kind in "iu" else weight * array + (1 - weight) * array[other]
+            if array.dtype.kind in "iu":
+                return array
+            both: Array = weight * array + (1 - weight) * array[other]
+            return both
 
         return mixed(features), {name: mixed(target) for name, target in targets.items()}
 
