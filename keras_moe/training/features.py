@@ -128,8 +128,8 @@ def square_root_sampling(labels: Array) -> Array:
         float64 array ``(n,)`` of sum one.
     """
     _, of_class, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    each: Array = 1 / np.sqrt(counts[of_class])
-    return each / each.sum()
+    each = 1 / np.sqrt(counts[of_class])
+    return np.asarray(each / each.sum())
 
 
 Targets = dict[str, Array | list[Array]]
