@@ -50,7 +50,7 @@ def serialized(model: keras.Model, dtype: str | None = None, metadata: dict[str,
 
     Example:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="dense")], name="tiny")
-        >>> list(weights.read_tensors(weights.serialized(model)))
+        >>> sorted(weights.read_tensors(weights.serialized(model)))
         ['tiny/dense/bias', 'tiny/dense/kernel']
     """
     return to_bytes({name: _stored(name, v, dtype) for name, v in _variables(model).items()}, metadata)

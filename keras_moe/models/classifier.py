@@ -38,7 +38,6 @@ class Classifier(MoEModel):
         input_shape: Shape = (32, 32, 3),
         alpha: float = 1.0,
         backbone: str = "resnet20",
-        blocks: Shape | None = None,
         include_top: bool = True,
         weights: Path | None = None,
         classes: int = 100,
@@ -46,6 +45,7 @@ class Classifier(MoEModel):
         dropout_rate: float = 0.0,
         classifier_activation: str | None = "softmax",
         include_preprocessing: bool = True,
+        blocks: Shape | None = None,
         name: str = "classifier",
         dtype: DType = None,
     ) -> None:

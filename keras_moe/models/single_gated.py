@@ -36,7 +36,6 @@ class SingleGatedMoE(MoEModel):
         alpha: float, width multiplier of the backbone.
         backbone: ``"resnet<6n+2>"``, ``"litenet"`` or ``"efficientnet_lite<0…4>"``, see
             ``keras_moe.models.backbones``.
-        blocks: sequence of int or None, the most blocks in each stage, as for ``Classifier``.
         num_experts: int, number of experts.
         top_k: int, experts that run for an image without an early exit.
         split_at: the end of the trunk: int, a number of stages; or the name of a layer. None: all stages but the last.
@@ -51,6 +50,7 @@ class SingleGatedMoE(MoEModel):
         dropout_rate: float.
         classifier_activation: ``"softmax"`` or None for logits.
         include_preprocessing: bool, whether images are in [0, 255] (True) or in [-1, 1].
+        blocks: sequence of int or None, the most blocks in each stage, as for ``Classifier``.
         name: str.
         dtype: dtype policy of the layers, or None.
 
@@ -78,7 +78,6 @@ class SingleGatedMoE(MoEModel):
         input_shape: Shape = (32, 32, 3),
         alpha: float = 1.0,
         backbone: str = "resnet14",
-        blocks: Shape | None = None,
         num_experts: int = 4,
         top_k: int = 1,
         split_at: int | str | None = None,
@@ -92,6 +91,7 @@ class SingleGatedMoE(MoEModel):
         dropout_rate: float = 0.0,
         classifier_activation: str | None = "softmax",
         include_preprocessing: bool = True,
+        blocks: Shape | None = None,
         name: str = "single_gated",
         dtype: DType = None,
     ) -> None:
@@ -99,7 +99,7 @@ class SingleGatedMoE(MoEModel):
         cut = _end_of_stage(backbones.thinned(backbones.get(backbone, alpha), blocks), split_at)
         with dtype_scope(dtype):
             base = Classifier(
-                input_shape, alpha, backbone, blocks, classes=classes, dropout_rate=dropout_rate,
+                input_shape, alpha, backbone, blocks=blocks, classes=classes, dropout_rate=dropout_rate,
                 classifier_activation=None, include_preprocessing=include_preprocessing,
             )  # fmt: skip
             split = ClassifierSplit(base, cut)

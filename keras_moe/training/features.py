@@ -164,9 +164,10 @@ class FeatureBatches(keras.utils.PyDataset):
         super().__init__()
         self.batch_size = integer("FeatureBatches", "batch_size", batch_size, 1)
         self.seed = integer("FeatureBatches", "seed", seed, 0)
+        self.mixup = number("FeatureBatches", "mixup", mixup)
         self.views, self.targets, self.epoch = views, targets, 0
         self.rows = np.arange(len(views[0])) if rows is None else np.asarray(rows)
-        self.probabilities, self.mixup = probabilities, number("FeatureBatches", "mixup", mixup)
+        self.probabilities = probabilities
         self.first = np.random.default_rng(self.seed).integers(0, len(views), len(views[0]))
 
     def __len__(self) -> int:

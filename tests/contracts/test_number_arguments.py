@@ -36,7 +36,7 @@ KERAS_OWN = ("verbose",)
 MAY_BE_ZERO = ("border", "error_epochs", "ignore", "overlap", "pad", "retries", "seed")
 MAY_BE_ZERO += ("branch_epochs", "class_epochs", "joint_epochs")  # a stage that is left out
 # What is needed to come as far as the numbers, and numbers whose limits are those of other arguments, which come first.
-NEEDED = {"load": ("test_hydranet",), "compress": (None, ([], []), "prune")}
+NEEDED = {"card": ("test_hydranet",), "load": ("test_hydranet",), "compress": (None, ([], []), "prune")}
 OF_THE_DATA = {("decode_predictions", "top"), ("compress", "batch_size"), ("classify", "top")}
 WRONG = {int: (True, 1.5, "2", math.nan, [3]), float: (True, "2", math.nan, [0.5]), bool: ("no", 2, None)}
 

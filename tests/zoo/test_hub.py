@@ -7,7 +7,7 @@ from hub_server import HubServer
 from keras_moe import models, zoo
 from keras_moe.zoo.hub_card import readme
 
-huggingface_hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")
 pytestmark = pytest.mark.once
 
 
@@ -19,13 +19,13 @@ def fresh():
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     server = HubServer()
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
+    monkeypatch.setattr(constants, "ENDPOINT", server.url)
     monkeypatch.setattr(
-        huggingface_hub.constants,
+        constants,
         "HUGGINGFACE_CO_URL_TEMPLATE",
         server.url + "/{repo_id}/resolve/{revision}/{filename}",
     )
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     yield server
     server.shutdown()
     server.server_close()
