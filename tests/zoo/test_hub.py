@@ -7,7 +7,8 @@ from hub_server import HubServer
 from keras_moe import models, zoo
 from keras_moe.zoo.hub_card import readme
 
-constants = pytest.importorskip("huggingface_hub.constants")
+huggingface_hub = pytest.importorskip("huggingface_hub")
+constants = pytest.importorskip("huggingface_hub.constants")  # loaded lazily
 pytestmark = pytest.mark.once
 
 
