@@ -118,6 +118,39 @@ def resized(images: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BICUBIC)) for image in images])
 
 
+def centred(images: collections.abc.Iterable[np.ndarray], size: int) -> np.ndarray:
+    """The centred square of each image, resized as ``read_image`` does it.
+
+    Args:
+        images: uint8 arrays ``(height, width, 3)``, one or more, of any sizes.
+        size: int, the new height and width.
+
+    Returns:
+        uint8 ``(n, size, size, 3)``.
+
+    Example:
+        >>> images.centred([np.zeros((8, 9, 3), "uint8"), np.zeros((5, 4, 3), "uint8")], 4).shape
+        (2, 4, 4, 3)
+    """
+    from PIL import Image
+
+    return np.stack([to_input(Image.fromarray(image), (size, size, 3)).astype("uint8") for image in images])
+
+
+def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """RGB images, uint8 ``(n, h, w, 3)``, as a model of 1 or 3 ``channels`` takes them: grey by luma, or as they are.
+
+    Example:
+        >>> images.with_channels(np.full((1, 1, 1, 3), (255, 0, 0), "uint8"), 1).ravel()
+        array([76], dtype=uint8)
+    """
+    if channels != 1:
+        return images
+    luma = images.astype("uint32") @ np.array([19595, 38470, 7471], "uint32") + 0x8000  # Pillow's, of ITU-R 601
+    grey: np.ndarray = (luma >> 16).astype("uint8")[..., None]
+    return grey
+
+
 def photographs(input_shape: collections.abc.Sequence[int]) -> list[np.ndarray]:
     """scikit-learn's two real photographs as model inputs: list of float32 ``(height, width, channels)``.
 

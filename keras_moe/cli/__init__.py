@@ -9,10 +9,10 @@ import os
 import sys
 from collections.abc import Callable
 
-from keras_moe.cli import cards, export, insights, predict, train, upscale
+from keras_moe.cli import cards, export, finetune, insights, predict, train, upscale
 from keras_moe.cli.shared import WrongCommand, fail
 
-COMMANDS = (cards, predict, upscale, insights, train, export)
+COMMANDS = (cards, predict, finetune, upscale, insights, train, export)
 
 
 def main(argv: list[str] | None = None) -> int:

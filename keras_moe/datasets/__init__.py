@@ -17,6 +17,7 @@ from keras_moe.datasets.digit_scenes import DIGIT_SCENES as DIGIT_SCENES
 from keras_moe.datasets.digit_scenes import digit_scenes as digit_scenes
 from keras_moe.datasets.digits import DIGITS as DIGITS
 from keras_moe.datasets.digits import digits as digits
+from keras_moe.datasets.files.image_files import ImageFiles as ImageFiles
 from keras_moe.datasets.files.labelled_files import LabelledFiles as LabelledFiles
 from keras_moe.datasets.files.labelled_files import read_labelled_files as read_labelled_files
 from keras_moe.datasets.files.report import Remark as Remark

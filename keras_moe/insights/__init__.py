@@ -33,6 +33,8 @@ from keras_moe.insights.measures.uncertainty import reliability as reliability
 from keras_moe.insights.measures.uncertainty import risk_coverage as risk_coverage
 from keras_moe.insights.plots.agreement import plot_agreement as plot_agreement
 from keras_moe.insights.plots.agreement import plot_agreement_map as plot_agreement_map
+from keras_moe.insights.plots.confusion import plot_confusion as plot_confusion
+from keras_moe.insights.plots.confusion import plot_operating_curve as plot_operating_curve
 from keras_moe.insights.plots.masks import plot_predicted_masks as plot_predicted_masks
 from keras_moe.insights.plots.routing import plot_class_by_expert as plot_class_by_expert
 from keras_moe.insights.plots.routing import plot_favourites as plot_favourites

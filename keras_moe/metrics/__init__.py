@@ -6,6 +6,7 @@ from keras_moe.metrics.image_quality import luma as luma
 from keras_moe.metrics.image_quality import psnr as psnr
 from keras_moe.metrics.image_quality import psnr_from_mse as psnr_from_mse
 from keras_moe.metrics.image_quality import ssim as ssim
+from keras_moe.metrics.interval import wilson_interval as wilson_interval
 from keras_moe.metrics.segmentation import IGNORE as IGNORE
 from keras_moe.metrics.segmentation import confusion_matrix as confusion_matrix
 from keras_moe.metrics.segmentation import dice as dice

@@ -14,7 +14,8 @@ from keras_moe.datasets import PHOTOS
 from keras_moe.models import Classifier
 from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.recipes.shared.photo_features import CLASSES
-from keras_moe.recipes.shared.photos import TAIL, first_round, grow_from_dense, measure_on_photos
+from keras_moe.recipes.shared.photos import TAIL, first_round, measure_on_photos
+from keras_moe.training.finetuning.start import grow_from_dense
 
 CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
 

@@ -14,6 +14,9 @@ from keras_moe.training.cost_weight import cost_curve as cost_curve
 from keras_moe.training.cost_weight import fit_cost_weight as fit_cost_weight
 from keras_moe.training.distillation import distillation_targets as distillation_targets
 from keras_moe.training.experts import train_experts as train_experts
+from keras_moe.training.file_batches import FileBatches as FileBatches
+from keras_moe.training.finetuning.result import FineTuned as FineTuned
+from keras_moe.training.finetuning.run import finetune as finetune
 from keras_moe.training.mask_batches import MaskBatches as MaskBatches
 from keras_moe.training.mask_batches import check_masks as check_masks
 from keras_moe.training.mask_views import MaskViews as MaskViews

@@ -115,6 +115,42 @@ class DrawnBatches(ImageBatches):
         return self._order[1]
 
 
+def epoch_rows(rows: Array, seed: int, epoch: int, weights: Array | None = None) -> Array:
+    """The images of an epoch in their order, which depends on the arguments alone.
+
+    Args:
+        rows: int ``(m,)``, the images.
+        seed, epoch: ints.
+        weights: float ``(n,)`` by image; None: each image is taken once. Else as often as its share of the weights says
+            of m images: that number rounded up or down.
+
+    Returns:
+        int ``(m,)``.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    if weights is None:
+        return rng.permutation(rows)
+    ends = np.cumsum(weights[rows]) / weights[rows].sum() * len(rows)
+    ends = np.floor(ends + rng.random())
+    ends[-1] = len(rows)
+    return rng.permutation(np.repeat(rows, np.diff(ends, prepend=0).astype("int64")))
+
+
+def balancing_weights(labels: Array) -> Array:
+    """Weights by image that draw rare classes nearer to frequent ones: one over the root of the size of its class.
+
+    Square-root sampling, between images and classes that count the same (Mahajan et al., ECCV 2018, section 2.2).
+
+    Args:
+        labels: int ``(n,)``.
+
+    Returns:
+        float ``(n,)``.
+    """
+    weights: Array = 1 / np.sqrt(np.bincount(labels)[labels])
+    return weights
+
+
 def flip_and_crop(images: Array, pad: int, rng: np.random.Generator) -> Array:
     """Flips half of the images and shifts each by up to ``pad`` pixels; ``(n, h, w, c)`` to the same shape."""
     n, h, w, _ = images.shape

@@ -5,19 +5,30 @@ random views, and an epoch takes one of them.
 """
 
 import concurrent.futures
+import json
+import math
 import os
 import pathlib
-from collections.abc import Callable
+import shutil
+import typing
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
 
 from keras_moe.checks import integer, number
+from keras_moe.files import write_bytes
 from keras_moe.graph import outer_graph, replay
-from keras_moe.images import resized
+from keras_moe.images import centred, with_channels
 from keras_moe.models.base import MoEModel
 from keras_moe.training.augmentation import random_views
+from keras_moe.training.batches import epoch_rows
 from keras_moe.types import Array, Path
+
+Track = Callable[[Iterable[typing.Any], int], Iterable[typing.Any]]
+Images = Array | Sequence[Array]
+_CHUNK = 128  # images whose views are in memory at once, twice
+_DONE = "rows_done.json"
 
 
 def behind(model: MoEModel, layer: str) -> tuple[keras.Model, MoEModel]:
@@ -50,58 +61,96 @@ def behind(model: MoEModel, layer: str) -> tuple[keras.Model, MoEModel]:
 
 
 def cache_views(
-    trunk: keras.Model, images: Array, folder: Path, views: int | None, seed: int = 0, batch_size: int = 64
+    trunk: keras.Model,
+    images: Images,
+    folder: Path,
+    views: int,
+    seed: int = 0,
+    batch_size: int = 64,
+    track: Track = lambda steps, total: steps,
 ) -> list[Array]:
-    """Features of random views of all images, one float16 file per view; files that are there already are kept.
+    """Features of the whole images and of random views of them, one float16 file each.
+
+    Each image is read once. Files that are there already are kept, and a call that was interrupted goes on where it
+    was.
 
     Args:
-        trunk: model from images ``(n, size, size, 3)`` in [0, 255] to features.
-        images: uint8 ``(n, h, w, 3)``.
-        folder: for ``view_<v>.npy``; made if need be.
-        views: int, how many views of each image; or None: the whole image, resized, in ``whole.npy``.
+        trunk: model from images ``(n, size, size, 1 or 3)`` in [0, 255] to features.
+        images: uint8 ``(n, h, w, 3)``, or a sequence of such images whose slices are read as they are asked for, such
+            as ``datasets.ImageFiles``.
+        folder: for ``whole.npy``, the centred squares, and ``view_<v>.npy``; made if need be.
+        views: int, how many random views of each image.
         seed: int; view v of every image depends on it and on v.
         batch_size: int, images that the trunk sees at once.
+        track: wraps the iteration over ``total`` steps, to show progress.
 
     Returns:
-        List of read-only arrays ``(n, …)``, memory-mapped.
+        List of read-only arrays ``(n, …)``, memory-mapped: the whole images, and each view.
+
+    Raises:
+        OSError: the disk has not enough room, and how much it takes.
     """
-    views = integer("cache_views", "views", views, 1, or_none=True)
+    views = integer("cache_views", "views", views, 0)
     seed, batch_size = integer("cache_views", "seed", seed, 0), integer("cache_views", "batch_size", batch_size, 1)
-    folder, size = pathlib.Path(folder), trunk.input_shape[1]
+    folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    names = ["whole.npy"] if views is None else [f"view_{v}.npy" for v in range(views)]
-    for v, name in enumerate(names):
-        if not (folder / name).exists():
-            _cache(trunk, images, size, folder / name, None if views is None else seed * 1000 + v, batch_size)
-    return [np.load(folder / name, mmap_mode="r") for name in names]
+    seeds = {"whole.npy": None, **{f"view_{v}.npy": seed * 1000 + v for v in range(views)}}
+    missing = {name: own for name, own in seeds.items() if not (folder / name).exists()}
+    if missing:
+        _cache(trunk, images, folder, missing, batch_size, track)
+    return [np.load(folder / name, mmap_mode="r") for name in seeds]
 
 
 def _cache(
     trunk: keras.Model,
-    images: Array,
-    size: int,
-    path: pathlib.Path,
-    seed: int | None,
+    images: Images,
+    folder: pathlib.Path,
+    seeds: dict[str, int | None],
     batch_size: int,
-    chunk: int = 1024,
+    track: Track,
 ) -> None:
-    def seen(start: int) -> Array:
-        some = images[start : start + chunk]
-        return resized(some, size) if seed is None else random_views(some, size, seed * 1000 + start // chunk)
+    size, channels, run = trunk.input_shape[1], trunk.input_shape[-1], _fast(trunk)
 
-    part, run = path.with_suffix(".part"), _fast(trunk)
-    features = np.lib.format.open_memmap(part, "w+", "float16", (len(images), *trunk.output_shape[1:]))
-    starts = range(0, len(images), chunk)
+    def seen(start: int) -> dict[str, Array]:
+        some = images[start : start + _CHUNK]
+        views = {
+            name: centred(some, size) if own is None else random_views(some, size, own, start)
+            for name, own in seeds.items()
+        }
+        return {name: with_channels(view, channels) for name, view in views.items()}
+
+    files, done = _begun(folder, list(seeds), (len(images), *trunk.output_shape[1:]))
+    starts = range(done, len(images), _CHUNK)
     with concurrent.futures.ThreadPoolExecutor(1) as ahead:  # the next views are made while these are looked at
-        coming = ahead.submit(seen, 0)
-        for start, following in zip(starts, [*starts[1:], None], strict=True):
+        coming = ahead.submit(seen, done)
+        for start, following in track(zip(starts, [*starts[1:], None], strict=True), len(starts)):
             views = coming.result()
-            coming = following and ahead.submit(seen, following)
-            for i in range(0, len(views), batch_size):
-                batch = views[i : i + batch_size]
-                features[start + i : start + i + len(batch)] = run(batch)
-    features.flush()
-    os.replace(part, path)
+            coming = ahead.submit(seen, following) if following is not None else coming
+            for name, view in views.items():
+                for i in range(0, len(view), batch_size):
+                    batch = view[i : i + batch_size]
+                    files[name][start + i : start + i + len(batch)] = run(batch)
+                files[name].flush()
+            write_bytes(folder / _DONE, json.dumps([list(seeds), start + len(view)]).encode())
+    for name in seeds:
+        os.replace(folder / f"{name}.part", folder / name)
+    (folder / _DONE).unlink()
+
+
+def _begun(folder: pathlib.Path, names: list[str], shape: tuple[int, ...]) -> tuple[dict[str, np.memmap], int]:
+    """The unfinished files, by name, and how many rows of them are done."""
+    parts = {name: folder / f"{name}.part" for name in names}
+    if (folder / _DONE).exists() and all(part.exists() for part in parts.values()):
+        begun, done = json.loads((folder / _DONE).read_text())
+        files = {name: np.lib.format.open_memmap(part, "r+") for name, part in parts.items()}
+        if begun == names and all(file.shape == shape for file in files.values()):
+            return files, done
+    needed = len(names) * 2 * math.prod(shape)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(f"cache_views: the features take {needed / 1e9:.1f} GB. {folder} has {free / 1e9:.1f} GB left.")
+    (folder / _DONE).unlink(missing_ok=True)
+    return {name: np.lib.format.open_memmap(part, "w+", "float16", shape) for name, part in parts.items()}, 0
 
 
 def _fast(trunk: keras.Model) -> Callable[[Array], Array]:
@@ -116,22 +165,6 @@ def _fast(trunk: keras.Model) -> Callable[[Array], Array]:
     return lambda images: np.asarray(run(images.astype("float32")))
 
 
-def square_root_sampling(labels: Array) -> Array:
-    """Probabilities with which images are drawn so that a class of four times as many is seen twice as often.
-
-    Between every image and every class alike (Mahajan et al., ECCV 2018, section 2.2).
-
-    Args:
-        labels: int array ``(n,)``, at least one.
-
-    Returns:
-        float64 array ``(n,)`` of sum one.
-    """
-    _, of_class, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    each = 1 / np.sqrt(counts[of_class])
-    return np.asarray(each / each.sum())
-
-
 Targets = dict[str, Array | list[Array]]
 
 
@@ -144,8 +177,11 @@ class FeatureBatches(keras.utils.PyDataset):
         batch_size: int. The last, smaller batch is left out: BatchNorm dislikes it.
         seed: int.
         rows: int array ``(m,)``, the images to take; None: all.
-        probabilities: float array ``(m,)`` of sum one: ``m`` images are drawn with them in each epoch, each in a random
-            view; None: each image once. See ``square_root_sampling``.
+        weights: float array ``(n,)``, how often each image is taken in proportion to the others, see ``epoch_rows``;
+            each time in a random view; None: once.
+        mixup: float >= 0: each image is mixed with another of its batch by a share from Beta(mixup, mixup), features
+            and float targets alike (Verma et al., Manifold Mixup, ICML 2019); integer targets stay those of the larger
+            share. 0: none.
 
     Attributes:
         epoch: int, from 0; advanced by Keras at the end of each epoch.
@@ -158,16 +194,15 @@ class FeatureBatches(keras.utils.PyDataset):
         batch_size: int = 64,
         seed: int = 0,
         rows: Array | None = None,
-        probabilities: Array | None = None,
+        weights: Array | None = None,
         mixup: float = 0.0,
     ) -> None:
         super().__init__()
         self.batch_size = integer("FeatureBatches", "batch_size", batch_size, 1)
         self.seed = integer("FeatureBatches", "seed", seed, 0)
         self.mixup = number("FeatureBatches", "mixup", mixup)
-        self.views, self.targets, self.epoch = views, targets, 0
+        self.views, self.targets, self.weights, self.epoch = views, targets, weights, 0
         self.rows = np.arange(len(views[0])) if rows is None else np.asarray(rows)
-        self.probabilities = probabilities
         self.first = np.random.default_rng(self.seed).integers(0, len(views), len(views[0]))
 
     def __len__(self) -> int:
@@ -196,12 +231,10 @@ class FeatureBatches(keras.utils.PyDataset):
 
     def _order(self) -> tuple[Array, Array]:
         """Images of this epoch and their views."""
-        rng = np.random.default_rng((self.seed, self.epoch))
-        if self.probabilities is None:
-            rows = rng.permutation(self.rows)
-            return rows, (self.epoch + self.first[rows]) % len(self.views)
-        rows = rng.choice(self.rows, len(self.rows), p=self.probabilities)
-        return rows, rng.integers(0, len(self.views), len(rows))
+        rows, count = epoch_rows(self.rows, self.seed, self.epoch, self.weights), len(self.views)
+        if self.weights is None:
+            return rows, (self.epoch + self.first[rows]) % count
+        return rows, np.random.default_rng((self.seed, self.epoch, 0)).integers(0, count, len(rows))
 
     def _targets(self, target: Array | list[Array], view: Array, rows: Array) -> Array:
         if isinstance(target, list):

@@ -9,7 +9,9 @@ import numpy as np
 
 from keras_moe.checks import plain_numbers
 from keras_moe.models.base import MoEModel
+from keras_moe.training.best import KeepBest
 from keras_moe.training.checkpoint import Checkpoint, Progress, SaveEachEpoch
+from keras_moe.training.sources import Source, SourceBatches, Throughput
 from keras_moe.types import Array, Path
 
 Logs = dict[str, typing.Any]
@@ -27,13 +29,17 @@ class Stage:
         train: names of the model's parts that learn; all others are frozen, BatchNorm statistics included.
         epochs: int >= 1.
         optimizer: ``() -> keras.optimizers.Optimizer``. A function, because each stage starts with a fresh one.
-        data: a ``keras.utils.PyDataset`` with an ``epoch`` attribute, such as ``ImageBatches``, or a function that
-            makes one, called only if an epoch is left to run. Its targets are a dict with the keys of ``losses``.
+        data: batches ``(images, targets)``: a ``keras.utils.PyDataset`` such as ``ImageBatches`` or ``FileBatches``, a
+            ``tf.data.Dataset`` such as Keras' ``image_dataset_from_directory`` gives, a PyTorch ``DataLoader``, each on
+            every backend; a pair of arrays; or a function that makes one of these, called only if an epoch is left to
+            run. Targets are a dict with the keys of ``losses``; with a single loss they may be its targets alone.
         losses: dict, output name -> Keras loss. Outputs: ``"prediction"`` (the model's output) and
             ``"gate_logits"``.
         loss_weights: dict, output name -> float.
         metrics: dict, output name -> list of Keras metrics or their names.
-        validation_data: ``(x, targets)`` or None.
+        validation_data: ``(x, targets)``, in memory, or None.
+        patience: int, epochs without a lower loss on ``validation_data`` after which the stage ends; the weights of the
+            best epoch are taken, or those before the first. None: all epochs run, and the last weights are taken.
 
     Example:
         >>> images, labels = datasets.digits()[0]
@@ -50,14 +56,17 @@ class Stage:
     train: tuple[str, ...]
     epochs: int
     optimizer: Callable[[], keras.optimizers.Optimizer]
-    data: keras.utils.PyDataset | Callable[[], keras.utils.PyDataset]
+    data: Source | Callable[[], Source]
     losses: dict[str, keras.losses.Loss]
     loss_weights: dict[str, float] | None = None
     metrics: dict[str, list[typing.Any]] | None = None
     validation_data: tuple[Array, dict[str, Array]] | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
-        plain_numbers(self, epochs={"least": 1})
+        plain_numbers(self, epochs={"least": 1}, patience={"least": 1})
+        if self.patience is not None and self.validation_data is None:
+            raise ValueError(f"Stage {self.name!r}: `patience` needs `validation_data`. Received: none")
 
 
 def run_stages(
@@ -71,7 +80,9 @@ def run_stages(
 
     For each stage: sets ``trainable`` on every part, compiles with a fresh optimizer, fits. After ``kill -9`` the same
     call resumes in the right stage and epoch, with the optimizer, the seeds and the order of the batches restored,
-    and ends with the same weights as an uninterrupted run on the same backend.
+    and ends with the same weights as an uninterrupted run on the same backend. Data whose order cannot be set resumes
+    at the same epoch with another order, and a warning says so. The logs of an epoch have ``images_per_second`` and
+    ``data_share``, the share of its time that the data took.
 
     Data-parallel training: on JAX, call ``keras.distribution.set_distribution(keras.distribution.DataParallel())``
     before the model is made; on TensorFlow, make the model and the stages and call this inside the ``scope()`` of a
@@ -149,10 +160,10 @@ def _run(
     )  # fmt: skip
     optimizer = network.optimizer  # the stage's, or a loss-scaling optimizer around it
     optimizer.build(network.trainable_variables)
-    if done:
+    if 0 < done < stage.epochs:
         checkpoint.restore(model, optimizer)
     elif checkpoint.path.exists():
-        checkpoint.restore(model)  # the end of the stage before
+        checkpoint.restore(model)  # the end of this stage, or of the one before
     if done >= stage.epochs:
         return
     logs = history.setdefault(stage.name, [])
@@ -161,16 +172,37 @@ def _run(
         logs.append({k: float(v) for k, v in new.items()})
         return {"stage": stage.name, "epoch": epoch, "history": history}
 
-    data = stage.data() if callable(stage.data) else stage.data
-    data.epoch = done
     validation = stage.validation_data and _divisible(stage.validation_data)
-    usage = [_LogUsage(model, validation[0])] if model.gate and validation else []
-    save = SaveEachEpoch(checkpoint, model, progress)
-    # Keras would shuffle the order of the batches once more, by a generator that no checkpoint holds.
-    network.fit(
-        data, initial_epoch=done, epochs=stage.epochs, validation_data=validation,
-        callbacks=[*usage, *callbacks, save], shuffle=False, verbose=verbose,
-    )  # fmt: skip
+    best = [] if stage.patience is None else [KeepBest(checkpoint, model, stage.name, stage.patience)]
+    if best and validation and not done:
+        best[0].start(network, validation)
+    if not best or not best[0].is_over(done):
+        batches = _batches(model, stage)
+        batches.epoch = done
+        usage = [_LogUsage(model, validation[0])] if model.gate and validation else []
+        save = SaveEachEpoch(checkpoint, model, progress)
+        # Keras would shuffle the order of the batches once more, by a generator that no checkpoint holds.
+        network.fit(
+            batches, initial_epoch=done, epochs=stage.epochs, validation_data=validation,
+            callbacks=[*usage, Throughput(batches), *callbacks, *best, save], shuffle=False, verbose=verbose,
+        )  # fmt: skip
+    if best:
+        best[0].restore()
+        checkpoint.save(model, {"stage": stage.name, "epoch": stage.epochs, "history": history})
+
+
+def _batches(model: MoEModel, stage: Stage) -> SourceBatches:
+    def to_targets(y: typing.Any) -> dict[str, Array]:
+        if not isinstance(y, dict) and len(stage.losses) > 1:
+            raise ValueError(f"Stage {stage.name!r}: expected targets for {sorted(stage.losses)}. Received: one array")
+        return y if isinstance(y, dict) else dict.fromkeys(stage.losses, y)
+
+    source = stage.data() if _makes_data(stage.data) else stage.data
+    return SourceBatches(source, to_targets, model.input_shape[1:])
+
+
+def _makes_data(data: Source | Callable[[], Source]) -> bool:
+    return callable(data) and not hasattr(data, "__iter__") and not hasattr(data, "__getitem__")
 
 
 def _divisible(data: tuple[Array, dict[str, Array]]) -> tuple[Array, dict[str, Array]]:

@@ -33,7 +33,7 @@ OTHER = {
     "SuperResolutionRecipe": ["share"],
 }  # fmt: skip
 KERAS_OWN = ("verbose",)
-MAY_BE_ZERO = ("border", "error_epochs", "ignore", "overlap", "pad", "retries", "seed")
+MAY_BE_ZERO = ("border", "error_epochs", "first", "ignore", "overlap", "pad", "retries", "seed", "views")
 MAY_BE_ZERO += ("branch_epochs", "class_epochs", "joint_epochs")  # a stage that is left out
 # What is needed to come as far as the numbers, and numbers whose limits are those of other arguments, which come first.
 NEEDED = {"card": ("test_hydranet",), "load": ("test_hydranet",), "compress": (None, ([], []), "prune")}

@@ -12,6 +12,7 @@ from keras_moe.metrics import (
     mean_iou,
     measure_segmenter,
     psnr_from_mse,
+    wilson_interval,
 )
 
 pytestmark = pytest.mark.once
@@ -79,3 +80,11 @@ def test_a_segmenter_is_not_measured_without_labels(n):
     images, masks = np.zeros((n, 4, 4, 3)), np.full((n, 4, 4), 255)
     with pytest.raises(ValueError, match="measure_segmenter: `masks` must be masks with at least one labelled pixel"):
         measure_segmenter(None, images, masks, 3)
+
+
+def test_wilson_interval_by_hand():
+    """8 of 10: (0.8 + 0.19207 ± 1.96 sqrt(0.016 + 0.0096)) / 1.38415."""
+    assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    with pytest.raises(ValueError, match="`right` must be"):
+        wilson_interval(11, 10)

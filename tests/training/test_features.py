@@ -1,9 +1,12 @@
 """Training behind a frozen stem: the cut, cached views, batches of them."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 from descriptors import HYDRA
+from PIL import Image
 
 from keras_moe import models
 from keras_moe.images import resized
@@ -33,16 +36,50 @@ def test_trunk_and_rest_are_the_model(images):
 
 def test_views_are_cached_once(images, tmp_path):
     trunk, _ = features.behind(models.HydraNet(**HYDRA), "stem")
-    views = features.cache_views(trunk, images, tmp_path, 2, batch_size=2)
+    whole, *views = features.cache_views(trunk, images, tmp_path, 2, batch_size=2)
     assert [v.shape for v in views] == [(5, *trunk.output_shape[1:])] * 2
     assert not np.array_equal(views[0], views[1])
-    seen = random_views(images, 8, 1000 * 1)  # view 1 of seed 0, first chunk
+    seen = random_views(images, 8, 1)  # view 1 of seed 0
     np.testing.assert_allclose(views[1], trunk.predict(seen, verbose=0), atol=2e-3)
-    changed = tmp_path / "view_0.npy"
-    np.save(changed, np.zeros_like(views[0]))
-    assert features.cache_views(trunk, images, tmp_path, 2)[0].max() == 0  # not computed anew
-    (whole,) = features.cache_views(trunk, images, tmp_path, None)
     np.testing.assert_allclose(whole, trunk.predict(resized(images, 8), verbose=0), atol=2e-3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["view_0.npy", "view_1.npy", "whole.npy"]
+    np.save(tmp_path / "view_0.npy", np.zeros_like(views[0]))
+    assert features.cache_views(trunk, images, tmp_path, 2)[1].max() == 0  # not computed anew
+
+
+def test_an_interrupted_cache_goes_on_where_it_was(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "_CHUNK", 2)
+    trunk, _ = features.behind(models.HydraNet(**HYDRA), "stem")
+    expected = [np.array(v) for v in features.cache_views(trunk, images, tmp_path / "whole", 1)]
+    steps = []
+
+    def interrupted(chunks, total):
+        for step, chunk in enumerate(chunks):
+            if total == 3 and step == 2:
+                raise KeyboardInterrupt
+            steps.append(chunk[0])
+            yield chunk
+
+    with pytest.raises(KeyboardInterrupt):
+        features.cache_views(trunk, images, tmp_path / "cut", 1, track=interrupted)
+    again = features.cache_views(trunk, images, tmp_path / "cut", 1, track=interrupted)
+    assert steps == [0, 2, 4]
+    for one, other in zip(expected, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_full_disk_is_said_before_anything_is_computed(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(features.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+    trunk, _ = features.behind(models.HydraNet(**HYDRA), "stem")
+    with pytest.raises(OSError, match=r"the features take 0\.0 GB"):
+        features.cache_views(trunk, images, tmp_path, 1)
+
+
+def test_images_of_a_grey_model_are_as_pillow_makes_them(images, tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    (whole,) = features.cache_views(keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs)), images, tmp_path, 0)
+    expected = [np.asarray(Image.fromarray(image).resize((8, 8)).convert("L")) for image in images]
+    np.testing.assert_array_equal(whole[..., 0], np.stack(expected))
 
 
 def test_batches_take_one_view_of_each_image_and_another_in_the_next_epoch():
@@ -68,6 +105,7 @@ def test_a_view_depends_on_its_seed_alone(images):
     np.testing.assert_array_equal(random_views(images, 8, 3), random_views(images, 8, 3))
     assert not np.array_equal(random_views(images, 8, 3), random_views(images, 8, 4))
     np.testing.assert_array_equal(random_views(images, 8, 3)[:2], random_views(images[:2], 8, 3))
+    np.testing.assert_array_equal(random_views(images, 8, 3)[2:], random_views(list(images[2:]), 8, 3, first=2))
 
 
 def test_a_view_shows_the_same_part_at_every_size():
@@ -105,14 +143,9 @@ def test_batches_of_some_images_alone():
     assert seen == {1, 4, 5}
 
 
-def test_square_root_sampling_by_hand():
-    found = features.square_root_sampling(np.array([3, 7, 3, 3, 3]))  # classes of 4 and 1: drawn as 2 to 1
-    np.testing.assert_allclose(found, [1 / 6, 1 / 3, 1 / 6, 1 / 6, 1 / 6])
-
-
-def test_batches_draw_images_by_their_probabilities():
+def test_batches_draw_images_by_their_weights():
     views = [10 * np.arange(4)[:, None] + v for v in range(2)]
-    options = {"batch_size": 2, "rows": np.array([0, 2, 3, 1]), "probabilities": np.array([0, 0.5, 0.5, 0])}
+    options = {"batch_size": 2, "rows": np.array([0, 2, 3, 1]), "weights": np.array([0.0, 0, 3, 3])}
     batches = features.FeatureBatches(views, {"prediction": np.arange(4)}, **options)
     assert len(batches) == 2
     x = batches[0][0]

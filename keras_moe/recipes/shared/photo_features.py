@@ -44,9 +44,7 @@ def photo_features(model: HydraNet | SingleGatedMoE) -> tuple[list[np.ndarray], 
     folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
     paths = [folder / "whole.npy", *(folder / f"view_{v}.npy" for v in range(VIEWS))]
     if not all(path.exists() for path in paths):
-        images = photos("train")[0]
-        cache_views(trunk, images, folder, None)
-        cache_views(trunk, images, folder, VIEWS, VIEW_SEED)
+        cache_views(trunk, photos("train")[0], folder, VIEWS, VIEW_SEED)
     return [np.load(path, mmap_mode="r") for path in paths], rest
 
 

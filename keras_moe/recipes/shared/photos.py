@@ -15,13 +15,14 @@ import numpy as np
 
 from keras_moe.datasets import photos
 from keras_moe.images import resized
-from keras_moe.models import Classifier, HydraNet, MoEModel, SingleGatedMoE
-from keras_moe.models.backbones import assign_dense, dense_name
+from keras_moe.models import HydraNet, MoEModel, SingleGatedMoE
 from keras_moe.recipes.publishing.measures import measure_classifier
 from keras_moe.recipes.shared.photo_features import CACHE, CLASSES, dense, held_out, photo_features, photo_labels
 from keras_moe.training import Recipe, Stage, run_stages
+from keras_moe.training.batches import balancing_weights
 from keras_moe.training.classification import adamw
-from keras_moe.training.features import FeatureBatches, square_root_sampling
+from keras_moe.training.features import FeatureBatches
+from keras_moe.training.finetuning.start import grow_from_dense
 
 TAIL = Recipe(epochs=4, batch_size=64, learning_rate=5e-4, weight_decay=0.02, gate_weight=0.3)
 HEAD = Recipe(epochs=1, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
@@ -63,7 +64,7 @@ def learn_behind_stem(
             epochs=recipe.epochs,
             optimizer=lambda: adamw(recipe, len(learned) // recipe.batch_size),
             data=lambda: FeatureBatches(
-                views, targets, recipe.batch_size, recipe.seed, learned, square_root_sampling(labels[learned]), mixup
+                views, targets, recipe.batch_size, recipe.seed, learned, balancing_weights(labels), mixup
             ),
             losses=_losses(groups),
             loss_weights=None if groups is None else {"prediction": 1.0, "gate_logits": recipe.gate_weight},
@@ -98,12 +99,6 @@ def second_round(
     grow_from_dense(model, dense)
     recipe = dataclasses.replace(TAIL, seed=seed + 1, epochs=-(-epochs // 2), learning_rate=TAIL.learning_rate * 0.4)
     return learn_behind_stem(model, folder / "second", recipe, groups, name="second", mixup=MIXUP)
-
-
-def grow_from_dense(model: Classifier | HydraNet, source: HydraNet) -> None:
-    """Gives every copy of a stage in ``model`` what the dense network ``source`` of that backbone has there."""
-    values = {dense_name(v.path): keras.ops.convert_to_numpy(v) for v in source.weights if dense_name(v.path)}
-    assign_dense(model, values, source.name)
 
 
 def measure_on_photos(network: MoEModel) -> dict[str, typing.Any]:

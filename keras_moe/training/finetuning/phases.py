@@ -1,0 +1,154 @@
+"""The stages of fine-tuning: head, tail, mixture, and all gently.
+
+Everything up to the end of the trunk keeps its weights at first, so its features are computed once. The head, whose
+values are random, learns alone before the tail does: it would pull the tail away from what it knows (Kumar et al., ICLR
+2022). A mixture is grown from the tail that has learned; a gate is supervised with groups of classes that the tail
+confuses (HydraNets, CVPR 2018), and its experts learn from labels and from the dense network. At last the whole network
+learns from the files themselves, at a tenth of the rate.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_moe.images import centred, with_channels
+from keras_moe.models import MoEModel
+from keras_moe.training.batches import balancing_weights
+from keras_moe.training.classification import Recipe, adamw
+from keras_moe.training.features import FeatureBatches
+from keras_moe.training.file_batches import FileBatches
+from keras_moe.training.finetuning.features import Part, validation_rows
+from keras_moe.training.partition import partition_classes
+from keras_moe.training.sources import Source
+from keras_moe.training.stages import Stage
+from keras_moe.types import Array
+
+HEAD = Recipe(epochs=1, learning_rate=3e-3, weight_decay=0.02)
+TAIL = Recipe(epochs=1, learning_rate=5e-4, weight_decay=0.02, gate_weight=0.3)
+ALL = Recipe(epochs=1, learning_rate=5e-5, weight_decay=0.02, gate_weight=0.3)
+_TEACHER = 0.7  # the share of the dense network's predictions in the targets; the rest is the label's
+_SMOOTHING = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """What a stage learns: the parts of the data, the number of classes, and what it learns besides labels.
+
+    Args:
+        train, val: a ``Part`` each.
+        classes: int.
+        groups: int ``(classes,)``, the expert meant for each class, or None.
+        soft: predictions of a teacher for each view of ``train``, or None.
+    """
+
+    train: Part
+    val: Part
+    classes: int
+    groups: Array | None = None
+    soft: list[Array] | None = None
+
+    def targets(self) -> dict[str, typing.Any]:
+        """Of the images to learn from: an array, or a list with one for each view."""
+        own = np.eye(self.classes, dtype="float32")[self.train.labels]
+        if self.soft is None:
+            return self._with_groups((1 - _SMOOTHING) * own + _SMOOTHING / self.classes, self.train.labels)
+        blends = [_TEACHER * prediction.astype("float32") + (1 - _TEACHER) * own for prediction in self.soft]
+        return self._with_groups(blends, self.train.labels)
+
+    def validation(self, images: Array, rows: Array) -> tuple[Array, dict[str, Array]]:
+        """The data that a stage is validated with."""
+        labels = self.val.labels[rows]
+        return images, self._with_groups(np.eye(self.classes, dtype="float32")[labels], labels)
+
+    def _with_groups(self, classes: typing.Any, labels: Array) -> dict[str, typing.Any]:
+        return {"prediction": classes} | ({} if self.groups is None else {"gate_logits": self.groups[labels]})
+
+
+def feature_stage(name: str, recipe: Recipe, parts: Sequence[str], learning: Learning) -> Stage:
+    """A stage of the layers behind the trunk, on cached features."""
+    train, rows = learning.train, validation_rows(learning.val.labels)
+    batch_size = min(recipe.batch_size, len(train.labels))
+
+    def data() -> FeatureBatches:
+        weights = balancing_weights(train.labels)
+        return FeatureBatches(train.views, learning.targets(), batch_size, recipe.seed, weights=weights)
+
+    features = np.asarray(learning.val.views[0][rows], "float32")
+    return _stage(name, recipe, parts, data, learning, learning.validation(features, rows), batch_size)
+
+
+def file_stage(name: str, recipe: Recipe, model: MoEModel, learning: Learning) -> Stage:
+    """A stage of the whole network, on the files."""
+    train, rows = learning.train, validation_rows(learning.val.labels)
+    batch_size = min(recipe.batch_size, len(train.labels))
+    learning = dataclasses.replace(learning, soft=None)  # the teacher has not seen these views
+
+    def data() -> FileBatches:
+        return FileBatches(
+            train.images, learning.targets(), model.input_shape[1:], batch_size, seed=recipe.seed,
+            weights=balancing_weights(train.labels),
+        )  # fmt: skip
+
+    size, channels = model.input_shape[1], model.input_shape[-1]
+    whole = [centred([learning.val.images[int(row)]], size)[0] for row in rows]
+    images = with_channels(np.stack(whole), channels)
+    return _stage(name, recipe, list(model.parts), data, learning, learning.validation(images, rows), batch_size)
+
+
+def _stage(
+    name: str,
+    recipe: Recipe,
+    parts: Sequence[str],
+    data: typing.Callable[[], Source],
+    learning: Learning,
+    validation: tuple[Array, dict[str, Array]],
+    batch_size: int,
+) -> Stage:
+    losses: dict[str, keras.losses.Loss] = {"prediction": keras.losses.CategoricalCrossentropy(from_logits=True)}
+    if learning.groups is not None:
+        losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return Stage(
+        name=name,
+        train=tuple(parts),
+        epochs=recipe.epochs,
+        optimizer=lambda: adamw(recipe, max(1, len(learning.train.labels) // batch_size)),
+        data=data,
+        losses=losses,
+        loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if len(losses) > 1 else None,
+        metrics={"prediction": ["accuracy"]},
+        validation_data=validation,
+        patience=max(2, recipe.epochs // 3),
+    )
+
+
+def predictions_of_views(rest: MoEModel, views: list[Array]) -> list[Array]:
+    """Probabilities, float16 ``(n, classes)``, that the layers behind the trunk give each view."""
+    import scipy.special
+
+    return [
+        scipy.special.softmax(rest.predict(view, batch_size=128, verbose=0), axis=-1).astype("float16")
+        for view in views
+    ]
+
+
+def class_groups(probabilities: Array, labels: Array, experts: int) -> Array:
+    """The expert meant for each class: classes that a network confuses share one; int ``(classes,)``."""
+    return partition_classes(np.log(probabilities.astype("float64") + 1e-4), labels, experts)
+
+
+def matched_to_gate(groups: Array, gate_logits: Array, labels: Array) -> Array:
+    """``groups`` renumbered so that they are given to the experts that the gate already sends their images to."""
+    import scipy.special
+    from scipy.optimize import linear_sum_assignment
+
+    experts = gate_logits.shape[1]
+    preferred = scipy.special.softmax(gate_logits, axis=-1)
+    rows = groups[labels]
+    wanted = np.stack(
+        [preferred[rows == g].mean(0) if np.any(rows == g) else np.zeros(experts) for g in range(experts)]
+    )
+    renumbered: Array = linear_sum_assignment(-wanted)[1][groups]
+    return renumbered

@@ -1,0 +1,147 @@
+"""A fine-tuned network in its folder: the knob set, the test part measured, card, weights, records and page."""
+
+import dataclasses
+import pathlib
+import typing
+
+import numpy as np
+
+from keras_moe.datasets import LabelledFiles
+from keras_moe.files import write_bytes
+from keras_moe.images import centred, with_channels
+from keras_moe.metrics import wilson_interval
+from keras_moe.models import MoEModel
+from keras_moe.training.finetuning.measuring import Measured, fit_budget, measured, operating_curve
+from keras_moe.training.finetuning.plan import Settings
+from keras_moe.training.finetuning.start import Start
+from keras_moe.training.finetuning.training import Learned
+from keras_moe.training.operating_point import OperatingPoint
+from keras_moe.types import Array
+from keras_moe.zoo import Data, Metric, save
+
+if typing.TYPE_CHECKING:
+    from keras_moe.zoo import Card
+
+_CALIBRATION = 64  # images that a model folder keeps at most
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuned:
+    """What ``finetune`` made.
+
+    Attributes:
+        model: the network, which ends in probabilities.
+        card: its ``Card``.
+        page: path of the page.
+        accuracy: float, on the test part.
+        interval: ``(low, high)``, floats, the 95 % confidence interval of the accuracy.
+        macs: float, mean multiply-accumulates per test image.
+        dense_accuracy, dense_macs: floats, of the dense network that it was grown from; None without one.
+
+    Example:
+        >>> list(training.FineTuned.__annotations__)[:2]
+        ['model', 'card']
+    """
+
+    model: MoEModel
+    card: "Card"
+    page: pathlib.Path
+    accuracy: float
+    interval: tuple[float, float]
+    macs: float
+    dense_accuracy: float | None = None
+    dense_macs: float | None = None
+
+    def text(self) -> str:
+        """The result in a line or two."""
+        low, high = self.interval
+        lines = [
+            f"{self.accuracy:.1%} of the test images are right ({low:.1%} to {high:.1%}), {self.macs / 1e6:.1f} M MACs"
+        ]
+        if self.dense_accuracy is not None and self.dense_macs is not None:
+            lines.append(
+                f"the dense network it grew from: {self.dense_accuracy:.1%}, {self.dense_macs / 1e6:.1f} M MACs"
+            )
+        return "\n".join([*lines, f"{self.page.parent}: the model; {self.page}: the page"])
+
+
+def finish(learned: Learned, start: Start, files: LabelledFiles, settings: Settings, out: pathlib.Path) -> FineTuned:
+    """Sets the knob, measures, saves into the new folder ``out``, and writes the page there."""
+    model, rest = learned.model, learned.rest
+    fit_budget(model, operating_curve(model, rest, learned.val), settings.budget)
+    test = measured(model, rest, learned.test)
+    curve = operating_curve(model, rest, learned.test)
+    interval = wilson_interval(int(test.right.sum()), len(test.labels))
+    card = save(
+        model, out, labels=files.classes, calibration=_calibration(model, learned),
+        records={"log": learned.history, "metrics": _records(test, interval, curve, learned)},
+        **_fields(start, files, settings, test, learned),
+    )  # fmt: skip
+    files.write_remarks(out / "remarks.json")
+    page = out / "report.html"
+    write_bytes(page, _page(learned, files, card, test, interval, curve).encode())
+    reference = learned.reference
+    return FineTuned(
+        model, card, page, test.accuracy, interval, test.macs,
+        None if reference is None else reference.accuracy, None if reference is None else reference.macs,
+    )  # fmt: skip
+
+
+def _calibration(model: MoEModel, learned: Learned) -> Array:
+    """Validation images for int8 files, drawn once."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(learned.val.labels))[:_CALIBRATION])
+    return with_channels(centred(learned.val.images[rows], model.input_shape[1]), model.input_shape[-1])
+
+
+def _fields(
+    start: Start, files: LabelledFiles, settings: Settings, test: Measured, learned: Learned
+) -> dict[str, typing.Any]:
+    count, classes = len(files.paths), len(files.classes)
+    accuracy = round(test.accuracy, 6)
+    of_classes = [float(test.right[test.labels == c].mean()) for c in np.unique(test.labels)]
+    metrics = {"accuracy": accuracy, "accuracy_of_classes": round(float(np.mean(of_classes)), 6)}
+    return {
+        "summary": f"{type(learned.model).__name__} fine-tuned from {start.name} on images of {classes} classes.",
+        "recipe_note": f"{', '.join(f'{len(logs)} epochs of {stage}' for stage, logs in learned.history.items())}.",
+        "data": Data(pathlib.Path(files.source).name, "the user's own", f"{count:,} images of {classes} classes", ""),
+        "metrics": tuple(Metric(k, v, "test", (settings.seed,), (v,)) for k, v in metrics.items()),
+        "macs_executed": test.macs,
+    }
+
+
+def _records(
+    test: Measured, interval: tuple[float, float], curve: list[OperatingPoint], learned: Learned
+) -> dict[str, typing.Any]:
+    reference = learned.reference
+    return {
+        "accuracy": test.accuracy,
+        "interval": interval,
+        "images": len(test.labels),
+        "macs": test.macs,
+        "dense": None if reference is None else {"accuracy": reference.accuracy, "macs": reference.macs},
+        "groups": None if learned.groups is None else learned.groups.tolist(),
+        "curve": [dataclasses.asdict(point) for point in curve],
+    }
+
+
+def _page(
+    learned: Learned,
+    files: LabelledFiles,
+    card: "Card",
+    test: Measured,
+    interval: tuple[float, float],
+    curve: list[OperatingPoint],
+) -> str:
+    from keras_moe.insights.report.finetuning import Outcome, create_finetuning_report
+
+    reference = learned.reference
+    return create_finetuning_report(
+        card,
+        Outcome(
+            test.labels, test.probabilities, test.route, test.macs, interval, curve,
+            None if reference is None else (reference.accuracy, reference.macs),
+        ),
+        lambda row: centred([learned.test.images[row]], 128)[0],
+        lambda row: pathlib.Path(learned.test.images.paths[row]).name,
+        files.text().splitlines(),
+    )  # fmt: skip

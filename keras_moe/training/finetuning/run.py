@@ -1,0 +1,100 @@
+"""``finetune``: reads, caches, learns in stages, fits the budget, measures, saves, and writes a page."""
+
+import contextlib
+import pathlib
+import shutil
+import sys
+
+import keras
+
+from keras_moe.datasets import read_labelled_files
+from keras_moe.models import MoEModel
+from keras_moe.training.finetuning.plan import Settings
+from keras_moe.training.finetuning.progress import identify, say, track
+from keras_moe.training.finetuning.result import FineTuned, finish
+from keras_moe.training.finetuning.start import start_from
+from keras_moe.training.finetuning.training import Training
+from keras_moe.types import Path
+
+
+def finetune(
+    start: Path | MoEModel,
+    data: Path,
+    out: Path,
+    *,
+    size: int | None = None,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    budget: float | None = None,
+    dense: bool = False,
+    num_experts: int = 4,
+    batch_size: int | None = None,
+    seed: int = 0,
+    verbose: bool = True,
+) -> FineTuned:
+    """Fine-tunes a classifier on images of your own, and saves it as a model folder with a page on how good it is.
+
+    1. The images are read and split (``datasets.read_labelled_files``), and features of the trunk, which stays as it
+       is at first, are cached for the whole images and random views of them.
+    2. *head*, then *dense*: the head learns alone, then everything behind the trunk with it.
+    3. *mixture*: experts start as copies of that tail, thinned, and a gate learns which classes are whose.
+    4. *all*: the whole network, from the files, gently.
+    5. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured.
+
+    Each stage keeps the weights of least validation loss and ends when they no longer get better. The same call goes on
+    where it was interrupted, ``kill -9`` included; what it keeps for that lies in ``<out>.run`` and is removed at the
+    end.
+
+    Args:
+        start: ``"efficientnet_lite0"`` (or ``1``, ``2``; extra ``imagenet``); the name of a published classifier, or
+            the folder of one; or a ``HydraNet``, ``SingleGatedMoE`` or ``Classifier``, which stays as it is. The result
+            is a ``SingleGatedMoE`` for one, else a ``HydraNet``.
+        data: a folder with a folder for each class, perhaps below ``train``, ``val`` and ``test``; or a ``.csv`` file.
+        out: path of the new folder.
+        size: int, sides of the images in pixels; None: those of ``start``.
+        epochs: int, at most, of *dense* and *mixture*; None: 4 to 20, more for few images.
+        minutes: float, of learning, about; None: as long as it takes.
+        budget: float, mean multiply-accumulates per image; None: the cheapest operation that costs half a point of
+            accuracy at most, on the validation part.
+        dense: bool. True: a network without experts, a ``Classifier``, for comparison.
+        num_experts: int, of a mixture that is grown.
+        batch_size: int; None: 32, fewer of few images.
+        seed: int, of split, order and views.
+        verbose: bool, whether progress is printed, on stderr.
+
+    Returns:
+        ``FineTuned``.
+
+    Raises:
+        FileExistsError: ``out`` is there already.
+        FileNotFoundError, ValueError: see ``datasets.read_labelled_files``; an unknown ``start``, one that is no
+            classifier, a budget below the least that the network costs, or ``<out>.run`` of another call.
+
+    Example:
+        >>> from PIL import Image
+        >>> import pathlib
+        >>> rng = np.random.default_rng(0)
+        >>> for label in ("light", "dark"):
+        ...     pathlib.Path("tones", label).mkdir(parents=True)
+        ...     for i in range(8):
+        ...         noise = rng.integers(0, 90, (32, 32), "uint8") + (150 if label == "light" else 0)
+        ...         Image.fromarray(noise.astype("uint8")).save(f"tones/{label}/{i}.png")
+        >>> tuned = training.finetune("test_hydranet", "tones", "tones_model", epochs=1, verbose=False)
+        >>> zoo.card("tones_model").classes
+        ('dark', 'light')
+    """
+    settings = Settings(size, epochs, minutes, budget, dense, num_experts, batch_size, seed)
+    target = pathlib.Path(out)
+    if target.exists():
+        raise FileExistsError(f"{target} is there already. Give another folder, or remove it.")
+    work = target.with_name(f"{target.name}.run")
+    with contextlib.redirect_stdout(sys.stderr):
+        files = read_labelled_files(data, seed=settings.seed, track=track("reading", verbose))
+        say(files.text(), verbose)
+        identify(work, start, files, settings)
+        keras.utils.set_random_seed(settings.seed)
+        begun = start_from(start, len(files.classes), settings.size, settings.num_experts)
+        learned = Training(begun, files, settings, work, verbose).learn()
+        tuned = finish(learned, begun, files, settings, target)
+    shutil.rmtree(work)
+    return tuned

@@ -1,0 +1,146 @@
+"""The stages of one fine-tuning in their order, each with a checkpoint of its own, so that a killed run goes on."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import keras
+
+from keras_moe.datasets import LabelledFiles
+from keras_moe.models import Classifier, MoEModel, SingleGatedMoE
+from keras_moe.training.classification import Recipe
+from keras_moe.training.features import behind
+from keras_moe.training.finetuning import phases
+from keras_moe.training.finetuning.features import Part, cached_part
+from keras_moe.training.finetuning.measuring import Measured, check_budget, measured
+from keras_moe.training.finetuning.phases import Learning, feature_stage, file_stage
+from keras_moe.training.finetuning.plan import Clock, Settings
+from keras_moe.training.finetuning.progress import say, track
+from keras_moe.training.finetuning.start import Start, grow_from_dense, rebuilt
+from keras_moe.training.stages import History, Stage, run_stages
+from keras_moe.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Learned:
+    """A network that has learned.
+
+    Args:
+        model: the network, which ends in probabilities.
+        rest: what is left of it behind the trunk.
+        val, test: a ``Part`` each, with features of the trunk as it is now.
+        groups: int ``(classes,)``, the expert that each class was meant for, or None.
+        reference: the dense network that it was grown from, on the test part, or None.
+        history: logs by stage.
+    """
+
+    model: MoEModel
+    rest: MoEModel
+    val: Part
+    test: Part
+    groups: Array | None
+    reference: Measured | None
+    history: History
+
+
+class Training:
+    """One fine-tuning.
+
+    Args:
+        start: the ``Start``.
+        files: the ``LabelledFiles``.
+        settings: the ``Settings``.
+        work: folder for features and checkpoints.
+        verbose: bool.
+
+    Raises:
+        ValueError: a budget that the network cannot meet, or no dense network to train where one is wanted.
+    """
+
+    def __init__(
+        self, start: Start, files: LabelledFiles, settings: Settings, work: pathlib.Path, verbose: bool
+    ) -> None:
+        if settings.dense and start.dense is None:
+            raise ValueError(f"finetune: dense=True starts from a backbone or a Classifier. Received: {start.name}")
+        empty = [part for part in ("val", "test") if not len(files.rows(part))]
+        if empty:
+            raise ValueError(f"finetune: too few images of each class to set some aside for {' and '.join(empty)}.")
+        self.start, self.files, self.settings, self.work, self.verbose = start, files, settings, work, verbose
+        self.clock = Clock(work, settings.minutes)
+        self.count = len(files.rows("train"))
+        self.history: History = {}
+        self.model = _plain(start.dense) if settings.dense and start.dense else start.make_mixture()
+        check_budget(self.model, settings.budget)
+
+    def learn(self) -> Learned:
+        """Runs every stage, or those that are left."""
+        dense, reference = self.start.dense, None
+        frozen = self.start.frozen if dense is None else "stem"
+        trunk, rest = behind(self.model if dense is None else dense, frozen)
+        parts = {part: self._part(part, trunk, "features") for part in ("train", "val", "test")}
+        learning = Learning(parts["train"], parts["val"], len(self.files.classes))
+        if dense is not None:
+            self._run("dense", rest, [self._head(learning), self._tail("dense", list(rest.parts), learning)])
+            grow_from_dense(self.model, dense)
+            reference = measured(dense, rest, parts["test"])
+        if self.model.bank is not None:
+            learning = self._learn_mixture(rest, learning)
+        self._run("all", self.model, [file_stage("all", self._recipe(phases.ALL, 4), self.model, learning)])
+        return self._served(learning.groups, None if self.settings.dense else reference)
+
+    def _learn_mixture(self, rest: MoEModel, learning: Learning) -> Learning:
+        """``rest`` is what is behind the trunk of the dense network, if there is one, else of the mixture."""
+        model, train = self.model, learning.train
+        experts = len(model.bank.experts)
+        if self.start.dense is not None:
+            soft = phases.predictions_of_views(rest, train.views)
+            learning = dataclasses.replace(learning, soft=soft)
+            groups = phases.class_groups(soft[0], train.labels, experts)
+            rest = behind(model, self.start.frozen)[1]
+        else:
+            self._run("head", rest, [self._head(learning)])
+            (whole,) = phases.predictions_of_views(rest, train.views[:1])
+            groups = phases.class_groups(whole, train.labels, min(experts, len(self.files.classes)))
+            logits = rest.model_with_route.predict(train.views[0], batch_size=128, verbose=0)["gate_logits"]
+            groups = phases.matched_to_gate(groups, logits, train.labels)
+        learning = dataclasses.replace(learning, groups=groups)
+        parts = ["gate", "experts"] if isinstance(model, SingleGatedMoE) else list(rest.parts)
+        self._run("mixture", rest, [self._tail("mixture", parts, learning)])
+        return learning
+
+    def _served(self, groups: Array | None, reference: Measured | None) -> Learned:
+        served = rebuilt(self.model, classifier_activation="softmax")
+        frozen = "backbone" if isinstance(served, Classifier) else self.start.frozen
+        trunk, rest = behind(served, frozen)
+        val, test = (self._part(part, trunk, "final") for part in ("val", "test"))
+        return Learned(served, rest, val, test, groups, reference, self.history)
+
+    def _part(self, part: str, trunk: keras.Model, folder: str) -> Part:
+        views = self.settings.views_for(self.count) if part == "train" else 0
+        steps = track(f"{folder}: {part}", self.verbose)
+        return cached_part(self.files, part, trunk, self.work / folder, views, self.settings.seed, steps)
+
+    def _head(self, learning: Learning) -> Stage:
+        return feature_stage("head", self._recipe(phases.HEAD, 4), ["combiner"], learning)
+
+    def _tail(self, name: str, parts: Sequence[str], learning: Learning) -> Stage:
+        return feature_stage(name, self._recipe(phases.TAIL), list(parts), learning)
+
+    def _recipe(self, recipe: Recipe, share: int = 1) -> Recipe:
+        """``recipe`` for one in ``share`` of the epochs."""
+        epochs = max(1, self.settings.epochs_for(self.count) // share)
+        batch_size = self.settings.batch_for(self.count)
+        return dataclasses.replace(recipe, epochs=epochs, batch_size=batch_size, seed=self.settings.seed)
+
+    def _run(self, name: str, model: MoEModel, stages: list[Stage]) -> None:
+        say(f"{name}: {', '.join(f'{stage.name}, {stage.epochs} epochs at most' for stage in stages)}", self.verbose)
+        callbacks = [self.clock.limit(name, is_last=name == "all")]
+        verbose = "auto" if self.verbose else 0
+        self.history |= run_stages(model, stages, self.work / name, callbacks, verbose)
+
+
+def _plain(dense: MoEModel) -> MoEModel:
+    """The same network as a ``Classifier``."""
+    config = dense.get_config()
+    kept = {name: config[name] for name in ("input_shape", "backbone", "alpha", "classes")}
+    return Classifier(**kept, classifier_activation=None)

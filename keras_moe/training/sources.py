@@ -1,0 +1,144 @@
+"""What stages learn from, as one kind of batches: arrays, a ``PyDataset``, ``tf.data``, PyTorch's ``DataLoader``."""
+
+import time
+import typing
+import warnings
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_moe.training.batches import ImageBatches
+from keras_moe.types import Array, Shape
+
+Source: typing.TypeAlias = typing.Any
+"""A ``keras.utils.PyDataset``, a ``tf.data.Dataset``, a PyTorch ``DataLoader`` or a pair of arrays."""
+ToTargets: typing.TypeAlias = Callable[[typing.Any], dict[str, Array]]
+
+
+class SourceBatches(keras.utils.PyDataset):
+    """The batches of any source as NumPy arrays and a dict of targets; counts the time that the source takes.
+
+    Args:
+        source: see ``Source``. Of an unbatched pair of arrays, batches of 32 in another order each epoch.
+        to_targets: ``y -> dict``, from what the source gives to the targets of each output.
+        input_shape: of the model, which images must have.
+
+    Attributes:
+        is_exact: bool, whether an epoch's batches depend on its number alone, so that a resumed run sees the same.
+        seconds: float, the time that the source took.
+        count: int, the images that it gave.
+
+    Raises:
+        ValueError: a source that does not say how many batches it has; images of another shape.
+    """
+
+    def __init__(self, source: Source, to_targets: ToTargets, input_shape: Shape) -> None:
+        super().__init__()
+        if isinstance(source, tuple):
+            images, targets = source
+            source = ImageBatches(images, targets, batch_size=min(32, len(images)), augment=False)
+        self.source, self.to_targets, self.input_shape = source, to_targets, input_shape
+        self.by_index = isinstance(source, keras.utils.PyDataset)
+        self._length = _length(source)
+        self._iterator: Iterator[typing.Any] = iter(())
+        generator = getattr(source, "generator", None)  # a DataLoader's
+        self._seed: int | None = None if generator is None else generator.initial_seed()
+        self._epoch, self.seconds, self.count = 0, 0.0, 0
+        in_order = type(getattr(source, "sampler", None)).__name__ == "SequentialSampler"  # a DataLoader's
+        self.is_exact = hasattr(source, "epoch") or self._seed is not None or in_order
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch, from 0; to set it is to resume there."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, value: int) -> None:
+        self._epoch = value
+        if hasattr(self.source, "epoch"):
+            self.source.epoch = value
+        if value and not self.is_exact:
+            warnings.warn(
+                f"Training goes on at epoch {value + 1}. The order of a {type(self.source).__name__} cannot be set, so "
+                "the result is not the same as without the interruption. ImageBatches, FileBatches and a DataLoader "
+                "with a `generator` of its own resume exactly.",
+                stacklevel=2,
+            )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, i: int) -> tuple[Array, dict[str, Array]]:
+        started = time.perf_counter()
+        x, y, *more = self.source[i] if self.by_index else self._next(i)
+        if more:
+            raise ValueError("A stage takes batches (images, targets). Received: batches with sample weights")
+        images, targets = _array(x), self.to_targets(keras.tree.map_structure(_array, y))
+        if not _fits(images.shape[1:], self.input_shape):
+            raise ValueError(
+                f"Expected batches of images {('n', *self.input_shape)}, channels last. Received: {images.shape}"
+            )
+        self.seconds += time.perf_counter() - started
+        self.count += len(images)
+        return images, targets
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+        if self.by_index:
+            self.source.on_epoch_end()
+
+    def _next(self, i: int) -> typing.Any:
+        if i == 0:
+            if self._seed is not None:
+                self.source.generator.manual_seed(self._seed + self._epoch)
+            self._iterator = iter(self.source)
+        return next(self._iterator)
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds to the logs of an epoch the images per second, and the share of the time that the data took.
+
+    With a share near one the data is the limit: decode on more threads, or keep smaller pictures. Near zero it is the
+    network.
+    """
+
+    def __init__(self, batches: SourceBatches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
+        self._began = time.perf_counter()
+        self.batches.seconds, self.batches.count = 0.0, 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any]) -> None:
+        seconds = time.perf_counter() - self._began
+        logs["images_per_second"] = self.batches.count / seconds
+        logs["data_share"] = min(1.0, self.batches.seconds / seconds)
+
+
+def _fits(shape: Shape, expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
+
+
+def _length(source: Source) -> int:
+    try:
+        length = source.num_batches if isinstance(source, keras.utils.PyDataset) else len(source)
+    except TypeError:
+        length = None
+    if length is None:
+        raise ValueError(
+            f"Expected data that knows how many batches it has. Received: a {type(source).__name__} without a length; "
+            "of tf.data, take(n) or assert_cardinality(n) sets it."
+        )
+    return int(length)
+
+
+def _array(value: typing.Any) -> Array:
+    return np.asarray(value if isinstance(value, np.ndarray) else ops.convert_to_numpy(_detached(value)))
+
+
+def _detached(value: typing.Any) -> typing.Any:
+    """A tensor of a backend other than Keras' own as an array."""
+    return value.numpy() if hasattr(value, "numpy") else value

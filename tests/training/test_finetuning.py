@@ -1,0 +1,180 @@
+"""From a folder of pictures to a model folder with a page; killed in between, it ends the same."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_moe import zoo
+from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
+from keras_moe.training import OperatingPoint, finetune
+from keras_moe.training.finetuning import measuring, phases
+from keras_moe.training.finetuning.plan import Settings
+from keras_moe.training.finetuning.start import grow_from_dense, rebuilt, start_from
+
+pytestmark = pytest.mark.once
+TINY = {"input_shape": (16, 16, 3), "backbone": "resnet8"}
+
+
+def write_tones(folder, count=14):
+    """Three classes that a tiny network tells apart: bright, dark, and brighter to the right."""
+    rng = np.random.default_rng(0)
+    for label, low, rise in (("bright", 160, 0), ("dark", 0, 0), ("ramp", 0, 150)):
+        (folder / label).mkdir(parents=True)
+        for i in range(count):
+            noise = rng.integers(0, 90, (40, 40, 3)) + low + np.linspace(0, rise, 40)[None, :, None]
+            Image.fromarray(noise.astype("uint8")).save(folder / label / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory):
+    return write_tones(tmp_path_factory.mktemp("data") / "tones")
+
+
+def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
+    (tones / "dark" / "bad.png").write_bytes(b"no picture")
+    start = Classifier(**TINY, classes=7)
+    before = [np.array(w) for w in start.get_weights()]
+    tuned = finetune(start, tones, tmp_path / "out", epochs=3, num_experts=2, seed=1, verbose=False)
+    (tones / "dark" / "bad.png").unlink()
+    assert all(np.array_equal(a, b) for a, b in zip(before, start.get_weights(), strict=True))
+    assert isinstance(tuned.model, HydraNet)
+    assert zoo.card(str(tmp_path / "out")).classes == ("bright", "dark", "ramp")
+    assert zoo.calibration_images(str(tmp_path / "out")).shape == (6, 16, 16, 3)
+    again = zoo.load(str(tmp_path / "out"))
+    images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("float32")
+    np.testing.assert_array_equal(again.predict(images, verbose=0), tuned.model.predict(images, verbose=0))
+    np.testing.assert_allclose(again.predict(images, verbose=0).sum(-1), 1, atol=1e-5)
+    log = json.loads((tmp_path / "out" / "log.json").read_text())
+    assert list(log) == ["head", "dense", "mixture", "all"]
+    assert all(logs[0]["images_per_second"] > 0 and 0 <= logs[0]["data_share"] <= 1 for logs in log.values())
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["accuracy"] == tuned.accuracy
+    assert metrics["interval"][0] < tuned.accuracy <= metrics["interval"][1]
+    assert metrics["dense"]["accuracy"] == tuned.dense_accuracy
+    assert sorted(set(metrics["groups"])) == [0, 1]
+    remarks = json.loads((tmp_path / "out" / "remarks.json").read_text())
+    assert remarks == [{"path": "dark/bad.png", "word": "is not an image", "used": False}]
+    page = tuned.page.read_text()
+    for text in ("95 % confidence interval", "What it confuses", "Which expert serves which class", "int8", "bad.png"):
+        assert text in page
+    assert not (tmp_path / "out.run").exists()
+    with pytest.raises(FileExistsError, match="is there already"):
+        finetune(start, tones, tmp_path / "out")
+
+
+def test_a_published_mixture_keeps_its_experts(tones, tmp_path):
+    tuned = finetune("test_hydranet", tones, tmp_path / "out", epochs=1, verbose=False)
+    assert isinstance(tuned.model, HydraNet)
+    assert tuned.model.output_shape == (None, 3)
+    assert tuned.dense_accuracy is None
+    assert list(json.loads((tmp_path / "out" / "log.json").read_text())) == ["head", "mixture", "all"]
+
+
+def test_a_single_gated_mixture_learns_its_base_first(tones, tmp_path):
+    start = SingleGatedMoE(**TINY, num_experts=2, classes=4)
+    tuned = finetune(start, tones, tmp_path / "out", epochs=1, verbose=False)
+    assert isinstance(tuned.model, SingleGatedMoE)
+    assert 0 <= tuned.model.threshold <= 1
+    assert len(json.loads((tmp_path / "out" / "metrics.json").read_text())["curve"]) == 11
+
+
+def test_a_dense_network_for_comparison(tones, tmp_path):
+    tuned = finetune(Classifier(**TINY, classes=2), tones, tmp_path / "out", epochs=1, dense=True, verbose=False)
+    assert type(tuned.model) is Classifier
+    assert tuned.macs == tuned.model.macs_total
+    assert "Which expert" not in tuned.page.read_text()
+
+
+RUN = """
+import sys; sys.path[:0] = {folders!r}
+import keras
+from test_finetuning import tuned_weights
+tuned_weights(sys.argv[1], sys.argv[2])
+"""
+
+
+def tuned_weights(tones, out):
+    keras.utils.set_random_seed(3)
+    start = Classifier(**TINY, classes=2)
+    finetune(start, tones, out, epochs=3, num_experts=2, batch_size=8, verbose=False)
+    return (pathlib.Path(out) / "weights.safetensors").read_bytes()
+
+
+def test_killed_and_called_again_it_ends_the_same(tones, tmp_path):
+    expected = tuned_weights(tones, tmp_path / "whole")
+    script = RUN.format(folders=[os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
+    process = subprocess.Popen([sys.executable, "-c", script, str(tones), str(tmp_path / "cut")])
+    checkpoint = tmp_path / "cut.run" / "mixture" / "checkpoint.safetensors"
+    try:
+        while not checkpoint.exists() and process.poll() is None:
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "cut").exists()
+    with pytest.raises(ValueError, match="an unfinished fine-tuning with another epochs"):
+        finetune(Classifier(**TINY, classes=2), tones, tmp_path / "cut", epochs=2, num_experts=2, batch_size=8)
+    assert tuned_weights(tones, tmp_path / "cut") == expected
+
+
+@pytest.mark.parametrize(
+    ("start", "options", "message"),
+    [
+        ("test_hydrant", {}, "Did you mean"),
+        ("test_segmentation", {}, "expected a model that classifies"),
+        ("test_hydranet", {"dense": True}, "dense=True starts from a backbone or a Classifier"),
+        ("test_hydranet", {"budget": 10}, r"the least that HydraNet costs at 8 pixels is [\d,]+ MACs"),
+        ("test_hydranet", {"epochs": 0}, "`epochs` must be"),
+        ("test_hydranet", {"minutes": 0}, "`minutes` must be"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_is_learned(tones, tmp_path, start, options, message):
+    with pytest.raises(ValueError, match=message):
+        finetune(start, tones, tmp_path / "out", verbose=False, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_small_sets_are_seen_more_often():
+    assert [Settings().epochs_for(n) for n in (100, 1_600, 100_000)] == [20, 10, 4]
+    assert [Settings().views_for(n) for n in (100, 2_000, 100_000)] == [6, 4, 1]
+    assert [Settings().batch_for(n) for n in (10, 200, 2_000)] == [4, 10, 32]
+    assert Settings(epochs=7, batch_size=5).epochs_for(100) == 7
+
+
+def test_weights_of_the_dense_network_are_in_every_branch():
+    start = start_from(Classifier(**TINY, classes=3), classes=3, size=None, num_experts=2)
+    mixture = start.make_mixture()
+    grow_from_dense(mixture, start.dense)
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype("float32")
+    np.testing.assert_allclose(
+        mixture.predict(images, verbose=0), start.dense.predict(images, verbose=0), rtol=1e-4, atol=1e-4
+    )
+    softmax = rebuilt(mixture, classifier_activation="softmax").predict(images, verbose=0)
+    np.testing.assert_allclose(np.log(softmax).argsort(), mixture.predict(images, verbose=0).argsort())
+
+
+def test_groups_go_to_the_experts_that_the_gate_prefers():
+    groups, labels = np.array([0, 1, 1]), np.array([0, 1, 2])
+    gate_logits = np.array([[0.0, 0.0, 5.0], [4.0, 0.0, 0.0], [4.0, 0.0, 0.0]])
+    assert phases.matched_to_gate(groups, gate_logits, labels).tolist() == [2, 0, 0]
+
+
+def test_the_knob_is_the_cheapest_within_half_a_point_or_the_best_within_a_budget():
+    model = HydraNet(**TINY, num_experts=2, classes=3)
+    curve = [OperatingPoint(v, macs, q, (), 0.0) for v, macs, q in ((0, 9, 0.9), (0.2, 7, 0.896), (0.5, 5, 0.8))]
+    measuring.fit_budget(model, curve, None)
+    assert model.drop_below == pytest.approx(0.2)
+    measuring.fit_budget(model, curve, 6.0)
+    assert model.drop_below == pytest.approx(0.5)
+    measuring.fit_budget(model, curve, 10.0)
+    assert model.drop_below == 0
