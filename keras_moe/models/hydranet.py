@@ -118,7 +118,9 @@ class HydraNet(MoEModel):
             stem = _stem(spec, input_shape, split_at)
             scaling = backbones.scaling(include_preprocessing, spec)
             shape = stem.output_shape[1:]
-            branch = functools.partial(_branch, spec, split_at, branch_alpha, branch_blocks, shape, pooled, branch_head)
+            most = None if branch_blocks is None else [branch_blocks] * len(spec.stages)
+            thin = backbones.thinned(spec, most)
+            branch = functools.partial(_branch, thin, split_at, branch_alpha, shape, pooled, branch_head)
             branches = [branch(f"branch_{k}") for k in range(num_experts)]
 
         def combiner() -> keras.Sequential:
@@ -294,7 +296,6 @@ def _branch(
     spec: backbones.Backbone,
     split_at: int,
     alpha: float,
-    blocks: int | None,
     shape: Shape,
     pooled: bool,
     classes: int | None,
@@ -302,9 +303,7 @@ def _branch(
 ) -> keras.Model:
     x = inputs = keras.Input(shape)
     for i, stage in enumerate(spec.stages[split_at:]):
-        own = dataclasses.replace(
-            stage, filters=backbones.scale(stage.filters, alpha), blocks=min(stage.blocks, blocks or stage.blocks)
-        )
+        own = dataclasses.replace(stage, filters=backbones.scale(stage.filters, alpha))
         x = backbones.stage(x, spec, own, f"{name}_stage{split_at + i}")
     x = backbones.last(x, spec, f"{name}_")
     if pooled:

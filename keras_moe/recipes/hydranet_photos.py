@@ -7,8 +7,8 @@ blocks with a skip around them left out. The first round is the dense network's
 (``keras_moe.recipes.shared.photos``); its class means are clustered into four groups, branches start as thinned copies
 of its tail, and the second round trains them behind a gate that is supervised with the groups. Then the dynamic-k
 threshold is set for a budget of 60 % of the dense network's MACs on photographs that were held out. Needs the extra
-``imagenet``. Nothing is published from this recipe yet: trained so, it is 5.7 points below the dense network, because
-the gate sends nearly everything to one branch.
+``imagenet``. Nothing is published from this recipe yet: the groups are so unequal that nearly every photograph
+goes to one branch, and it falls behind the dense network.
 """
 
 import pathlib

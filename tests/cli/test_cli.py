@@ -31,21 +31,6 @@ def digit(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture
-def run(capsys):
-    """``run(*words) -> (exit code, stdout, stderr)``."""
-
-    def call(*words):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
 def test_list(run):
     code, out, err = run("list", "test_hydra*")
     assert (code, err) == (0, "")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_moe import zoo
-from keras_moe.cli import export, main
+from keras_moe.cli import export
 from keras_moe.datasets import digits
 
 pytestmark = pytest.mark.once
@@ -30,21 +30,6 @@ def folder(tmp_path_factory, own):
     path = tmp_path_factory.mktemp("models") / "digits"
     zoo.save(zoo.load("test_hydranet", classifier_activation=None), path, calibration=own)
     return path
-
-
-@pytest.fixture
-def run(capsys):
-    """``run(*words) -> (exit code, stdout, stderr)``."""
-
-    def call(*words):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def test_info(run, folder):

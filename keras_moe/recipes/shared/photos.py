@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_moe.datasets import photos
 from keras_moe.images import resized
-from keras_moe.models import HydraNet, MoEModel, SingleGatedMoE
+from keras_moe.models import HydraNet, MoEModel
 from keras_moe.recipes.publishing.measures import measure_classifier
 from keras_moe.recipes.shared.photo_features import CACHE, CLASSES, dense, held_out, photo_features, photo_labels
 from keras_moe.training import Recipe, Stage, run_stages
@@ -31,7 +31,7 @@ History = dict[str, typing.Any]
 
 
 def learn_behind_stem(
-    model: HydraNet | SingleGatedMoE,
+    model: HydraNet,
     folder: pathlib.Path,
     recipe: Recipe = TAIL,
     groups: np.ndarray | None = None,
