@@ -16,7 +16,6 @@ _LAST = {"data_format": "channels_last"}
 AveragePooling2D = functools.partial(layers.AveragePooling2D, **_LAST)
 Conv2D = functools.partial(layers.Conv2D, **_LAST)
 Conv2DTranspose = functools.partial(layers.Conv2DTranspose, **_LAST)
-DepthwiseConv2D = functools.partial(layers.DepthwiseConv2D, **_LAST)
 Flatten = functools.partial(layers.Flatten, **_LAST)
 GlobalAveragePooling2D = functools.partial(layers.GlobalAveragePooling2D, **_LAST)
 GlobalMaxPooling2D = functools.partial(layers.GlobalMaxPooling2D, **_LAST)

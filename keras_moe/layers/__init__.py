@@ -2,6 +2,7 @@
 
 from keras_moe.layers.attention import EfficientAttention as EfficientAttention
 from keras_moe.layers.cost_bias import CostBias as CostBias
+from keras_moe.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
 from keras_moe.layers.early_exit import EarlyExit as EarlyExit
 from keras_moe.layers.ensemble import Ensembler as Ensembler
 from keras_moe.layers.experts import ExpertBank as ExpertBank

@@ -18,7 +18,8 @@ import typing
 import keras
 from keras import layers
 
-from keras_moe.channels_last import Conv2D, DepthwiseConv2D, GlobalAveragePooling2D, GlobalMaxPooling2D
+from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D, GlobalMaxPooling2D
+from keras_moe.layers.depthwise import DepthwiseConv2D
 from keras_moe.types import Array, Shape, Tensor
 from keras_moe.weights import assign
 

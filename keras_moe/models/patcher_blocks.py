@@ -6,8 +6,8 @@ import typing
 import keras
 from keras import layers
 
-from keras_moe.channels_last import Conv2D, DepthwiseConv2D
-from keras_moe.layers import EfficientAttention, PatchWise
+from keras_moe.channels_last import Conv2D
+from keras_moe.layers import DepthwiseConv2D, EfficientAttention, PatchWise
 from keras_moe.layers.attention import fan_out, linear
 from keras_moe.types import Shape, Tensor
 

@@ -3,8 +3,7 @@
     KERAS_BACKEND=tensorflow python -m keras_moe.recipes efficientnet_lite0_photos [--publish]
 
 The first round of ``keras_moe.recipes.shared.photos``: the first three stages keep their ImageNet weights, the head
-learns alone, then the rest with it. ``benchmarks/photos.py`` has the network after the second round, like for like with
-mixtures. Needs the extra ``imagenet``.
+learns alone, then the rest with it. Needs the extra ``imagenet``.
 """
 
 import pathlib
@@ -12,22 +11,19 @@ import typing
 
 from keras_moe.datasets import PHOTOS
 from keras_moe.models import Classifier
-from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
-from keras_moe.recipes.shared.photo_features import CLASSES
-from keras_moe.recipes.shared.photos import TAIL, first_round, measure_on_photos
+from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.shared.photos import CONFIG, DENSE, FIRST, first_round, measure_on_photos
 from keras_moe.training.finetuning.start import grow_from_dense
-
-CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    network, history = first_round(seed, epochs)
+    network, history = first_round(seed, folder, epochs)
     grow_from_dense(model, network)
     return history
 
 
 RECIPE = ModelRecipe(
-    name="efficientnet_lite0_photos",
+    name=DENSE,
     system="dense",
     summary="EfficientNet-Lite0 on photographs of 203 everyday things: every image runs all of it.",
     paper="Tan, Le: EfficientNet, ICML 2019; Lite: without squeeze-and-excite, with ReLU6",
@@ -41,5 +37,5 @@ RECIPE = ModelRecipe(
     dataset=PHOTOS,
     measure=measure_on_photos,
     train=train,
-    epochs=TAIL.epochs,
+    epochs=FIRST.epochs,
 )

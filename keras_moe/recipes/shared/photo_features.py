@@ -9,11 +9,10 @@ import functools
 import pathlib
 import typing
 
-import keras
 import numpy as np
 
 from keras_moe.datasets import photos
-from keras_moe.models import HydraNet
+from keras_moe.models import HydraNet, MoEModel
 from keras_moe.training.features import behind, cache_views
 
 CACHE = pathlib.Path("runs", "photos")
@@ -29,17 +28,18 @@ def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 3, **
     )  # fmt: skip
 
 
-def photo_features(model: HydraNet) -> tuple[list[np.ndarray], keras.Model]:
+def photo_features(model: MoEModel) -> tuple[list[np.ndarray], MoEModel]:
     """What the stem makes of the training photographs, and the rest of the model.
 
     Args:
-        model: a ``HydraNet`` with a named backbone, whose stem holds the ImageNet weights.
+        model: a ``HydraNet`` or ``SingleGatedMoE`` with a named backbone, whose stem or trunk holds the ImageNet
+            weights.
 
     Returns:
         ``(views, rest)``: arrays ``(n, h, w, c)``, the whole photographs and then ``VIEWS`` random views of them, kept
         on disk; and what ``keras_moe.training.features.behind`` leaves of ``model``.
     """
-    trunk, rest = behind(model, "stem")
+    trunk, rest = behind(model, "trunk" if "base" in model.parts else "stem")
     config = model.get_config()
     folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
     paths = [folder / "whole.npy", *(folder / f"view_{v}.npy" for v in range(VIEWS))]

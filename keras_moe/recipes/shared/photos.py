@@ -1,104 +1,97 @@
-"""What models published on photographs have in common: the split, cached features, one way to learn.
+"""What models published on photographs have in common: the split, cached features, two rounds of learning.
 
 Everything up to the stem's end keeps its ImageNet weights, so its features are computed once for a few views of every
-photograph (``photo_features``); what comes after learns from them. Every model, the dense baseline too, learns in two
-rounds: first as the dense network at 160 pixels, then, for half as many epochs, as what it is, grown from that network.
-Classes are drawn by the square root of their size: they have 20 to 876 photographs.
+photograph (``photo_features``); what comes after learns from them. In the first round the dense network learns from
+labels. In the second a thinned network learns from labels and from the dense network's predictions, and mixtures are
+grown from it and learn alike. Classes are drawn by the square root of their size: they have 20 to 876 photographs.
 """
 
 import dataclasses
 import pathlib
 import typing
 
-import keras
 import numpy as np
 
-from keras_moe.datasets import photos
+from keras_moe import zoo
+from keras_moe.datasets import ImageFiles, photos
 from keras_moe.images import resized
-from keras_moe.models import HydraNet, MoEModel
+from keras_moe.models import Classifier, HydraNet, MoEModel
 from keras_moe.recipes.publishing.measures import measure_classifier
+from keras_moe.recipes.publishing.recipe import Config
 from keras_moe.recipes.shared.photo_features import CACHE, CLASSES, dense, held_out, photo_features, photo_labels
-from keras_moe.training import Recipe, Stage, run_stages
-from keras_moe.training.batches import balancing_weights
-from keras_moe.training.classification import adamw
-from keras_moe.training.features import FeatureBatches
+from keras_moe.training import Recipe, run_stages
+from keras_moe.training.features import behind
+from keras_moe.training.finetuning import phases
+from keras_moe.training.finetuning.features import Part
 from keras_moe.training.finetuning.start import grow_from_dense
 
-TAIL = Recipe(epochs=4, batch_size=64, learning_rate=5e-4, weight_decay=0.02, gate_weight=0.3)
+CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
+THIN_CONFIG: Config = {**CONFIG, "blocks": (1, 2, 2, 1, 1, 1, 1)}
+DENSE, THIN = "efficientnet_lite0_photos", "efficientnet_lite0_thin_photos"
 HEAD = Recipe(epochs=1, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
-MIXUP = 0.4  # in the second round
+FIRST = Recipe(epochs=4, batch_size=64, learning_rate=5e-4, weight_decay=0.02)
+SECOND = dataclasses.replace(FIRST, learning_rate=2.5e-4, gate_weight=0.3)
+MIXUP = 0.4  # in the second round: by then the training photographs are known almost by heart, mixtures of two are not
+SECOND_NOTE = (
+    f"{SECOND.epochs} epochs of AdamW at batch 64, a cosine from 2.5e-4, from labels and the predictions of {DENSE}, "
+    "with mixup of features; TensorFlow on two CPU cores"
+)
 History = dict[str, typing.Any]
 
 
-def learn_behind_stem(
-    model: HydraNet,
-    folder: pathlib.Path,
-    recipe: Recipe = TAIL,
-    groups: np.ndarray | None = None,
-    name: str = "tail",
-    new_head: bool = False,
-    mixup: float = 0.0,
-) -> History:
-    """Trains all of ``model`` but its stem, which must hold the ImageNet weights, on cached features.
+def first_round(seed: int, folder: pathlib.Path, epochs: int = FIRST.epochs) -> tuple[HydraNet, History]:
+    """The dense network, from ImageNet's weights; the head, whose values are random, learns first and alone."""
+    network = dense(160, weights="imagenet")
+    rest, learning = photo_learning(network)
+    stages = [
+        phases.feature_stage("head", dataclasses.replace(HEAD, seed=seed), ["combiner"], learning),
+        phases.feature_stage("first", dataclasses.replace(FIRST, seed=seed, epochs=epochs), list(rest.parts), learning),
+    ]
+    return network, run_stages(rest, stages, folder, verbose=2)
 
-    Args:
-        model: a ``HydraNet`` with a named backbone, ending in logits.
-        folder: of the checkpoint.
-        recipe: a ``Recipe``.
-        groups: int array ``(classes,)``, the branch meant for each class; None: the gate learns from the class loss.
-        name: of the stage.
-        new_head: bool, whether the head has random values; it then learns first and alone.
-        mixup: as for ``FeatureBatches``.
 
-    Returns:
-        dict, as ``run_stages`` gives it.
+def second_round(model: MoEModel, start: MoEModel, seed: int, folder: pathlib.Path, epochs: int) -> History:
+    """Grows ``model`` from ``start`` and trains it behind its stem; of a single-gated one, its gate and experts.
+
+    A gate is taught which branch is meant for a photograph: that of its class, those confused by the dense network
+    together.
     """
-    (views, rest), labels, held = photo_features(model), photo_labels(), held_out()
-    learned, targets = np.flatnonzero(~held), _targets(labels, groups)
-    validation = np.asarray(views[0][held], "float32"), _targets(labels[held], groups, smoothing=0)
-
-    def stage(name: str, recipe: Recipe, parts: typing.Iterable[str]) -> Stage:
-        return Stage(
-            name=name,
-            train=tuple(parts),
-            epochs=recipe.epochs,
-            optimizer=lambda: adamw(recipe, len(learned) // recipe.batch_size),
-            data=lambda: FeatureBatches(
-                views, targets, recipe.batch_size, recipe.seed, learned, balancing_weights(labels), mixup
-            ),
-            losses=_losses(groups),
-            loss_weights=None if groups is None else {"prediction": 1.0, "gate_logits": recipe.gate_weight},
-            metrics={"prediction": ["accuracy"]},
-            validation_data=validation,
-        )
-
-    # A head of random values would first pull the tail away from what it has learned (Kumar et al., ICLR 2022).
-    head = [stage("head", dataclasses.replace(HEAD, seed=recipe.seed), ["combiner"])] if new_head else []
-    return run_stages(rest, [*head, stage(name, recipe, rest.parts)], folder, verbose=2)
+    grow_from_dense(model, start)
+    rest, learning = photo_learning(model)
+    soft = _teachings(learning.train)
+    experts = len(model.bank.experts) if model.bank else 1
+    groups = phases.class_groups(soft[0], learning.train.labels, experts) if experts > 1 else None
+    learning = dataclasses.replace(learning, soft=soft, groups=groups, mixup=MIXUP)
+    parts = [part for part in rest.parts if part != "base"]
+    recipe = dataclasses.replace(SECOND, seed=seed + 1, epochs=epochs)
+    history = run_stages(rest, [phases.feature_stage("second", recipe, parts, learning)], folder, verbose=2)
+    return {**history, **({} if groups is None else {"groups": groups.tolist()})}
 
 
-def first_round(seed: int = 0, epochs: int = TAIL.epochs) -> tuple[HydraNet, History]:
-    """The dense network at 160 pixels after the first round, which is run once for all models, and its history."""
-    model = dense(160, weights="imagenet")
-    recipe = dataclasses.replace(TAIL, seed=seed, epochs=epochs)
-    return model, learn_behind_stem(model, CACHE / f"first_{epochs}_seed{seed}", recipe, name="first", new_head=True)
+def photo_learning(model: MoEModel) -> tuple[MoEModel, phases.Learning]:
+    """What comes behind the frozen part of ``model``, and what it learns there: cached views, labels."""
+    views, rest = photo_features(model)
+    labels, held = photo_labels(), held_out()
+    unseen = ImageFiles([], model.input_shape[1])  # stages that learn from features do not look at the photographs
+    train = Part(unseen, labels[~held], [view[~held] for view in views])
+    return rest, phases.Learning(train, Part(unseen, labels[held], [views[0][held]]), CLASSES)
 
 
-def second_round(
-    model: HydraNet,
-    dense: HydraNet,
-    folder: pathlib.Path,
-    seed: int = 0,
-    epochs: int = TAIL.epochs,
-    groups: np.ndarray | None = None,
-) -> History:
-    """Grows ``model`` from ``dense``, the network of the first round, and trains it for half of ``epochs``, gently.
+def thin(folder: pathlib.Path) -> Classifier:
+    """The thinned network as its recipe left it beside ``folder``, that of the same seed of another recipe.
 
-    By then the training photographs are known almost by heart: mixtures of two are not.
+    Raises:
+        FileNotFoundError: it was not trained yet.
     """
-    grow_from_dense(model, dense)
-    recipe = dataclasses.replace(TAIL, seed=seed + 1, epochs=-(-epochs // 2), learning_rate=TAIL.learning_rate * 0.4)
-    return learn_behind_stem(model, folder / "second", recipe, groups, name="second", mixup=MIXUP)
+    path = folder.parents[1] / THIN / folder.name / "weights.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(f"No network at {path}. Train it first: python -m keras_moe.recipes {THIN}")
+    return Classifier(**THIN_CONFIG, classifier_activation=None, weights=path)
+
+
+def published_dense() -> MoEModel:
+    """The dense network of the zoo, which ends in logits."""
+    return zoo.load(DENSE, classifier_activation=None)
 
 
 def measure_on_photos(network: MoEModel) -> dict[str, typing.Any]:
@@ -107,13 +100,12 @@ def measure_on_photos(network: MoEModel) -> dict[str, typing.Any]:
     return measure_classifier(network, resized(images, network.input_shape[1]), labels)
 
 
-def _losses(groups: np.ndarray | None) -> dict[str, keras.Loss]:
-    losses = {"prediction": keras.losses.CategoricalCrossentropy(from_logits=True)}
-    if groups is not None:
-        losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return losses
-
-
-def _targets(labels: np.ndarray, groups: np.ndarray | None, smoothing: float = 0.1) -> dict[str, typing.Any]:
-    classes = (1 - smoothing) * np.eye(CLASSES, dtype="float32")[labels] + smoothing / CLASSES
-    return {"prediction": classes} | ({} if groups is None else {"gate_logits": groups[labels]})
+def _teachings(train: Part) -> list[np.ndarray]:
+    """What the dense network of the zoo makes of each view, computed once."""
+    weights = zoo.card(DENSE).file("weights.safetensors")
+    path = CACHE / f"{DENSE}_{weights.sha256[:8]}.npy"
+    if not path.exists():
+        teacher = dense(160)
+        grow_from_dense(teacher, published_dense())
+        np.save(path, np.stack(phases.predictions_of_views(behind(teacher, "stem")[1], train.views)))
+    return list(np.load(path))

@@ -42,6 +42,7 @@ class Learning:
         classes: int.
         groups: int ``(classes,)``, the expert meant for each class, or None.
         soft: predictions of a teacher for each view of ``train``, or None.
+        mixup: of features, as for ``FeatureBatches``.
     """
 
     train: Part
@@ -49,6 +50,7 @@ class Learning:
     classes: int
     groups: Array | None = None
     soft: list[Array] | None = None
+    mixup: float = 0.0
 
     def targets(self) -> dict[str, typing.Any]:
         """Of the images to learn from: an array, or a list with one for each view."""
@@ -74,7 +76,9 @@ def feature_stage(name: str, recipe: Recipe, parts: Sequence[str], learning: Lea
 
     def data() -> FeatureBatches:
         weights = balancing_weights(train.labels)
-        return FeatureBatches(train.views, learning.targets(), batch_size, recipe.seed, weights=weights)
+        return FeatureBatches(
+            train.views, learning.targets(), batch_size, recipe.seed, weights=weights, mixup=learning.mixup
+        )
 
     features = np.asarray(learning.val.views[0][rows], "float32")
     return _stage(name, recipe, parts, data, learning, learning.validation(features, rows), batch_size)

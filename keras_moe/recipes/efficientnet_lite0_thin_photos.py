@@ -1,0 +1,51 @@
+"""efficientnet_lite0_thin_photos: the photograph classifier with one block in each stage behind its stem.
+
+    KERAS_BACKEND=tensorflow python -m keras_moe.recipes efficientnet_lite0_thin_photos [--publish]
+
+It starts from ``efficientnet_lite0_photos``, the blocks with a skip around them left out, and learns in the second
+round of ``keras_moe.recipes.shared.photos``. ``hydranet_photos`` and ``single_gated_photos`` grow from it.
+"""
+
+import pathlib
+import typing
+
+from keras_moe.datasets import PHOTOS
+from keras_moe.models import Classifier
+from keras_moe.recipes import efficientnet_lite0_photos
+from keras_moe.recipes.publishing.recipe import ModelRecipe
+from keras_moe.recipes.shared.photo_features import dense
+from keras_moe.recipes.shared.photos import (
+    DENSE,
+    SECOND,
+    SECOND_NOTE,
+    THIN,
+    THIN_CONFIG,
+    measure_on_photos,
+    published_dense,
+    second_round,
+)
+from keras_moe.training.finetuning.start import grow_from_dense
+
+
+def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
+    network = dense(160, branch_blocks=1)
+    history = second_round(network, published_dense(), seed, folder, epochs)
+    grow_from_dense(model, network)
+    return history
+
+
+RECIPE = ModelRecipe(
+    name=THIN,
+    system="dense",
+    summary="A thinned EfficientNet-Lite0 on photographs of 203 everyday things: every image runs all of it.",
+    paper=efficientnet_lite0_photos.RECIPE.paper,
+    paper_url=efficientnet_lite0_photos.RECIPE.paper_url,
+    model=Classifier,
+    recipe_note=f"Grown from {DENSE}, with one block in each stage behind the third; {SECOND_NOTE}.",
+    config=THIN_CONFIG,
+    baseline=DENSE,
+    dataset=PHOTOS,
+    measure=measure_on_photos,
+    train=train,
+    epochs=SECOND.epochs,
+)
