@@ -4,8 +4,8 @@
     KERAS_BACKEND=tensorflow python -m benchmarks.photos --routes routes.png
 
 A point is a size in pixels and, after a colon, the most blocks of a stage behind the stem. Every point grows from
-``efficientnet_lite0_photos`` and learns in two second rounds (``keras_moe.recipes.shared.photos``), since mixtures grow
-from a thinned network that had one; what was trained before is not trained again. Accuracy on the test split, the mean
+``efficientnet_lite0_photos`` and learns in two rounds (``keras_moe.recipes.shared.photos``), as a thinned network and
+the mixtures that grow from it do; what was trained before is not trained again. Accuracy on the test split, the mean
 over photographs and over classes. ``--routes`` draws which branches of ``hydranet_photos`` serve which domain.
 """
 
@@ -20,7 +20,14 @@ from keras_moe.datasets import PHOTOS_DOMAINS, photos, photos_classes
 from keras_moe.files import write_bytes, write_json
 from keras_moe.images import resized
 from keras_moe.recipes.shared.photo_features import dense
-from keras_moe.recipes.shared.photos import SECOND, measure_on_photos, published_dense, second_round
+from keras_moe.recipes.shared.photos import (
+    MIXTURE,
+    THINNED,
+    measure_on_photos,
+    published_dense,
+    second_round,
+    with_seed,
+)
 
 POINTS = ("160", "160:1", "128", "128:1", "96", "96:1")
 RUNS = pathlib.Path("runs", "photos_frontier")
@@ -51,8 +58,8 @@ def _trained(point, seed):
         size, _, blocks = point.partition(":")
         network = dense(int(size), branch_blocks=int(blocks) if blocks else None)
         rounds = [
-            second_round(network, start, seed, folder / name, SECOND.epochs)
-            for name, start in (("second", published_dense()), ("again", network))
+            second_round(network, start, with_seed(recipe, seed, recipe.epochs), folder / name)
+            for name, start, recipe in (("second", published_dense(), THINNED), ("again", network, MIXTURE))
         ]
         found = measure_on_photos(network)
         found["macs_executed"] -= _macs_of_gate(network)

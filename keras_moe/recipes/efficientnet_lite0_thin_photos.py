@@ -16,20 +16,21 @@ from keras_moe.recipes.publishing.recipe import ModelRecipe
 from keras_moe.recipes.shared.photo_features import dense
 from keras_moe.recipes.shared.photos import (
     DENSE,
-    SECOND,
     SECOND_NOTE,
     THIN,
     THIN_CONFIG,
+    THINNED,
     measure_on_photos,
     published_dense,
     second_round,
+    with_seed,
 )
 from keras_moe.training.finetuning.start import grow_from_dense
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
     network = dense(160, branch_blocks=1)
-    history = second_round(network, published_dense(), seed, folder, epochs)
+    history = second_round(network, published_dense(), with_seed(THINNED, seed, epochs), folder)
     grow_from_dense(model, network)
     return history
 
@@ -41,11 +42,12 @@ RECIPE = ModelRecipe(
     paper=efficientnet_lite0_photos.RECIPE.paper,
     paper_url=efficientnet_lite0_photos.RECIPE.paper_url,
     model=Classifier,
-    recipe_note=f"Grown from {DENSE}, with one block in each stage behind the third; {SECOND_NOTE}.",
+    recipe_note=f"Grown from {DENSE}, with one block in each stage behind the third; {THINNED.epochs} epochs, a cosine "
+    f"from 5e-4: {SECOND_NOTE}.",
     config=THIN_CONFIG,
     baseline=DENSE,
     dataset=PHOTOS,
     measure=measure_on_photos,
     train=train,
-    epochs=SECOND.epochs,
+    epochs=THINNED.epochs,
 )

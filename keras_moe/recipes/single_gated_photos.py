@@ -19,7 +19,7 @@ from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.recipes.shared.photo_features import held_out
 from keras_moe.recipes.shared.photos import (
     DENSE,
-    SECOND,
+    MIXTURE,
     SECOND_NOTE,
     THIN,
     THIN_CONFIG,
@@ -27,6 +27,7 @@ from keras_moe.recipes.shared.photos import (
     published_dense,
     second_round,
     thin,
+    with_seed,
 )
 from keras_moe.training import fit_threshold
 
@@ -35,7 +36,7 @@ CONFIG: Config = {**THIN_CONFIG, "split_at": 3, "num_experts": 4, "top_k": 1}
 
 
 def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    history = second_round(model, thin(folder), seed, folder, epochs)
+    history = second_round(model, thin(folder), with_seed(MIXTURE, seed, epochs), folder)
     images, labels = (part[held_out()] for part in photos("train"))
     fit_threshold(model, resized(images, model.input_shape[1]), labels, budget=SHARE * published_dense().macs_total)
     return history
@@ -48,12 +49,12 @@ RECIPE = ModelRecipe(
     paper=single_gated_cifar100.RECIPE.paper,
     paper_url=single_gated_cifar100.RECIPE.paper_url,
     model=SingleGatedMoE,
-    recipe_note=f"The base is {THIN}. A gate, taught by groups of classes that are confused, and experts that start "
-    f"as its tail learn for {SECOND_NOTE}.",
+    recipe_note=f"The base is {THIN}. A gate, taught by groups of classes that look alike to the trunk, and experts "
+    f"that start as its tail learn for {MIXTURE.epochs} epochs, a cosine from 2.5e-4: {SECOND_NOTE}.",
     config=CONFIG,
     baseline=DENSE,
     dataset=PHOTOS,
     measure=measure_on_photos,
     train=train,
-    epochs=SECOND.epochs,
+    epochs=MIXTURE.epochs,
 )

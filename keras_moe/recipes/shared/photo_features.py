@@ -28,23 +28,24 @@ def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 3, **
     )  # fmt: skip
 
 
-def photo_features(model: MoEModel) -> tuple[list[np.ndarray], MoEModel]:
+def photo_features(model: MoEModel, count: int = VIEWS) -> tuple[list[np.ndarray], MoEModel]:
     """What the stem makes of the training photographs, and the rest of the model.
 
     Args:
         model: a ``HydraNet`` or ``SingleGatedMoE`` with a named backbone, whose stem or trunk holds the ImageNet
             weights.
+        count: int, how many random views of each photograph.
 
     Returns:
-        ``(views, rest)``: arrays ``(n, h, w, c)``, the whole photographs and then ``VIEWS`` random views of them, kept
+        ``(views, rest)``: arrays ``(n, h, w, c)``, the whole photographs and then ``count`` random views of them, kept
         on disk; and what ``keras_moe.training.features.behind`` leaves of ``model``.
     """
     trunk, rest = behind(model, "trunk" if "base" in model.parts else "stem")
     config = model.get_config()
     folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
-    paths = [folder / "whole.npy", *(folder / f"view_{v}.npy" for v in range(VIEWS))]
+    paths = [folder / "whole.npy", *(folder / f"view_{v}.npy" for v in range(count))]
     if not all(path.exists() for path in paths):
-        cache_views(trunk, photos("train")[0], folder, VIEWS, VIEW_SEED)
+        cache_views(trunk, photos("train")[0], folder, count, VIEW_SEED)
     return [np.load(path, mmap_mode="r") for path in paths], rest
 
 
@@ -69,7 +70,7 @@ def held_out() -> np.ndarray:
 
 def _imagenet_features() -> np.ndarray:
     """Pooled features of ImageNet's network, rows of length one."""
-    views, rest = photo_features(dense(160, include_top=False, pooling="avg", weights="imagenet"))
+    views, rest = photo_features(dense(160, include_top=False, pooling="avg", weights="imagenet"), 0)
     features = np.concatenate(
         [rest.predict_on_batch(part.astype("float32")) for part in np.array_split(views[0], len(views[0]) // 256)]
     )

@@ -18,8 +18,16 @@ from keras_moe.images import resized
 from keras_moe.models import Classifier, HydraNet, MoEModel
 from keras_moe.recipes.publishing.measures import measure_classifier
 from keras_moe.recipes.publishing.recipe import Config
-from keras_moe.recipes.shared.photo_features import CACHE, CLASSES, dense, held_out, photo_features, photo_labels
-from keras_moe.training import Recipe, run_stages
+from keras_moe.recipes.shared.photo_features import (
+    CACHE,
+    CLASSES,
+    VIEWS,
+    dense,
+    held_out,
+    photo_features,
+    photo_labels,
+)
+from keras_moe.training import Recipe, partition_classes, run_stages
 from keras_moe.training.features import behind
 from keras_moe.training.finetuning import phases
 from keras_moe.training.finetuning.features import Part
@@ -30,11 +38,13 @@ THIN_CONFIG: Config = {**CONFIG, "blocks": (1, 2, 2, 1, 1, 1, 1)}
 DENSE, THIN = "efficientnet_lite0_photos", "efficientnet_lite0_thin_photos"
 HEAD = Recipe(epochs=1, batch_size=64, learning_rate=3e-3, weight_decay=0.02)
 FIRST = Recipe(epochs=4, batch_size=64, learning_rate=5e-4, weight_decay=0.02)
-SECOND = dataclasses.replace(FIRST, learning_rate=2.5e-4, gate_weight=0.3)
+THINNED = dataclasses.replace(FIRST, epochs=12)  # what a network without half of its blocks needs to find its way
+MIXTURE = dataclasses.replace(FIRST, epochs=6, learning_rate=2.5e-4, gate_weight=0.3)
+SECOND_VIEWS = 10
 MIXUP = 0.4  # in the second round: by then the training photographs are known almost by heart, mixtures of two are not
 SECOND_NOTE = (
-    f"{SECOND.epochs} epochs of AdamW at batch 64, a cosine from 2.5e-4, from labels and the predictions of {DENSE}, "
-    "with mixup of features; TensorFlow on two CPU cores"
+    f"AdamW at batch 64, from labels and the predictions of {DENSE}, each photograph whole and in {SECOND_VIEWS} "
+    "random views, features mixed up; TensorFlow on two CPU cores"
 )
 History = dict[str, typing.Any]
 
@@ -50,27 +60,31 @@ def first_round(seed: int, folder: pathlib.Path, epochs: int = FIRST.epochs) -> 
     return network, run_stages(rest, stages, folder, verbose=2)
 
 
-def second_round(model: MoEModel, start: MoEModel, seed: int, folder: pathlib.Path, epochs: int) -> History:
+def second_round(model: MoEModel, start: MoEModel, recipe: Recipe, folder: pathlib.Path) -> History:
     """Grows ``model`` from ``start`` and trains it behind its stem; of a single-gated one, its gate and experts.
 
-    A gate is taught which branch is meant for a photograph: that of its class, those confused by the dense network
-    together.
+    A gate is taught which branch is meant for a photograph: that of its class. Classes are grouped by what the stem
+    makes of them, which is what the gate sees: of groups that the dense network confuses it knows hardly more than
+    half.
     """
     grow_from_dense(model, start)
-    rest, learning = photo_learning(model)
-    soft = _teachings(learning.train)
+    rest, learning = photo_learning(model, SECOND_VIEWS)
     experts = len(model.bank.experts) if model.bank else 1
-    groups = phases.class_groups(soft[0], learning.train.labels, experts) if experts > 1 else None
-    learning = dataclasses.replace(learning, soft=soft, groups=groups, mixup=MIXUP)
+    groups = _groups(learning.train, experts) if experts > 1 else None
+    learning = dataclasses.replace(learning, soft=_teachings(learning.train), groups=groups, mixup=MIXUP)
     parts = [part for part in rest.parts if part != "base"]
-    recipe = dataclasses.replace(SECOND, seed=seed + 1, epochs=epochs)
     history = run_stages(rest, [phases.feature_stage("second", recipe, parts, learning)], folder, verbose=2)
     return {**history, **({} if groups is None else {"groups": groups.tolist()})}
 
 
-def photo_learning(model: MoEModel) -> tuple[MoEModel, phases.Learning]:
+def with_seed(recipe: Recipe, seed: int, epochs: int) -> Recipe:
+    """``recipe`` for a seed; rounds do not see the photographs in the same order."""
+    return dataclasses.replace(recipe, seed=seed + 1, epochs=epochs)
+
+
+def photo_learning(model: MoEModel, count: int = VIEWS) -> tuple[MoEModel, phases.Learning]:
     """What comes behind the frozen part of ``model``, and what it learns there: cached views, labels."""
-    views, rest = photo_features(model)
+    views, rest = photo_features(model, count)
     labels, held = photo_labels(), held_out()
     unseen = ImageFiles([], model.input_shape[1])  # stages that learn from features do not look at the photographs
     train = Part(unseen, labels[~held], [view[~held] for view in views])
@@ -103,9 +117,19 @@ def measure_on_photos(network: MoEModel) -> dict[str, typing.Any]:
 def _teachings(train: Part) -> list[np.ndarray]:
     """What the dense network of the zoo makes of each view, computed once."""
     weights = zoo.card(DENSE).file("weights.safetensors")
-    path = CACHE / f"{DENSE}_{weights.sha256[:8]}.npy"
+    path = CACHE / f"{DENSE}_{weights.sha256[:8]}_{len(train.views)}.npy"
     if not path.exists():
         teacher = dense(160)
         grow_from_dense(teacher, published_dense())
         np.save(path, np.stack(phases.predictions_of_views(behind(teacher, "stem")[1], train.views)))
     return list(np.load(path))
+
+
+def _groups(train: Part, experts: int) -> np.ndarray:
+    """Groups of classes whose photographs look alike to the stem: mean and deviation of each channel."""
+    moments = [
+        [np.mean(part, (1, 2), "float32"), np.std(part, (1, 2), "float32")]
+        for part in np.array_split(train.views[0], 100)
+    ]
+    features = np.concatenate([np.concatenate(pair, axis=1) for pair in moments])
+    return partition_classes((features - features.mean(0)) / features.std(0), train.labels, experts)
