@@ -2,7 +2,7 @@
 
     python examples/find_polyps.py [IMAGE] [--out PNG]
 
-Without an image it takes the first of Kvasir-SEG's test set from KERAS_MOE_DATA. A small network trained for minutes:
+Without an image it takes the first of Kvasir-SEG's test set from KERAS_MOE_DATA. A network trained for minutes:
 an illustration, nothing to diagnose with. Needs the extra ``viz``.
 """
 
@@ -15,7 +15,7 @@ from keras_moe import insights, zoo
 from keras_moe.datasets import kvasir
 from keras_moe.images import open_image
 
-NAME = "patcher_kvasir"
+NAME = "patcher_lite0_kvasir"
 
 
 def main():
