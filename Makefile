@@ -30,7 +30,7 @@ test: lint
 
 # The web page in headless Chromium; skipped where Chromium or npm cannot be had.
 browser: $(VENV)/test-ready
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q tests/browser/test_browser.py
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q tests/browser
 
 lint: $(VENV)/test-ready
 	$(BIN)/ruff check .
@@ -53,7 +53,7 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
 # seconds instead of minutes.
 $(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
 	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0 uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[tensorflow,jax,torch,litert,onnx,tfmot,cv,browser,dev]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[tensorflow,jax,torch,litert,onnx,tfmot,cv,browser,service,dev]"
 	touch $@
 
 clean:

@@ -7,6 +7,8 @@ import numpy as np
 
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
+    from keras_moe.zoo import Card
+    from keras_moe.zoo.sources import Name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +39,12 @@ class Classification:
         return ", ".join(f"{k} (weight {w:.2f})" for k, w in self.route.items()) or "none, the base answered alone"
 
 
-def classify(model: "MoEModel", name: str, images: np.ndarray, top: int = 5) -> list[Classification]:
+def classify(model: "MoEModel", name: "Name | Card", images: np.ndarray, top: int = 5) -> list[Classification]:
     """Classifies images with a model of the zoo or of a model folder.
 
     Args:
         model: what ``zoo.load(name)`` gave.
-        name: as for ``zoo.load``, for its labels.
+        name: as for ``zoo.load``, for its labels; or its card, which spares reading it anew.
         images: float array ``(n, height, width, channels)`` in [0, 255].
         top: int, labels per image.
 

@@ -13,26 +13,52 @@ from keras_moe.checks import integer
 if typing.TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
+Source: typing.TypeAlias = str | os.PathLike[str] | typing.BinaryIO
+
 # All that Pillow's parsers let out on a damaged header, pixel stream or EXIF block.
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error)
 
+_COMMON = ("PNG", "JPEG", "WebP", "…")
 
-def read_image(path: str | os.PathLike[str], input_shape: collections.abc.Sequence[int]) -> np.ndarray:
+
+class TooManyPixels(ValueError):
+    """An image that is too large to be decoded.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.new("1", (9, 7)).save("large.png")
+        >>> images.read_image("large.png", (8, 8, 3), max_pixels=50)
+        Traceback (most recent call last):
+        ...
+        keras_moe.images.TooManyPixels: large.png is too large to open safely: 9 x 7 pixels; at most 50 are taken
+    """
+
+
+def read_image(
+    path: Source,
+    input_shape: collections.abc.Sequence[int],
+    max_pixels: int | None = None,
+    formats: tuple[str, ...] | None = None,
+) -> np.ndarray:
     """Reads an image file as a model's input.
 
     Grey, palette, RGBA and 16-bit images become RGB (or grey, where the model takes one channel), transparency over
     white; the camera's orientation is applied; the centred square is resized with antialiasing.
 
     Args:
-        path: an image file that Pillow reads, of any size from 1x1 pixel.
+        path: an image file that Pillow reads, of any size from 1x1 pixel; or one that is open, binary. Of an animation
+            the first picture is taken.
         input_shape: ``(height, width, channels)`` of the model, with 1 or 3 channels.
+        max_pixels: int, refused above it by the size in the header, before anything is decoded. None: Pillow's limit.
+        formats: names of Pillow's, such as ``("JPEG", "PNG")``, for files of strangers. None: all that it reads.
 
     Returns:
         float32 array ``(height, width, channels)`` in [0, 255].
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not an image, is damaged, or is too large to be opened safely.
+        TooManyPixels: it is too large to be opened safely, a ValueError, too.
+        ValueError: it is not an image, or is damaged.
 
     Example:
         >>> from PIL import Image
@@ -41,14 +67,19 @@ def read_image(path: str | os.PathLike[str], input_shape: collections.abc.Sequen
         >>> image.shape, image[0, 0]
         ((8, 8, 3), array([255.,   0.,   0.], dtype=float32))
     """
-    return to_input(open_image(path), input_shape)
+    return to_input(open_image(path, max_pixels=max_pixels, formats=formats), input_shape)
 
 
-def open_image(path: str | os.PathLike[str], least: int | None = None) -> "PillowImage":
+def open_image(
+    path: Source,
+    least: int | None = None,
+    max_pixels: int | None = None,
+    formats: tuple[str, ...] | None = None,
+) -> "PillowImage":
     """The upright Pillow image, RGB. Raises as ``read_image``.
 
     Args:
-        path: an image file.
+        path, max_pixels, formats: as for ``read_image``.
         least: int, pixels; a larger JPEG is decoded at a fraction of its size, sides no shorter than that, which takes
             a fraction of the time and memory. None: at its own size.
 
@@ -60,20 +91,35 @@ def open_image(path: str | os.PathLike[str], least: int | None = None) -> "Pillo
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No such image file: {path}")
+    path, name = _named(path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=formats) as image:
+            if max_pixels is not None and image.width * image.height > max_pixels:
+                raise TooManyPixels(
+                    f"{name} is too large to open safely: {image.width} x {image.height} pixels; at most "
+                    f"{max_pixels:,} are taken"
+                )
             if least is not None:
                 image.draft(None, (least, least))
             return _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not an image that Pillow can read (PNG, JPEG, WebP, …).") from error
+        raise ValueError(f"{name} is not an image that can be read ({', '.join(formats or _COMMON)}).") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} is too large to open safely: {error}") from error
+        raise TooManyPixels(f"{name} is too large to open safely: {error}") from error
+    except TooManyPixels:
+        raise
     except DAMAGE as error:
-        raise ValueError(f"{path} is damaged or cut off: {error}") from error
+        raise ValueError(f"{name} is damaged or cut off: {error}") from error
+
+
+def _named(source: Source) -> tuple[pathlib.Path | typing.BinaryIO, str]:
+    """What Pillow opens, and what errors call it."""
+    if not isinstance(source, (str, os.PathLike)):
+        return source, "The file"
+    path = pathlib.Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"No such image file: {path}")
+    return path, str(path)
 
 
 def to_input(image: "PillowImage", input_shape: collections.abc.Sequence[int]) -> np.ndarray:
@@ -223,4 +269,7 @@ def _from_wide(values: np.ndarray, sixteen_bit: bool) -> "PillowImage":
     if not np.all(np.isfinite(values)):
         raise ValueError("pixels that are NaN or infinite")
     top = 255.0 if values.max(initial=0) <= 255 and not sixteen_bit else max(65535.0, values.max())
-    return Image.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype("uint8")).convert("RGB")
+    values /= top  # in place: of 50 megapixels every copy takes 400 MB
+    values.clip(0, 1, out=values)
+    values *= 255
+    return Image.fromarray(np.rint(values, out=values).astype("uint8")).convert("RGB")

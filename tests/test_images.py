@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_moe.images import open_photographs, photographs, read_image
+from keras_moe.images import TooManyPixels, open_photographs, photographs, read_image
 
 pytestmark = pytest.mark.once
 
@@ -141,3 +141,22 @@ def test_decompression_bomb(tmp_path, monkeypatch):
     path = saved(tmp_path / "b.png", np.full((4, 4), 9))  # up to twice the limit Pillow only warns
     with pytest.warns(Image.DecompressionBombWarning):
         assert np.all(read_image(path, (2, 2, 3)) == 9)
+
+
+def test_pixels_are_counted_before_they_are_decoded(tmp_path):
+    path = saved(tmp_path / "a.png", np.full((5, 6), 9))
+    assert np.all(read_image(path, (2, 2, 3), max_pixels=30) == 9)
+    path.write_bytes(path.read_bytes()[:60])  # what is left could not be decoded
+    with pytest.raises(TooManyPixels, match=r"a\.png is too large to open safely: 6 x 5 pixels; at most 29 are taken"):
+        read_image(path, (2, 2, 3), max_pixels=29)
+
+
+def test_open_files_and_chosen_formats(tmp_path):
+    path = saved(tmp_path / "a.png", np.full((5, 6), 9))
+    with path.open("rb") as file:
+        assert np.all(read_image(file, (2, 2, 3), formats=("PNG",)) == 9)
+    with (
+        path.open("rb") as file,
+        pytest.raises(ValueError, match=r"The file is not an image that can be read \(JPEG, GIF\)"),
+    ):
+        read_image(file, (2, 2, 3), formats=("JPEG", "GIF"))

@@ -1,14 +1,15 @@
-// The page: one model and one picture at a time.
+// The page: one model at a time, on one picture or on the camera's.
 
-import { classify, listModels, openModel } from "./model.js";
+import { closeCamera, frameRate, openCamera } from "./camera.js";
+import { classify, listModels, openModel, runOnce } from "./model.js";
 import { openPicture, openWhole, toPixels } from "./picture.js";
+import { at, describe, draw, listAnswers, listExperts, showLatency, showRate } from "./show.js";
 import { upscale } from "./upscale.js";
 
-const TOP = 5;
 const LARGEST = 256; // pixels of a side, of what is enlarged
-const at = (id) => document.getElementById(id);
+const LIVE = "Live.";
 
-let entries, entry, model, picture;
+let entries, entry, model, picture, rate; // rate: while the camera runs
 let queue = Promise.resolve();
 
 start();
@@ -19,6 +20,9 @@ function start() {
     show(at("file").files);
     at("file").value = ""; // so that the same file can be picked again
   });
+  at("camera").addEventListener("click", () => (rate ? stopCamera() : inTurn("Starting the camera …", startCamera)));
+  document.addEventListener("visibilitychange", () => document.hidden && stopCamera());
+  window.addEventListener("pagehide", stopCamera);
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
     event.preventDefault();
@@ -37,15 +41,19 @@ function inTurn(doing, action) {
     at("status").textContent = doing;
     at("error").hidden = true;
     try {
-      await action();
-      at("status").textContent = "Ready.";
+      at("status").textContent = (await action()) ?? "Ready.";
     } catch (error) {
-      at("status").textContent = "Stopped.";
-      at("result").hidden = true;
-      at("error").textContent = error.message;
-      at("error").hidden = false;
+      fail(error);
     }
   });
+}
+
+function fail(error) {
+  stopCamera();
+  at("status").textContent = "Stopped.";
+  at("result").hidden = true;
+  at("error").textContent = error.message;
+  at("error").hidden = false;
 }
 
 async function chooseModel() {
@@ -53,25 +61,94 @@ async function chooseModel() {
   model = undefined;
   entry = entries[at("model").selectedIndex];
   at("summary").textContent = entry.summary;
+  if (enlarges()) stopCamera();
+  at("camera").hidden = enlarges();
   model = await openModel(entry);
   if (picture) await look(picture);
+  if (rate) return LIVE;
+}
+
+function enlarges() {
+  return entry.output_shape.length === 3;
 }
 
 function show([file]) {
   if (!file) return;
   inTurn("Looking …", async () => {
-    if (!model) throw new Error("There is no model to look at the picture: choose one that loads.");
+    stopCamera();
+    checkModel();
     await look(file);
     picture = file;
   });
 }
 
+function checkModel() {
+  if (!model) throw new Error("There is no model to look at the picture: choose one that loads.");
+}
+
 async function look(file) {
-  const enlarges = entry.output_shape.length === 3;
-  await (enlarges ? enlarge(file) : name(file));
-  at("map-figure").hidden = !enlarges;
-  at("answers-box").hidden = enlarges;
+  await (enlarges() ? enlarge(file) : name(file));
+  lay();
+}
+
+// The parts of the page that suit what is shown.
+function lay() {
+  at("live").hidden = !rate;
+  at("seen").hidden = Boolean(rate);
+  at("map-figure").hidden = !enlarges();
+  at("answers-box").hidden = enlarges();
   at("result").hidden = false;
+}
+
+async function startCamera() {
+  if (rate) return LIVE; // clicked twice
+  checkModel();
+  await openCamera(at("live"), () => fail(new Error("The camera went away.")));
+  if (document.hidden) return closeCamera(at("live")); // left while the browser asked
+  rate = frameRate();
+  picture = undefined;
+  at("camera").textContent = "Stop the camera";
+  at("live").requestVideoFrameCallback(nextFrame);
+  return LIVE;
+}
+
+// What the network saw last stays.
+function stopCamera() {
+  closeCamera(at("live"));
+  if (!rate) return;
+  rate = undefined;
+  at("camera").textContent = "Start the camera";
+  at("status").textContent = "Ready.";
+  lay();
+}
+
+// In turn with other actions; as often as there is a new frame and the last one is done.
+function nextFrame() {
+  queue = queue.then(async () => {
+    if (!rate) return;
+    try {
+      await lookLive();
+    } catch (error) {
+      fail(error);
+    }
+    if (rate) at("live").requestVideoFrameCallback(nextFrame);
+  });
+}
+
+async function lookLive() {
+  checkModel();
+  const [height, width] = entry.input_shape;
+  const canvas = await openPicture(at("live"), width, height);
+  const start = performance.now();
+  const { prediction, route } = await runOnce(model, toPixels(canvas), entry.input_shape);
+  const milliseconds = performance.now() - start;
+  if (!rate) return;
+  draw("seen", canvas, `The centred square of the camera, which the network sees in ${width}×${height} pixels`);
+  at("live").style.aspectRatio = `${width} / ${height}`;
+  listAnswers(entry.labels, prediction);
+  listExperts(route, describe(route));
+  showRate(rate(), milliseconds);
+  lay();
 }
 
 async function name(file) {
@@ -79,7 +156,7 @@ async function name(file) {
   const canvas = await openPicture(file, width, height);
   const { prediction, route, latency } = await classify(model, toPixels(canvas), entry.input_shape);
   draw("seen", canvas, `What the network sees: ${width}×${height} pixels of ${file.name}`);
-  listAnswers(prediction);
+  listAnswers(entry.labels, prediction);
   listExperts(route, describe(route));
   showLatency(latency, "in the network (median of several runs, once warm)");
 }
@@ -91,42 +168,4 @@ async function enlarge(file) {
   draw("map", map, shares ? "Which branch each patch took: green the cheapest, red the dearest" : "One network for all");
   listExperts(shares, shares ? "Each patch ran one branch; the share of the patches that each took:" : describe());
   showLatency(milliseconds, "per patch (mean)");
-}
-
-function showLatency(milliseconds, what) {
-  at("latency").textContent = `${milliseconds.toFixed(2)} ms ${what}`;
-  at("latency").dataset.milliseconds = milliseconds;
-}
-
-function draw(id, canvas, caption) {
-  Object.assign(at(id), { width: canvas.width, height: canvas.height });
-  at(id).getContext("2d").drawImage(canvas, 0, 0);
-  at(`${id}-caption`).textContent = caption;
-}
-
-function listAnswers(prediction) {
-  const best = Array.from(prediction.keys()).sort((a, b) => prediction[b] - prediction[a]).slice(0, TOP);
-  at("answers").replaceChildren(...best.map((i) => bar(entry.labels[i], prediction[i])));
-}
-
-function listExperts(shares, description) {
-  at("ran").textContent = description;
-  at("experts").replaceChildren(...Array.from(shares ?? [], (share, k) => bar(`expert ${k}`, share)));
-}
-
-function describe(route) {
-  if (!route) return "A dense network: all of it ran.";
-  const ran = Array.from(route.keys()).filter((k) => route[k] !== 0);
-  if (ran.length === 0) return `Early exit: the base answered alone; none of ${route.length} experts ran.`;
-  return `${ran.length} of ${route.length} ran, weighted as below; the others did nothing.`;
-}
-
-function bar(name, share) {
-  const item = document.createElement("li");
-  const value = Object.assign(document.createElement("span"), { textContent: `${(100 * share).toFixed(1)} %` });
-  const meter = Object.assign(document.createElement("meter"), { value: share, title: name });
-  item.append(name, meter, value);
-  item.classList.toggle("idle", share === 0);
-  Object.assign(item.dataset, { name, share });
-  return item;
 }

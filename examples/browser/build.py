@@ -19,7 +19,7 @@ ZOO = HERE.parents[1] / "zoo"
 CLASSIFIERS = ("hydranet_cifar100", "single_gated_cifar100")
 PUBLISHED = [ZOO / name / "routed_int8.tflite" for name in CLASSIFIERS]
 PUBLISHED += [ZOO / "classsr_fsrcnn_x4" / "routed_float16.tflite"]
-PAGE = ("index.html", "style.css", "app.js", "model.js", "picture.js", "upscale.js")
+PAGE = ("index.html", "style.css", "app.js", "camera.js", "model.js", "picture.js", "show.js", "upscale.js")
 PACKAGES = HERE / "node_modules" / "@litertjs"
 
 

@@ -1,6 +1,6 @@
 // From an image file to the numbers a network takes.
 
-// The file's centred square, width x height pixels, on a canvas; transparency over white.
+// The centred square of a file or of a video's frame, width x height pixels, on a canvas; transparency over white.
 export function openPicture(file, width, height) {
   return opened(file, (bitmap) => shrink(bitmap, width, height));
 }

@@ -5,16 +5,17 @@ import typing
 import numpy as np
 
 from keras_moe.checks import integer
+from keras_moe.zoo.model_card import Card
 from keras_moe.zoo.sources import Name, card
 
 
-def decode_predictions(preds: typing.Any, name: Name, top: int = 5) -> list[list[tuple[int, str, float]]]:
+def decode_predictions(preds: typing.Any, name: Name | Card, top: int = 5) -> list[list[tuple[int, str, float]]]:
     """The most probable classes.
 
     Args:
         preds: float array or tensor ``(n, classes)``, outputs of the model ``name``.
-        name: as for ``load``; or ``"imagenet"``, for outputs of a network with ``weights="imagenet"`` (extra
-            ``imagenet``).
+        name: as for ``load``; or a ``Card``; or ``"imagenet"``, for outputs of a network with ``weights="imagenet"``
+            (extra ``imagenet``).
         top: int, how many, at most the number of classes.
 
     Returns:
@@ -31,7 +32,7 @@ def decode_predictions(preds: typing.Any, name: Name, top: int = 5) -> list[list
     """
     from keras import ops
 
-    labels = _imagenet_labels() if name == "imagenet" else card(name).classes
+    labels = _labels(name)
     scores = np.asarray(ops.convert_to_numpy(preds), "float64")
     if scores.ndim != 2 or scores.shape[1] != len(labels):
         raise ValueError(f"Expected `preds` of shape (n, {len(labels)}). Received: shape {scores.shape}")
@@ -42,7 +43,11 @@ def decode_predictions(preds: typing.Any, name: Name, top: int = 5) -> list[list
     return [[(int(i), labels[i], float(row[i])) for i in best] for row, best in zip(scores, order, strict=True)]
 
 
-def _imagenet_labels() -> tuple[str, ...]:
+def _labels(name: Name | Card) -> tuple[str, ...]:
+    if isinstance(name, Card):
+        return name.classes
+    if name != "imagenet":
+        return card(name).classes
     from keras_moe.models.imagenet import imagenet_labels
 
     return imagenet_labels()

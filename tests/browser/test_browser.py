@@ -1,14 +1,6 @@
 """The web page of examples/browser in headless Chromium: it answers as LiteRTModel does, and asks localhost alone."""
 
-import base64
-import functools
-import http.server
-import io
 import pathlib
-import shutil
-import subprocess
-import sys
-import threading
 import urllib.parse
 
 import numpy as np
@@ -19,73 +11,16 @@ from sklearn.datasets import load_sample_images
 pytest.importorskip("playwright", reason="needs the extra `browser`")
 pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 
+from page import bars, canvas, complains, forget, opened, settled
 from playwright import sync_api
 
 from keras_moe import zoo
-from keras_moe.export import LiteRTModel, litert
+from keras_moe.export import LiteRTModel
 from keras_moe.images import crops, read_image
 
-EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "browser"
-ZOO = EXAMPLE.parents[1] / "zoo"
 CHINA = next(name for name in load_sample_images().filenames if name.endswith("china.jpg"))
 CROPS = crops((32, 32, 3), 6)
 CLOSE = 0.02  # equal where this was written; another CPU may round int8 activations otherwise
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if not found:
-        pytest.skip("no Chromium: `apt-get install chromium`")
-    return found
-
-
-@pytest.fixture(scope="module")
-def leaving_early(tmp_path_factory):
-    """A float file of the single-gated mixture whose base answers alone where it is fairly sure."""
-    path = tmp_path_factory.mktemp("export") / "early.tflite"
-    model = zoo.load("single_gated_cifar100")
-    model.threshold = 0.5
-    litert(model, path, images=CROPS, card=zoo.card("single_gated_cifar100"))
-    left = ~LiteRTModel(path).route(CROPS).any(axis=1)
-    assert 0 < left.mean() < 1, "some of these crops must leave early, some must not"
-    return path
-
-
-@pytest.fixture(scope="module")
-def files(leaving_early):
-    published = [ZOO / name / "routed_int8.tflite" for name in ("hydranet_cifar100", "single_gated_cifar100")]
-    return [*published, leaving_early, ZOO / "classsr_fsrcnn_x4" / "routed_float16.tflite"]
-
-
-@pytest.fixture(scope="module")
-def runtime():
-    if not shutil.which("npm"):
-        pytest.skip("no npm: `apt-get install npm`")
-    fetched = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=EXAMPLE, capture_output=True, text=True)
-    if fetched.returncode:
-        pytest.skip(f"npm could not fetch LiteRT.js: {fetched.stderr[-500:]}")
-
-
-@pytest.fixture(scope="module")
-def folder(runtime, files, tmp_path_factory):
-    """The built page."""
-    folder = tmp_path_factory.mktemp("page")
-    subprocess.run([sys.executable, EXAMPLE / "build.py", *files, "--out", folder], check=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def address(folder):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_port}"
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -104,31 +39,6 @@ def page(browser, address):
     yield page
     assert {url.hostname for url in asked if url.scheme in ("http", "https", "ws", "wss")} == {"localhost"}
     page.close()
-
-
-def opened(page, address, index=0):
-    """The page with its ``index``-th model."""
-    page.goto(address)
-    settled(page)
-    forget(page)
-    page.select_option("#model", index=index)
-    settled(page)
-
-
-def settled(page):
-    sync_api.expect(page.locator("#status")).to_have_text("Ready.", timeout=60_000)
-
-
-def complains(page, *words):
-    sync_api.expect(page.locator("#status")).to_have_text("Stopped.", timeout=60_000)
-    message = page.locator("#error").inner_text()
-    assert all(word in message for word in words), message
-    sync_api.expect(page.locator("#result")).to_be_hidden()
-
-
-def forget(page):
-    """So that "Ready." is not that of the action before."""
-    page.evaluate("document.getElementById('status').textContent = ''")
 
 
 def drop(page, name, data):
@@ -195,12 +105,6 @@ def test_enlarging(page, address, files, tmp_path):
     print(tmp_path / "page.png")
 
 
-def canvas(page, name):
-    """Pixels of a canvas, uint8 ``(h, w, 4)``."""
-    url = page.evaluate(f"document.getElementById('{name}').toDataURL('image/png')")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"))
-
-
 def test_what_is_not_an_image(page, address):
     opened(page, address)
     drop(page, "notes.jpg", b"these are notes")
@@ -227,11 +131,6 @@ def test_runtime_that_does_not_start(page, address, missing):
     page.route(f"**/litert/wasm/{missing}", lambda route: route.fulfill(status=404))
     page.goto(address)
     complains(page, "runtime did not start", "loaded" if missing.endswith("js") else "wasm")
-
-
-def bars(page, kind):
-    found = page.locator(f"#{kind} li").evaluate_all("items => items.map(i => [i.dataset.name, +i.dataset.share])")
-    return [name for name, _ in found], np.array([share for _, share in found])
 
 
 def as_png(pixels, path):

@@ -1,0 +1,37 @@
+"""A routed file on a Raspberry Pi, without Keras: a photo, or the camera's, to a label and the experts that ran.
+
+    pip install ai-edge-litert numpy pillow          # 64-bit Raspberry Pi OS, Python 3.11 or newer
+    python raspberry_pi.py routed_int8.tflite [PHOTO]
+
+Get the file with `keras_moe.zoo.download("hydranet_cifar100", ".", "routed_int8.tflite")` on another machine.
+"""
+
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image, ImageOps
+
+
+def main(model, photo=None):
+    if photo is None:
+        photo = "camera.jpg"
+        subprocess.run(["rpicam-still", "--nopreview", "--timeout", "1000", "--output", photo], check=True)
+    labels = zipfile.ZipFile(model).read("labels.txt").decode().split("\n")
+    network = Interpreter(model).get_signature_runner()
+    (_, height, width, _) = network.get_input_details()["images"]["shape"]
+    upright = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
+    square = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
+    outputs = network(images=np.asarray(square, "float32")[None])
+    route = outputs.pop("route", None)  # none: a dense network
+    (prediction,) = outputs.values()
+    print(f"{labels[prediction.argmax()]} {prediction.max():.1%}")
+    if route is not None:
+        ran = [f"expert {k} (weight {route[0, k]:.2f})" for k in np.flatnonzero(route)]
+        print(", ".join(ran) or "no expert: the base answered alone")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
