@@ -63,6 +63,7 @@ async function chooseModel() {
   at("summary").textContent = entry.summary;
   if (enlarges()) stopCamera();
   at("camera").hidden = enlarges();
+  if (!picture && !rate) at("result").hidden = true; // what another model saw
   model = await openModel(entry);
   if (picture) await look(picture);
   if (rate) return LIVE;
@@ -108,7 +109,7 @@ async function startCamera() {
   rate = frameRate();
   picture = undefined;
   at("camera").textContent = "Stop the camera";
-  at("live").requestVideoFrameCallback(nextFrame);
+  follow(rate);
   return LIVE;
 }
 
@@ -119,19 +120,22 @@ function stopCamera() {
   rate = undefined;
   at("camera").textContent = "Start the camera";
   at("status").textContent = "Ready.";
-  lay();
+  at("live").hidden = true;
+  at("seen").hidden = false;
 }
 
-// In turn with other actions; as often as there is a new frame and the last one is done.
-function nextFrame() {
-  queue = queue.then(async () => {
-    if (!rate) return;
-    try {
-      await lookLive();
-    } catch (error) {
-      fail(error);
-    }
-    if (rate) at("live").requestVideoFrameCallback(nextFrame);
+// In turn with other actions; as often as there is a new frame and the last one is done, until another start or stop.
+function follow(session) {
+  at("live").requestVideoFrameCallback(() => {
+    queue = queue.then(async () => {
+      if (rate !== session) return;
+      try {
+        await lookLive();
+      } catch (error) {
+        fail(error);
+      }
+      if (rate === session) follow(session);
+    });
   });
 }
 

@@ -94,9 +94,9 @@ def main():
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free (default: 8000)")
     parser.add_argument("--top", type=int, default=5, help="labels of an answer (default: 5)")
-    parser.add_argument("--max-megabytes", type=float, default=20, help="of an upload (default: 20)")
-    parser.add_argument("--max-megapixels", type=float, default=50, help="of an image (default: 50)")
-    parser.add_argument("--upload-seconds", type=float, default=30, help="that an upload may take (default: 30)")
+    parser.add_argument("--max-megabytes", type=positive, default=20, help="of an upload (default: 20)")
+    parser.add_argument("--max-megapixels", type=positive, default=50, help="of an image (default: 50)")
+    parser.add_argument("--upload-seconds", type=positive, default=30, help="that an upload may take (default: 30)")
     arguments = parser.parse_args()
 
     try:
@@ -106,6 +106,14 @@ def main():
     app = create_app(classifier, int(1e6 * arguments.max_megabytes), arguments.upload_seconds)
     options = {"access_log": False, "timeout_keep_alive": 30, "limit_concurrency": 512}
     uvicorn.run(app, host=arguments.host, port=arguments.port, **options)
+
+
+def positive(text):
+    """Argument type: a number above 0."""
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, below a million. Received: {text}")
+    return value
 
 
 if __name__ == "__main__":

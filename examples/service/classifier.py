@@ -25,6 +25,8 @@ class Classifier:
                 f"Expected a classifier of images in [0, 255]. Received: {name}, for {self.card.task} of images in "
                 f"{self.card.input.range}"
             )
+        if top < 1:
+            raise ValueError(f"Expected one label of an answer, or more. Received: {top}")
         self.top = min(top, len(self.card.classes))
 
     def load(self):

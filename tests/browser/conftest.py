@@ -10,13 +10,7 @@ import threading
 
 import pytest
 
-from keras_moe import zoo
-from keras_moe.export import LiteRTModel, litert
-from keras_moe.images import crops
-
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "browser"
-ZOO = EXAMPLE.parents[1] / "zoo"
-CROPS = crops((32, 32, 3), 6)
 
 
 @pytest.fixture(scope="session")
@@ -28,24 +22,6 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def leaving_early(tmp_path_factory):
-    """A float file of the single-gated mixture whose base answers alone where it is fairly sure."""
-    path = tmp_path_factory.mktemp("export") / "early.tflite"
-    model = zoo.load("single_gated_cifar100")
-    model.threshold = 0.5
-    litert(model, path, images=CROPS, card=zoo.card("single_gated_cifar100"))
-    left = ~LiteRTModel(path).route(CROPS).any(axis=1)
-    assert 0 < left.mean() < 1, "some of these crops must leave early, some must not"
-    return path
-
-
-@pytest.fixture(scope="session")
-def files(leaving_early):
-    published = [ZOO / name / "routed_int8.tflite" for name in ("hydranet_cifar100", "single_gated_cifar100")]
-    return [*published, leaving_early, ZOO / "classsr_fsrcnn_x4" / "routed_float16.tflite"]
-
-
-@pytest.fixture(scope="session")
 def runtime():
     if not shutil.which("npm"):
         pytest.skip("no npm: `apt-get install npm`")
@@ -54,15 +30,15 @@ def runtime():
         pytest.skip(f"npm could not fetch LiteRT.js: {fetched.stderr[-500:]}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def folder(runtime, files, tmp_path_factory):
-    """The built page."""
+    """The page, built with the ``files`` of the test module."""
     folder = tmp_path_factory.mktemp("page")
     subprocess.run([sys.executable, EXAMPLE / "build.py", *files, "--out", folder], check=True)
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(folder):
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *args):

@@ -42,3 +42,16 @@ def canvas(page, name):
 def bars(page, kind):
     found = page.locator(f"#{kind} li").evaluate_all("items => items.map(i => [i.dataset.name, +i.dataset.share])")
     return [name for name, _ in found], np.array([share for _, share in found])
+
+
+def drop(page, *files):
+    """Drops files, each ``(name, bytes)``, on the page as a user does."""
+    forget(page)
+    page.evaluate(
+        """files => {
+            const dataTransfer = new DataTransfer();
+            for (const [name, bytes] of files) dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
+            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+        }""",
+        [(name, list(data)) for name, data in files],
+    )

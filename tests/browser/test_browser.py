@@ -11,16 +11,35 @@ from sklearn.datasets import load_sample_images
 pytest.importorskip("playwright", reason="needs the extra `browser`")
 pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 
-from page import bars, canvas, complains, forget, opened, settled
+from page import bars, canvas, complains, drop, opened, settled
 from playwright import sync_api
 
 from keras_moe import zoo
-from keras_moe.export import LiteRTModel
+from keras_moe.export import LiteRTModel, litert
 from keras_moe.images import crops, read_image
 
+ZOO = pathlib.Path(__file__).parents[2] / "zoo"
 CHINA = next(name for name in load_sample_images().filenames if name.endswith("china.jpg"))
 CROPS = crops((32, 32, 3), 6)
 CLOSE = 0.02  # equal where this was written; another CPU may round int8 activations otherwise
+
+
+@pytest.fixture(scope="module")
+def leaving_early(tmp_path_factory):
+    """A float file of the single-gated mixture whose base answers alone where it is fairly sure."""
+    path = tmp_path_factory.mktemp("export") / "early.tflite"
+    model = zoo.load("single_gated_cifar100")
+    model.threshold = 0.5
+    litert(model, path, images=CROPS, card=zoo.card("single_gated_cifar100"))
+    left = ~LiteRTModel(path).route(CROPS).any(axis=1)
+    assert 0 < left.mean() < 1, "some of these crops must leave early, some must not"
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(leaving_early):
+    published = [ZOO / name / "routed_int8.tflite" for name in ("hydranet_cifar100", "single_gated_cifar100")]
+    return [*published, leaving_early, ZOO / "classsr_fsrcnn_x4" / "routed_float16.tflite"]
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +60,12 @@ def page(browser, address):
     page.close()
 
 
-def drop(page, name, data):
-    """Drops a file on the page as a user does."""
-    forget(page)
-    page.evaluate(
-        """([name, bytes]) => {
-            const dataTransfer = new DataTransfer();
-            dataTransfer.items.add(new File([new Uint8Array(bytes)], name));
-            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
-        }""",
-        [name, list(data)],
-    )
-
-
 @pytest.mark.parametrize("index", range(3), ids=["hydranet", "single_gated", "leaving_early"])
 def test_same_pixels_same_answer_as_python(page, address, files, index, tmp_path):
     opened(page, address, index)
     model = LiteRTModel(files[index])
     for pixels in CROPS:
-        drop(page, "pixels.png", as_png(pixels, tmp_path / "pixels.png"))
+        drop(page, ("pixels.png", as_png(pixels, tmp_path / "pixels.png")))
         settled(page)
         (predictions,), (route,) = model.predict_routed(pixels[None])
         labels, shares = bars(page, "answers")
@@ -74,7 +80,7 @@ def test_same_pixels_same_answer_as_python(page, address, files, index, tmp_path
 
 def test_a_photograph(page, address, files, tmp_path):
     opened(page, address)
-    drop(page, "china.jpg", pathlib.Path(CHINA).read_bytes())
+    drop(page, ("china.jpg", pathlib.Path(CHINA).read_bytes()))
     settled(page)
     (expected,), (route,) = LiteRTModel(files[0]).predict_routed(read_image(CHINA, (32, 32, 3))[None])
     labels, shares = bars(page, "answers")
@@ -88,12 +94,12 @@ def test_a_photograph(page, address, files, tmp_path):
 
 def test_enlarging(page, address, files, tmp_path):
     opened(page, address, 3)
-    drop(page, "patch.png", as_png(CROPS[0], tmp_path / "patch.png"))  # one patch: the file's own answer
+    drop(page, ("patch.png", as_png(CROPS[0], tmp_path / "patch.png")))  # one patch: the file's own answer
     settled(page)
     (expected,), (route,) = LiteRTModel(files[3]).predict_routed(CROPS[:1].astype("uint8"))
     assert np.abs(canvas(page, "seen")[..., :3] - np.rint(np.clip(expected, 0, 255))).max() <= 1
     np.testing.assert_array_equal(bars(page, "experts")[1], route != 0)
-    drop(page, "china.jpg", pathlib.Path(CHINA).read_bytes())
+    drop(page, ("china.jpg", pathlib.Path(CHINA).read_bytes()))
     settled(page)
     height, width = canvas(page, "seen").shape[:2]
     assert (height, width) == canvas(page, "map").shape[:2] == (4 * round(256 * 427 / 640), 4 * 256)
@@ -107,7 +113,7 @@ def test_enlarging(page, address, files, tmp_path):
 
 def test_what_is_not_an_image(page, address):
     opened(page, address)
-    drop(page, "notes.jpg", b"these are notes")
+    drop(page, ("notes.jpg", b"these are notes"))
     complains(page, "“notes.jpg” is damaged or not an image")
     page.set_input_files("#file", CHINA)
     settled(page)

@@ -1,5 +1,7 @@
 """The camera of the web page, with Chromium's fake one: a green picture with a clock."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from playwright import sync_api
 
 from keras_moe.export import LiteRTModel
 
+ZOO = pathlib.Path(__file__).parents[2] / "zoo"
 FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 CLOSE = 0.02  # as in test_browser.py
 TRACKS = "window.tracks.map(track => track.readyState)"
@@ -23,6 +26,12 @@ REMEMBER = """
         return stream;
     };
 """
+
+
+@pytest.fixture(scope="module")
+def files():
+    names = ("hydranet_cifar100/routed_int8", "single_gated_cifar100/routed_int8", "classsr_fsrcnn_x4/routed_float16")
+    return [ZOO / f"{name}.tflite" for name in names]
 
 
 @pytest.fixture
@@ -85,7 +94,7 @@ def test_frames_go_on_and_the_model_may_change(page, address):
     sync_api.expect(page.locator("#experts li")).to_have_count(4, timeout=60_000)
     assert page.is_visible("#live")
     forget(page)
-    page.select_option("#model", index=3)  # it enlarges pictures
+    page.select_option("#model", index=2)  # it enlarges pictures
     settled(page)
     stopped(page)
     assert not page.is_visible("#camera")

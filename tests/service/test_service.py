@@ -283,7 +283,15 @@ def test_a_model_folder(tmp_path):
         assert sum(p for _, p in found["top"]) == pytest.approx(1), "probabilities, of a model that ends in logits"
 
 
-@pytest.mark.parametrize(("name", "reason"), [("no_such", "no_such"), ("unet_kvasir", "for segmentation")])
-def test_models_that_it_cannot_serve(name, reason):
-    with pytest.raises(RuntimeError, match=reason), load_test.serving(name):
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["no_such"], "no_such"),
+        (["unet_kvasir"], "for segmentation"),
+        ([MODEL, "--top", "0"], "one label of an answer, or more"),
+        ([MODEL, "--max-megabytes", "-1"], "expected a number above 0"),
+    ],
+)
+def test_what_it_cannot_serve(arguments, reason):
+    with pytest.raises(RuntimeError, match=reason), load_test.serving(*arguments):
         pass
