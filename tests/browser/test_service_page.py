@@ -25,6 +25,7 @@ CHINA = pathlib.Path(next(name for name in load_sample_images().filenames if nam
 @pytest.fixture(scope="module")
 def port():
     with load_test.serving("hydranet_cifar100") as (_, port, _):
+        load_test.wait_until_ready(port)
         yield port
 
 
