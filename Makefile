@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test browser lint cards clean
+.PHONY: demo test browser lint cards docs docs-serve clean
 
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=jax $(BIN)/python examples/classify_photos.py --out demo.png
@@ -41,6 +41,13 @@ lint: $(VENV)/test-ready
 cards: $(VENV)/test-ready
 	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.model_cards_md
 
+# The documentation; any warning fails it.
+docs: $(VENV)/test-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(VENV)/test-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 $(VENV)/python-ready:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
@@ -53,7 +60,7 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
 # seconds instead of minutes.
 $(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
 	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0 uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[tensorflow,jax,torch,litert,onnx,tfmot,cv,browser,service,dev]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[tensorflow,jax,torch,litert,onnx,tfmot,cv,browser,service,docs,dev]"
 	touch $@
 
 clean:

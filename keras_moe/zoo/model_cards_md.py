@@ -32,10 +32,10 @@ def table(cards: list[Card]) -> str:
 def document(cards: list[Card]) -> str:
     """The whole of MODEL_CARDS.md."""
     head = "# Model cards\n\nGenerated from `zoo/*/card.toml` by `make cards`; do not edit.\n"
-    return "\n".join([head, table(cards), *(_section(card) for card in cards)]) + "\n"
+    return "\n".join([head, table(cards), *(section(card) for card in cards)]) + "\n"
 
 
-def _section(card: Card) -> str:
+def section(card: Card) -> str:
     compared = f"Dense baseline: [`{card.baseline}`](#{card.baseline}).\n" if card.baseline else ""
     metrics = "\n".join(
         f"| {m.name} | {m.text()} | {m.split} | {', '.join(map(str, m.seeds))} "
