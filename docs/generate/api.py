@@ -26,23 +26,30 @@ def pages() -> dict[str, str]:
     }
 
 
-def exported(room: str) -> list[str]:
-    """Names of the classes, functions and described constants that a room offers."""
-    names = []
+def exported(room: str) -> dict[str, str]:
+    """Name -> path of the classes, functions and described constants that a room offers."""
+    names = {}
     for node, following in zip(_tree(room).body, [*_tree(room).body[1:], None], strict=True):
         if isinstance(node, ast.ImportFrom):
-            names += [alias.asname for alias in node.names if alias.asname == alias.name and not alias.name.isupper()]
+            names |= {alias.name: node.module for alias in node.names if alias.asname and not alias.name.isupper()}
         elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            names += [node.name]
+            names[node.name] = None
         elif isinstance(node, ast.Assign) and _is_text(following):
-            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return sorted((name for name in names if not name.startswith("_")), key=str.lower)
+            names |= {target.id: None for target in node.targets if isinstance(target, ast.Name)}
+    public = sorted((name for name in names if not name.startswith("_")), key=str.lower)
+    return {name: f"{_holder(room, name, names[name])}.{name}" for name in public}
+
+
+def _holder(room: str, name: str, module: str | None) -> str:
+    """The room; or the module of its own where one of the same name hides the function."""
+    hidden = module == f"keras_moe.{room}.{name}"
+    return module if hidden and module else f"keras_moe.{room}"
 
 
 def _room(room: str) -> str:
     options = "{members: false, show_root_heading: false, show_root_toc_entry: false}"
     head = f"# keras_moe.{room}\n\n::: keras_moe.{room}\n    options: {options}\n"
-    return head + "".join(f"\n::: keras_moe.{room}.{name}\n" for name in exported(room))
+    return head + "".join(f"\n::: {path}\n" for path in exported(room).values())
 
 
 def _summary(room: str) -> str:

@@ -10,6 +10,7 @@ from keras_moe import zoo
 from keras_moe.zoo import Card
 from keras_moe.zoo.model_cards_md import END, START, section, table
 
+_WIDE = "---\nhide: [toc]\n---\n\n"
 CARDS = [zoo.card(name, check_model=False) for name in zoo.list_models()]
 
 
@@ -37,11 +38,7 @@ def _index(groups: dict[str, list[Card]]) -> str:
     for card in CARDS:
         rows = rows.replace(f"| `{card.name}` |", f"| [`{card.name}`]({card.name}/index.md) |")
     pictures = "\n\n".join(f"![{plots.title(cards)}]({slug}.svg)" for slug, cards in groups.items())
-    return f"""---
-hide: [toc]
----
-
-# Models
+    return f"""{_WIDE}# Models
 
 {before}
 <div class="sortable" markdown>
@@ -63,7 +60,7 @@ measure are the same. The cards hold no latencies, which are those of a machine:
 
 def _page(card: Card, groups: dict[str, list[Card]]) -> str:
     facts = repository.relinked(section(card), "MODEL_CARDS.md", f"zoo/{card.name}/index.md")
-    facts = facts.replace(f"\n## {card.name}\n", f"# {card.name}\n")
+    facts = facts.replace(f"\n## {card.name}\n", f"{_WIDE}# {card.name}\n")
     facts = facts.replace("\n| metric |", f"\n{_use(card)}\n## Numbers\n\n| metric |", 1)
     facts = facts.replace("\n| file |", "\n## Files\n\n| file |", 1)
     pictures = [
