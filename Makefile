@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test browser lint cards docs docs-serve clean
+.PHONY: demo test browser lint cards docs docs-serve release clean
 
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=jax $(BIN)/python examples/classify_photos.py --out demo.png
@@ -40,6 +40,7 @@ lint: $(VENV)/test-ready
 
 cards: $(VENV)/test-ready
 	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.model_cards_md
+	KERAS_BACKEND=jax $(BIN)/python tests/zoo/test_variables.py
 
 # The documentation; any warning fails it.
 docs: $(VENV)/test-ready
@@ -47,6 +48,10 @@ docs: $(VENV)/test-ready
 
 docs-serve: $(VENV)/test-ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# Wheel, sdist, sums and the list of what they bring along in dist/, tried in an empty environment.
+release: $(VENV)/test-ready
+	.ci/release $(BIN)
 
 $(VENV)/python-ready:
 	$(PYTHON) -m venv $(VENV)

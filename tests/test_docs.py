@@ -1,6 +1,6 @@
 """The code of README and site runs, their commands exist, and every cost they quote comes from a script that is there.
 
-A block of README stands alone. The blocks of a page of the site are a lesson: they follow one another. A lesson that
+A block of README stands alone. The blocks of a page of the site are a lesson: they follow one another. A block that
 chooses its backend runs in a process of its own.
 """
 
@@ -13,40 +13,44 @@ import subprocess
 import sys
 
 import pytest
+import zoo_pages
 
-from keras_moe import cli
+from keras_moe import cli, zoo
 
 pytestmark = pytest.mark.once
 
 ROOT = pathlib.Path(__file__).parents[1]
-SITE = sorted((ROOT / "docs").rglob("*.md"))
-SHOWN = [ROOT / "README.md", ROOT / "examples" / "mobile.md", ROOT / "examples" / "browser" / "README.md", *SITE]
+README = (ROOT / "README.md").read_text("utf-8")
+WRITTEN = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))}
+MODELS = {f"zoo/{name}": zoo_pages.page(zoo.card(name), {}) for name in zoo.list_models("test_*")}  # made alike
+INCLUDED = {path: (ROOT / path).read_text("utf-8") for path in ("examples/mobile.md", "examples/browser/README.md")}
+PAGES = {"README.md": README, **INCLUDED, **WRITTEN, **MODELS}
 CHOOSES = 'os.environ["KERAS_BACKEND"]'
 
 
-def blocks(path, language):
-    return re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(text, language):
+    return [code for tag, code in FENCE.findall(text) if tag == language]
 
 
 def lessons():
-    """``(name, code)`` of each block of README, and of each page; a block with its own backend is one by itself."""
-    for code in blocks(ROOT / "README.md", "python"):
-        yield code.splitlines()[0], code
-    for path in SITE:
-        code = blocks(path, "python")
+    """``(name, code)`` of each block of README, of each page, and of each block that chooses its backend."""
+    for i, code in enumerate(blocks(README, "python")):
+        yield f"README.md {i}: {code.splitlines()[0]}", code
+    for name, text in {**WRITTEN, **MODELS}.items():
+        code = blocks(text, "python")
         for i, alone in enumerate(each for each in code if CHOOSES in each):
-            yield f"{path.relative_to(ROOT)} process {i}", alone
+            yield f"{name} process {i}", alone
         together = [each for each in code if CHOOSES not in each]
         if together:
-            yield str(path.relative_to(ROOT)), "\n".join(together)
+            yield name, "\n".join(together)
 
 
-LESSONS = dict(lessons())
-
-
-def commands(path):
+def commands(text):
     """Each command of a page's shell blocks, a list of words without settings of the environment."""
-    for line in "".join(blocks(path, "sh")).splitlines():
+    for line in "".join(blocks(text, "sh")).splitlines():
         lexer = shlex.shlex(line, posix=True, punctuation_chars=";")
         lexer.whitespace_split = True
         command = []
@@ -58,9 +62,11 @@ def commands(path):
                 command = []
 
 
-COMMANDS = [(path, command) for path in SHOWN for command in commands(path)]
+LESSONS = dict(lessons())
+COMMANDS = {f"{name}: {shlex.join(each)}": (name, each) for name, text in PAGES.items() for each in commands(text)}
 
 
+@pytest.mark.filterwarnings("default:litert. fewer than:UserWarning")  # as the lesson says
 @pytest.mark.parametrize("name", LESSONS)
 def test_code_runs(name, tmp_path, monkeypatch):
     code = LESSONS[name]
@@ -72,16 +78,10 @@ def test_code_runs(name, tmp_path, monkeypatch):
         exec(compile(code, name, "exec"), {})
 
 
-def test_links_exist():
-    for text in (ROOT / "README.md", ROOT / "MODEL_CARDS.md"):
-        links = re.findall(r"\]\(([^)#:]+)\)", text.read_text(encoding="utf-8"))
-        assert links
-        assert not [link for link in links if not (ROOT / link).exists()]
-
-
-@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=lambda value: value if isinstance(value, str) else None)
-def test_commands_exist(path, command):
-    program, *words = command
+@pytest.mark.parametrize("label", COMMANDS)
+def test_commands_exist(label):
+    page, (program, *words) = COMMANDS[label]
+    folder = (ROOT / page).parent
     if program == "keras-moe":
         parser = subparsers()[words[0]]
         assert {word for word in words if word.startswith("--")} <= set(parser._option_string_actions)
@@ -90,21 +90,26 @@ def test_commands_exist(path, command):
     elif program == "python" and words[0] == "-m":
         assert importlib.util.find_spec(words[1])
     elif program == "python" and words[0] == "-c":
-        compile(words[1], str(path), "exec")
+        compile(words[1], page, "exec")
     elif program == "python":
-        assert (path.parent / words[0]).is_file()
+        assert (folder / words[0]).is_file()
     else:
-        assert command == ["npm", "ci"]
-        assert (path.parent / "package-lock.json").is_file()
+        assert [program, *words] == ["npm", "ci"]
+        assert (folder / "package-lock.json").is_file()
 
 
 def test_commands_are_marked_as_such():
     """Else the test above would not see them."""
-    for path in SHOWN:
-        plain = blocks(path, "text") + re.findall(
-            r"^```\n(.*?)^```$", path.read_text("utf-8"), re.DOTALL | re.MULTILINE
-        )
-        assert not [text for text in plain if re.search(r"^(keras-moe|make|python|pip|npm) ", text, re.MULTILINE)], path
+    for name, text in PAGES.items():
+        unmarked = blocks(text, "") + blocks(text, "text")
+        assert not [each for each in unmarked if re.search(r"^(keras-moe|make|python|pip|npm) ", each, re.M)], name
+
+
+def test_links_exist():
+    for text in (ROOT / "README.md", ROOT / "MODEL_CARDS.md"):
+        links = re.findall(r"\]\(([^)#:]+)\)", text.read_text(encoding="utf-8"))
+        assert links
+        assert not [link for link in links if not (ROOT / link).exists()]
 
 
 def subparsers():

@@ -6,7 +6,9 @@ import re
 import subprocess
 import sys
 
+import api
 import pytest
+import repository
 
 from keras_moe import zoo
 
@@ -16,12 +18,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 NOT_SHOWN = {"More"}  # README's way to the site itself
 AT_BUILD = ["Published models"]  # included by docs/generate/zoo_pages.py
 LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=[\"']?(?:https?:)?//", re.IGNORECASE)
-
-sys.path.insert(0, str(ROOT / "docs" / "generate"))
-import api  # noqa: E402
-import repository  # noqa: E402
-
-sys.path.pop(0)
 
 
 @pytest.fixture(scope="module")

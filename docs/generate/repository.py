@@ -45,20 +45,23 @@ def include(source: str, title: str | None, page: str) -> str:
         ValueError: no such section, or a link to a file that is not there.
     """
     text = (ROOT / source).read_text("utf-8")
+    if title is not None and title not in sections(text):
+        raise ValueError(f"{page}: {source} has no section {title!r}. Expected one of: {list(sections(text))}")
     return relinked(text if title is None else sections(text)[title], source, page)
 
 
 def sections(markdown: str) -> dict[str, str]:
     """Title -> text of each section of the second level; ``"the beginning"``: what stands before the first."""
-    parts: dict[str, str] = {}
     title = "the beginning"
+    parts = {title: ""}
     for piece in _FENCE.split(markdown):
         lines = [piece] if piece.startswith("```") else piece.splitlines(keepends=True)
         for line in lines:
             if line.startswith("## "):
                 title = line[3:].strip()
+                parts[title] = ""
             elif not line.startswith("# "):
-                parts[title] = parts.get(title, "") + line
+                parts[title] += line
     return {title: text.strip() for title, text in parts.items()}
 
 

@@ -23,7 +23,7 @@ def pages() -> dict[str, str]:
     groups = plots.comparable(CARDS)
     return {
         "zoo/index.md": _index(groups),
-        **{f"zoo/{card.name}/index.md": _page(card, groups) for card in CARDS},
+        **{f"zoo/{card.name}/index.md": page(card, groups) for card in CARDS},
         **{f"zoo/{slug}.svg": plots.accuracy_against_macs(cards) for slug, cards in groups.items()},
         **{f"zoo/{card.name}/experts.svg": plots.usage(shares) for card in CARDS if (shares := _usage(card))},
         **_reports(),
@@ -58,7 +58,8 @@ measure are the same. The cards hold no latencies, which are those of a machine:
 """
 
 
-def _page(card: Card, groups: dict[str, list[Card]]) -> str:
+def page(card: Card, groups: dict[str, list[Card]]) -> str:
+    """A model's page; ``groups`` as of ``plots.comparable``."""
     facts = repository.relinked(section(card), "MODEL_CARDS.md", f"zoo/{card.name}/index.md")
     facts = facts.replace(f"\n## {card.name}\n", f"{_WIDE}# {card.name}\n")
     facts = facts.replace("\n| metric |", f"\n{_use(card)}\n## Numbers\n\n| metric |", 1)
