@@ -42,9 +42,11 @@ def accuracy_against_macs(cards: "list[Card]") -> str:
         axes.plot(total, value, "|", color=REST, markersize=9)
         axes.plot(executed, value, "o", color=EXECUTED)
         axes.annotate(card.name, (executed, value), xytext=(0, 7), textcoords="offset points", fontsize=9)
-    axes.set(xlabel="million multiply-accumulates per image", ylabel=cards[0].metrics[0].unit or "%")
+    values = [card.metrics[0].value * factor for card in cards]
+    middle, half = (max(values) + min(values)) / 2, 0.65 * (max(values) - min(values))
+    axes.set_ylim(middle - max(half, 0.5), middle + max(half, 0.5))  # a hair's breadth looks like one
+    axes.set(xlabel="million multiply-accumulates per input", ylabel=cards[0].metrics[0].unit or "%")
     axes.set_xlim(0, 1.12 * max(card.macs_total for card in cards) / 1e6)
-    axes.margins(y=0.18)
     axes.set_title(title(cards), fontsize=11, loc="left")
     return _svg(figure)
 

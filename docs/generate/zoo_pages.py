@@ -51,7 +51,7 @@ A click on a head sorts by that column. {after.strip()}
 
 ## Quality against cost
 
-A dot is what runs for an image on average, a line's end the whole network. Models are compared where data, scale and
+A dot is what runs for an input on average, a line's end the whole network. Models are compared where data, scale and
 measure are the same. The cards hold no latencies, which are those of a machine: `keras-moe bench NAME` measures yours.
 
 {pictures}
