@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import zoo_pages
@@ -23,8 +24,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 WRITTEN = {str(path.relative_to(ROOT)): path.read_text("utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))}
 MODELS = {f"zoo/{name}": zoo_pages.page(zoo.card(name), {}) for name in zoo.list_models("test_*")}  # made alike
-INCLUDED = {path: (ROOT / path).read_text("utf-8") for path in ("examples/mobile.md", "examples/browser/README.md")}
+APPS = ("examples/mobile.md", "examples/browser/README.md", "examples/service/README.md")
+INCLUDED = {path: (ROOT / path).read_text("utf-8") for path in APPS}
 PAGES = {"README.md": README, **INCLUDED, **WRITTEN, **MODELS}
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
 CHOOSES = 'os.environ["KERAS_BACKEND"]'
 
 
@@ -92,7 +95,11 @@ def test_commands_exist(label):
     elif program == "python" and words[0] == "-c":
         compile(words[1], page, "exec")
     elif program == "python":
-        assert (folder / words[0]).is_file()
+        assert (folder / words[0]).is_file() or (ROOT / words[0]).is_file()
+    elif program == "pip":
+        assert set(re.fullmatch(r"install keras-moe\[(.*)\]", " ".join(words))[1].split(",")) <= EXTRAS.keys()
+    elif program == "curl":  # tests/service asks
+        assert words[-1].startswith("http://localhost:")
     else:
         assert [program, *words] == ["npm", "ci"]
         assert (folder / "package-lock.json").is_file()

@@ -19,6 +19,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
     "examples/browser/README.md": "how-to/browser.md",
+    "examples/service/README.md": "how-to/service.md",
     "examples/mobile.md": "how-to/mobile.md",
 }
 """Where the site shows a file. Reports and pictures of models lie at the path that they have in the repository."""
@@ -96,4 +97,5 @@ def _shown(target: str, source: str) -> str | None:
         return PAGES[file]
     if file.startswith("zoo/") and file.endswith((".md", ".png")):
         return file
-    return f"{file.removesuffix('.py')}.md" if file.startswith("examples/") and file.endswith(".py") else ""
+    script = os.path.dirname(file) == "examples" and file.endswith(".py")
+    return f"{file.removesuffix('.py')}.md" if script else ""
