@@ -65,7 +65,7 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
 # seconds instead of minutes.
 $(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
 	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0 uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[tensorflow,jax,torch,litert,onnx,tfmot,cv,browser,service,docs,dev]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[tensorflow,jax,torch,litert,edge,onnx,tfmot,cv,browser,service,docs,dev]"
 	touch $@
 
 clean:

@@ -19,6 +19,7 @@ NAMES = {"PIL": "pillow", "sklearn": "scikit-learn"}  # imported under another n
 OPTIONAL = (
     "flatbuffers",
     "ai_edge_litert",
+    "tflite_micro",
     "scipy",
     "tf_keras",
     "tensorflow_model_optimization",

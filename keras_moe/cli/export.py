@@ -1,6 +1,7 @@
 """``keras-moe export`` and ``keras-moe bench``."""
 
 import argparse
+import collections
 import contextlib
 import pathlib
 import sys
@@ -29,6 +30,8 @@ File = tuple[str, pathlib.Path, "np.ndarray | None"]
 """To be timed: its label, the LiteRT file, and the images; None: those of the command."""
 
 QUANTIZED = ("float16", "dynamic", "int8")
+# Not imported: help must come at once. A test compares them with ``keras_moe.export.targets.report.TARGETS``.
+TARGETS = ("litert", "tflm", "ethos-u55-128", "ethos-u65-256", "ethos-u85-256", "edgetpu")
 
 
 def register(command: Command) -> None:
@@ -39,6 +42,8 @@ def register(command: Command) -> None:
     )
     export.add_argument("--form", choices=("routed", "parts", "dense"), default="routed")
     export.add_argument("--quantize", choices=QUANTIZED)
+    export.add_argument("--target", choices=TARGETS, default="litert", help="what the report is about; see README")
+    export.add_argument("--strict", action="store_true", help="refuse what falls off an accelerator")
     export.add_argument(
         "--images",
         type=folder,
@@ -73,7 +78,14 @@ def _export(arguments: argparse.Namespace) -> int:
     model = load_model(arguments.name, card)
     with contextlib.redirect_stdout(sys.stderr):  # the converter's messages
         report = litert(
-            model, arguments.out, arguments.form, arguments.quantize, representative_dataset=images, card=card
+            model,
+            arguments.out,
+            arguments.form,
+            arguments.quantize,
+            representative_dataset=images,
+            card=card,
+            target=arguments.target,
+            strict=arguments.strict,
         )
     if arguments.json:
         return print_json(report)
@@ -84,7 +96,20 @@ def _export(arguments: argparse.Namespace) -> int:
         print(f"expert {expert}: {images} images were routed to it")
     for name, value in report["parity"].items():
         print(f"{name}: {value:.6g}")
+    _print_target(report["target"])
     return 0
+
+
+def _print_target(target: dict[str, typing.Any]) -> None:
+    """Where each graph runs on a target, and each operation that falls off an accelerator."""
+    for name, graph in target["graphs"].items():
+        places = collections.Counter(row["place"] for row in graph["operators"])
+        shares = ", ".join(f"{count} operations on {place}" for place, count in places.items())
+        figures = ", ".join(f"{key} {value:,}" for key, value in graph.items() if key != "operators")
+        print(f"{name}: {shares}; {figures}")
+        for row in graph["operators"]:
+            if row["reason"]:
+                print(f"  {row['place']}: {row['operation']} of {row['layer']}: {row['reason']}")
 
 
 def _bench(arguments: argparse.Namespace) -> int:

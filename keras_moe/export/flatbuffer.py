@@ -3,6 +3,8 @@
 import collections
 import typing
 
+import numpy as np
+
 from keras_moe.types import Array
 
 Parsed: typing.TypeAlias = typing.Any  # ``ModelT`` of the package's generated code, which has no types
@@ -50,21 +52,35 @@ def operation_name(model: Parsed, index: int) -> str:
 
 
 def tensors(data: bytes) -> dict[str, list[dict[str, typing.Any]]]:
-    """``"inputs"`` and ``"outputs"`` of the one signature: lists of name, shape, dtype, scale and zero point."""
-    from ai_edge_litert.interpreter import Interpreter
+    """``"inputs"`` and ``"outputs"`` of the one signature: lists of name, shape, dtype, scale and zero point.
 
-    runner = Interpreter(model_content=data).get_signature_runner("serving_default")
-    sides = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
-    return {side: [_tensor(name, detail) for name, detail in found.items()] for side, found in sides.items()}
+    In the order of the main graph, which interpreters without names go by.
+    """
+    model = parsed(data)
+    graph, (signature,) = model.subgraphs[0], model.signatureDefs
+    sides = {"inputs": (graph.inputs, signature.inputs), "outputs": (graph.outputs, signature.outputs)}
+    return {side: _in_order(graph, indices, named) for side, (indices, named) in sides.items()}
 
 
-def _tensor(name: str, detail: dict[str, typing.Any]) -> dict[str, typing.Any]:
-    scale, zero = detail["quantization"]
-    shape = [int(size) for size in detail["shape"]]
+def dtype(tensor: typing.Any) -> str:
+    """The type of a parsed tensor by NumPy's name, such as ``"float32"``."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return next(name.lower() for name, value in vars(schema.TensorType).items() if value == tensor.type)
+
+
+def _in_order(graph: typing.Any, indices: typing.Any, named: typing.Any) -> list[dict[str, typing.Any]]:
+    names = {int(t.tensorIndex): t.name.decode() for t in named}
+    return [_tensor(names[int(index)], graph.tensors[int(index)]) for index in indices]
+
+
+def _tensor(name: str, tensor: typing.Any) -> dict[str, typing.Any]:
+    steps = tensor.quantization
+    is_quantized = steps is not None and np.size(steps.scale)
     return {
         "name": name,
-        "shape": shape,
-        "dtype": detail["dtype"].__name__,
-        "scale": float(scale),
-        "zero_point": int(zero),
+        "shape": [int(size) for size in tensor.shape],
+        "dtype": dtype(tensor),
+        "scale": float(steps.scale[0]) if is_quantized else 0.0,
+        "zero_point": int(steps.zeroPoint[0]) if is_quantized else 0,
     }

@@ -8,7 +8,6 @@ import typing
 
 from keras_moe.export.flatbuffer import operations, tensors
 from keras_moe.export.litert import integrity, metadata
-from keras_moe.export.litert.accelerators import left_to_the_cpu
 from keras_moe.export.litert.forms import Graphs
 from keras_moe.files import write_bytes
 from keras_moe.labels import to_lines
@@ -35,18 +34,23 @@ def sealed(
 
 
 def report(
-    described: dict[str, typing.Any], made: Graphs, files: dict[str, bytes], parity: dict[str, typing.Any]
+    described: dict[str, typing.Any],
+    made: Graphs,
+    files: dict[str, bytes],
+    parity: dict[str, typing.Any],
+    target: dict[str, typing.Any],
 ) -> dict[str, typing.Any]:
-    """What ``litert`` returns of ``files``, the sealed graphs that were ``made``."""
-    each = {name: collections.Counter(operations(data)) for name, data in made.graphs.items()}
-    counts: collections.Counter[str] = sum(each.values(), collections.Counter())
+    """What ``litert`` returns of ``files``, the sealed graphs that were ``made``, and of their ``target``."""
+    counts: collections.Counter[str] = collections.Counter()
+    for data in made.graphs.values():
+        counts.update(operations(data))
     return {
         **described,
         "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
         "bytes": sum(len(data) for data in files.values()),
         "operations": dict(sorted(counts.items())),
         "conditions": counts["IF"],
-        "left_to_the_cpu": {name: left_to_the_cpu(found) for name, found in each.items()},
+        "target": target,
         "calibration": made.calibration,
         "parity": parity,
     }

@@ -44,6 +44,12 @@ class Source:
     pieces: Piece | Pieces
     samples: Samples
 
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, those of experts too."""
+        pieces = [self.pieces] if isinstance(self.pieces, Piece) else list(self.pieces)
+        return [call.name for piece in pieces for call in piece.graph.calls]
+
 
 def source(model: MoEModel, form: str, quantize: str | None, representative_dataset: Array | None) -> Source:
     """The ``Source`` of a model; the arguments are ``litert``'s, checked."""

@@ -12,8 +12,20 @@ import numpy as np
 
 from keras_moe.types import Array
 
-Graphs: typing.TypeAlias = "dict[str, Graph]"
-_Detail: typing.TypeAlias = dict[str, typing.Any]  # of a tensor, as the interpreter tells it
+Tensor: typing.TypeAlias = dict[str, typing.Any]  # name, shape, dtype, scale and zero point: see ``flatbuffer.tensors``
+
+
+class Runner(typing.Protocol):
+    """One static graph in an interpreter: float32 arrays in and out, by name."""
+
+    seconds: float
+
+    def shape(self, name: str) -> tuple[int, ...]: ...
+
+    def __call__(self, arrays: dict[str, Array]) -> dict[str, Array]: ...
+
+
+Graphs: typing.TypeAlias = dict[str, Runner]
 
 
 class Pool:
@@ -25,11 +37,11 @@ class Pool:
 
     Args:
         graphs: dict, name -> bytes of a LiteRT model.
-        num_threads: of each interpreter.
+        make: the bytes of one -> its interpreter; a function that can be pickled.
     """
 
-    def __init__(self, graphs: dict[str, bytes], num_threads: int) -> None:
-        self._graphs, self._num_threads = graphs, num_threads
+    def __init__(self, graphs: dict[str, bytes], make: collections.abc.Callable[[bytes], Runner]) -> None:
+        self._graphs, self._make_one = graphs, make
         self._reset()
 
     def _reset(self) -> None:
@@ -38,11 +50,11 @@ class Pool:
         self._made: list[Graphs] = []
         self._idle: collections.deque[Graphs] = collections.deque()
 
-    def __getstate__(self) -> tuple[dict[str, bytes], int]:
-        return self._graphs, self._num_threads
+    def __getstate__(self) -> tuple[dict[str, bytes], collections.abc.Callable[[bytes], Runner]]:
+        return self._graphs, self._make_one
 
-    def __setstate__(self, state: tuple[dict[str, bytes], int]) -> None:
-        self._graphs, self._num_threads = state
+    def __setstate__(self, state: tuple[dict[str, bytes], collections.abc.Callable[[bytes], Runner]]) -> None:
+        self._graphs, self._make_one = state
         self._reset()
 
     @property
@@ -67,7 +79,7 @@ class Pool:
                 self._idle.append(graphs)
 
     def _make(self) -> Graphs:
-        graphs = {name: Graph(data, self._num_threads) for name, data in self._graphs.items()}
+        graphs = {name: self._make_one(data) for name, data in self._graphs.items()}
         self._made.append(graphs)
         return graphs
 
@@ -86,21 +98,21 @@ class Graph:
         self.seconds = 0.0
         # For the names alone: to run it, it would allocate anew for every image.
         signature = self._interpreter.get_signature_runner("serving_default")
-        self._inputs, self._outputs = signature.get_input_details(), signature.get_output_details()
+        self._inputs, self._outputs = map(_described, (signature.get_input_details(), signature.get_output_details()))
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._inputs[name]["shape"])
 
-    def __call__(self, tensors: dict[str, Array]) -> dict[str, Array]:
-        for name, detail in self._inputs.items():
-            self._interpreter.set_tensor(detail["index"], _quantize(tensors[name], detail))
+    def __call__(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        for name, tensor in self._inputs.items():
+            self._interpreter.set_tensor(tensor["index"], quantized(arrays[name], tensor))
         start = time.perf_counter()
         self._interpreter.invoke()
         self.seconds += time.perf_counter() - start
-        return {name: self._output(detail) for name, detail in self._outputs.items()}
+        return {name: self._output(tensor) for name, tensor in self._outputs.items()}
 
-    def _output(self, detail: _Detail) -> Array:
-        return _dequantize(self._interpreter.get_tensor(detail["index"]), detail)
+    def _output(self, tensor: Tensor) -> Array:
+        return dequantized(self._interpreter.get_tensor(tensor["index"]), tensor)
 
 
 def run(graphs: Graphs, image: Array) -> tuple[Array, Array | None]:
@@ -125,16 +137,28 @@ def _run_parts(graphs: Graphs, image: Array) -> tuple[Array, Array]:
     return prediction, found["route"]
 
 
-def _quantize(tensor: Array, detail: _Detail) -> Array:
-    if detail["dtype"] == np.float32:
-        return np.asarray(tensor, "float32")
-    scale, zero = detail["quantization"]
-    limits = np.iinfo(detail["dtype"])
-    return np.asarray(np.clip(np.rint(tensor / scale) + zero, limits.min, limits.max), detail["dtype"])
+def quantized(array: Array, tensor: Tensor) -> Array:
+    """``array`` as ``tensor``, of which dtype, scale and zero point are told, holds it."""
+    if tensor["dtype"] == "float32":
+        return np.asarray(array, "float32")
+    limits = np.iinfo(tensor["dtype"])
+    levels = np.rint(array / tensor["scale"]) + tensor["zero_point"]
+    return np.asarray(np.clip(levels, limits.min, limits.max), tensor["dtype"])
 
 
-def _dequantize(tensor: Array, detail: _Detail) -> Array:
-    if detail["dtype"] == np.float32:
-        return tensor
+def dequantized(array: Array, tensor: Tensor) -> Array:
+    """What ``quantized`` was made of, but for rounding."""
+    if tensor["dtype"] == "float32":
+        return array
+    return np.asarray((array.astype("float32") - tensor["zero_point"]) * tensor["scale"], "float32")
+
+
+def _described(details: dict[str, dict[str, typing.Any]]) -> dict[str, Tensor]:
+    """Name -> ``Tensor``, and its index, of what LiteRT tells of one side of a signature."""
+    return {name: _tensor(name, detail) for name, detail in details.items()}
+
+
+def _tensor(name: str, detail: dict[str, typing.Any]) -> Tensor:
     scale, zero = detail["quantization"]
-    return np.asarray((tensor.astype("float32") - zero) * scale, "float32")
+    own = {"name": name, "shape": detail["shape"], "dtype": np.dtype(detail["dtype"]).name, "index": detail["index"]}
+    return {**own, "scale": scale, "zero_point": zero}

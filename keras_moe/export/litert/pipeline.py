@@ -8,17 +8,19 @@ import warnings
 import keras
 import numpy as np
 
-from keras_moe.checks import flag, require
+from keras_moe.checks import check, flag, require
 from keras_moe.export import tensorflow_process
 from keras_moe.export.litert import files, forms, parity
 from keras_moe.export.litert.arguments import check_form, check_model, checked_images, checked_labels, noise
 from keras_moe.export.litert.calibration import PER_EXPERT
 from keras_moe.export.litert.runtime import LiteRTModel
+from keras_moe.export.targets import report as targets
 from keras_moe.models import MoEModel
 from keras_moe.types import Array, Path
 from keras_moe.zoo.model_card import Card
 
 _CHECKED = 10000  # images at most are compared; of 1,000, a share near 98 % is off by half a point
+_ON_TARGET = 16  # images at most run in the interpreter of microcontrollers, which is not made for this machine
 _SAME_ROUTES = 0.98  # of them at least, or the trunk stays in float
 Report: typing.TypeAlias = dict[str, typing.Any]
 
@@ -34,6 +36,8 @@ def litert(
     labels: list[str] | None = None,
     card: Card | None = None,
     check_parity: bool = True,
+    target: str = "litert",
+    strict: bool = False,
 ) -> Report:
     """Writes ``model`` as LiteRT (TFLite) of builtin operations only, with a batch of one.
 
@@ -58,19 +62,26 @@ def litert(
         labels: the name of each class in order, a printable line, or empty; None: the card's.
         card: the zoo's ``Card``: name and license are taken from it.
         check_parity: refuse a file that agrees too little with the model (``parity.BOUNDS``).
+        target: the machine that the report is about. ``"litert"``: a phone or a browser. ``"tflm"``: a microcontroller;
+            the files run in ``tflite-micro``'s interpreter on some of the images, and lie beside as C source.
+            ``"ethos-u55-128"``, ``"ethos-u65-256"``, ``"ethos-u85-256"``: the NPU, by Arm's compiler Vela, whose files
+            lie beside. ``"edgetpu"``: by its maker's list of operations. All but the first and the last need the extra
+            ``edge``.
+        strict: refuse what falls off an accelerator, instead of a warning. The router of parts may: it is the CPU's.
 
     Returns:
         dict, also written beside the file as ``<name>.report.json``: the files with sizes and sha256, their operations,
-        how many ``IF``, what accelerators leave to the CPU of each graph, parity with Keras, representative_dataset
-        images routed to each expert.
+        how many ``IF``, where on the target each operation runs, with memory and estimated cycles, parity with Keras,
+        representative_dataset images routed to each expert.
 
     Raises:
-        ValueError: an argument out of range, or an operation without a LiteRT builtin.
+        ValueError: an argument out of range, an operation without a LiteRT builtin or one that the target has not.
         ParityError: see ``check_parity``.
-        ImportError: no TensorFlow, or no ``ai_edge_litert``.
+        ImportError: no TensorFlow, no ``ai_edge_litert``, or not the tool of the target.
 
     Warns:
-        UserWarning: an expert to which fewer than 20 representative images are routed.
+        UserWarning: an expert to which fewer than 20 representative images are routed; operations that fall off an
+            accelerator.
 
     Example:
         >>> network = models.Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
@@ -82,9 +93,11 @@ def litert(
         >>> file.labels, file.predict(pictures).shape
         (('zero', 'one', 'two'), (4, 3))
     """
-    check_parity = flag("litert", "check_parity", check_parity)
+    check_parity, strict = flag("litert", "check_parity", check_parity), flag("litert", "strict", strict)
+    check("litert", "target", target, target in targets.TARGETS, f"one of {targets.TARGETS}")
     require("litert", "tensorflow", "tensorflow")
     require("litert", "litert", "ai_edge_litert", "flatbuffers")
+    targets.require_tool(target)
     path, calibrated = pathlib.Path(path), representative_dataset is not None
     check_model(model)
     check_form(path, form, quantize, calibrated, trunk_precision)
@@ -101,6 +114,8 @@ def litert(
         "labels": labels,
         "trunk_precision": trunk_precision,
         "check_parity": check_parity,
+        "machine": target,
+        "strict": strict,
         "representative_dataset": representative_dataset,
         "images": seen,
         "expected": np.asarray(expected, "float32"),
@@ -109,6 +124,8 @@ def litert(
     report = _run(model, arguments)
     if form != "dense":
         _warn_of_rare(report["calibration"])
+    if left := targets.left(report["target"], report):
+        warnings.warn(left, stacklevel=2)
     return report
 
 
@@ -143,12 +160,14 @@ def export(
     labels: list[str],
     trunk_precision: str | None,
     check_parity: bool,
+    machine: str,
+    strict: bool,
     representative_dataset: Array | None,
     images: Array,
     expected: Array,
     route: Array | None,
 ) -> Report:
-    """``litert`` on the TensorFlow backend, with checked arguments."""
+    """``litert`` on the TensorFlow backend, with checked arguments; ``machine`` is its ``target``."""
     target, scores = pathlib.Path(path), model.answers == "classes"
     source = forms.source(model, described["form"], described["quantize"], representative_dataset)
     for tried in _precisions(trunk_precision, described):
@@ -160,8 +179,15 @@ def export(
             break
     if check_parity:
         parity.check(found, described["quantize"], scores)
-    report = files.report(described, made, written, found)
-    files.write(target, written, report)
+    placed, extra = targets.built(machine, made.graphs, source.layers, described, labels, target.stem)
+    if strict and (left := targets.left(placed, described)):
+        raise ValueError(f"{left} Nothing was written.")
+    if machine == "tflm":
+        placed["parity"] = _parity(written, target.name, images[:_ON_TARGET], expected, route, scores, "tflm")
+        if check_parity:
+            parity.check(placed["parity"], described["quantize"], scores)
+    report = files.report(described, made, written, found, placed)
+    files.write(target, {**extra, **written}, report)
     return report
 
 
@@ -172,13 +198,21 @@ def _precisions(trunk_precision: str | None, described: dict[str, typing.Any]) -
 
 
 def _parity(
-    written: dict[str, bytes], name: str, images: Array, expected: Array, route: Array | None, scores: bool
+    written: dict[str, bytes],
+    name: str,
+    images: Array,
+    expected: Array,
+    route: Array | None,
+    scores: bool,
+    runtime: str = "litert",
 ) -> Report:
+    """How far the files ``written`` are from what is expected of ``images``, the first of those it is known of."""
+    count = len(images)
     with tempfile.TemporaryDirectory() as folder:
         for file, data in written.items():
             pathlib.Path(folder, file).write_bytes(data)
-        predictions, found = LiteRTModel(pathlib.Path(folder, name)).predict_routed(images)
-    return parity.compare(predictions, found, expected, route, scores)
+        predictions, found = LiteRTModel(pathlib.Path(folder, name), runtime=runtime).predict_routed(images)
+    return parity.compare(predictions, found, expected[:count], None if route is None else route[:count], scores)
 
 
 def _warn_of_rare(calibrated: list[int] | None) -> None:

@@ -1,16 +1,20 @@
-"""Running exported files with LiteRT in Python."""
+"""Running exported files in Python, with LiteRT or the interpreter of microcontrollers."""
 
+import collections.abc
+import functools
 import hashlib
 import json
 import pathlib
 
 import numpy as np
 
-from keras_moe.checks import IntegrityError, integer, require
+from keras_moe.checks import IntegrityError, check, integer, require
 from keras_moe.export.litert import integrity, interpreters
 from keras_moe.export.litert.metadata import DESCRIPTION, LABELS
 from keras_moe.labels import from_lines
 from keras_moe.types import Array, Path
+
+RUNTIMES = ("litert", "tflm")
 
 
 class LiteRTModel:
@@ -28,18 +32,20 @@ class LiteRTModel:
         path: a ``.tflite`` file that ``litert`` wrote, or the ``.json`` manifest of parts.
         num_threads: int >= 1, of each interpreter.
         sha256: hex digest that the file (or manifest) must have, such as a card's; None: its own checksum decides.
+        runtime: ``"litert"``, or ``"tflm"``: the interpreter of microcontrollers (extra ``edge``), to see what a file
+            answers there. It has one thread and takes no file of weights in float16 or of dynamic quantization.
 
     Attributes:
         description: dict, what ``litert`` wrote of the model: its name, form, quantization and input shape.
         labels: tuple of str, empty where the model has no classes.
-        runtime_seconds: float, what LiteRT itself has taken since the file was opened, summed over the threads of this
-            process; the rest of a call is Python.
+        runtime_seconds: float, what the runtime itself has taken since the file was opened, summed over the threads of
+            this process; the rest of a call is Python.
 
     Raises:
         FileNotFoundError: no such file.
         IntegrityError: not what was exported.
-        ValueError: another ``num_threads``.
-        ImportError: no ``ai_edge_litert``.
+        ValueError: another ``num_threads`` or ``runtime``, or a file that the runtime cannot run.
+        ImportError: no ``ai_edge_litert``, or no ``tflite_micro``.
 
     Example:
         >>> (path,) = zoo.download("hydranet_cifar100", ".", "routed_int8.tflite")
@@ -49,8 +55,9 @@ class LiteRTModel:
         ((4, 100), (4, 8), 100)
     """
 
-    def __init__(self, path: Path, num_threads: int = 1, sha256: str | None = None) -> None:
+    def __init__(self, path: Path, num_threads: int = 1, sha256: str | None = None, runtime: str = "litert") -> None:
         num_threads = integer("LiteRTModel", "num_threads", num_threads, 1)
+        check("LiteRTModel", "runtime", runtime, runtime in RUNTIMES, f"one of {RUNTIMES}")
         require("LiteRTModel", "litert", "ai_edge_litert")
         path = pathlib.Path(path)
         if path.suffix == ".json":
@@ -63,7 +70,7 @@ class LiteRTModel:
         if "model" in files:
             self.description = json.loads(files["model"][DESCRIPTION])
         self.labels = from_lines(next((attached[LABELS] for attached in files.values() if LABELS in attached), b""))
-        self._pool = interpreters.Pool(contents, num_threads)
+        self._pool = interpreters.Pool(contents, _interpreter(runtime, num_threads))
         with self._pool.lent():  # makes the first interpreters: what cannot be run is refused here
             pass
 
@@ -109,6 +116,16 @@ class LiteRTModel:
             results = [interpreters.run(graphs, np.asarray(image, "float32")[None]) for image in images]
         predictions, routes = zip(*results, strict=True)
         return np.concatenate(predictions), None if routes[0] is None else np.concatenate(routes)
+
+
+def _interpreter(runtime: str, num_threads: int) -> collections.abc.Callable[[bytes], interpreters.Runner]:
+    """Bytes of a graph -> what runs it; a function that can be pickled."""
+    if runtime == "litert":
+        return functools.partial(interpreters.Graph, num_threads=num_threads)
+    require("LiteRTModel", "edge", "tflite_micro")
+    from keras_moe.export.targets.tflm import Graph
+
+    return Graph
 
 
 def _read(path: pathlib.Path, sha256: str | None) -> bytes:

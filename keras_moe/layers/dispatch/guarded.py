@@ -14,10 +14,11 @@ def guarded(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: T
     """Each expert on the whole batch if any row chose it: one guard per expert, for inference only."""
     if keras.backend.backend() == "torch":
         return _picked(experts, x, weights)
-    # Zero at run time, but no constant: a constant of that shape would be stored in every exported file.
-    zero = ops.cast(ops.any(ops.absolute(weights) < 0), weights.dtype)
+    # Zero at run time, but no constant: a constant of that shape would be stored in every exported file. By
+    # `all` alone: microcontrollers have no `any`.
+    zero = ops.cast(ops.all(ops.absolute(weights) < 0), weights.dtype)
     nothing = zeros(experts[0], x, ops.shape(x)[0], weights.dtype, zero)
-    chosen = ops.any(ops.not_equal(weights, 0), axis=0)
+    chosen = ops.logical_not(ops.all(ops.equal(weights, 0), axis=0))  # NaN is not zero
 
     def run(k: int) -> Tensor:
         weight = weights[:, k]

@@ -5,7 +5,6 @@ import pytest
 
 from keras_moe.checks import IntegrityError
 from keras_moe.export.litert import interpreters, parity
-from keras_moe.export.litert.accelerators import left_to_the_cpu
 from keras_moe.export.litert.calibration import _balanced, _with_detours
 from keras_moe.export.litert.constants import _rounds_to
 from keras_moe.export.litert.integrity import manifest, read_manifest, seal, unseal
@@ -44,15 +43,15 @@ def test_a_range_has_255_steps():
     assert _loss(np.array([300.0]), 0.0, 255.0) == pytest.approx(45**2)
 
 
-INT8 = {"dtype": np.int8, "quantization": (0.5, 3)}
+INT8 = {"dtype": "int8", "scale": 0.5, "zero_point": 3}
 
 
 def test_integers_at_the_border():
     """Step 0.5, zero at 3; what lies outside -65.5…62 ends at the nearest integer there is."""
-    found = interpreters._quantize(np.array([0.0, 1.0, -1.1, 99.0, -99.0]), INT8)
+    found = interpreters.quantized(np.array([0.0, 1.0, -1.1, 99.0, -99.0]), INT8)
     np.testing.assert_array_equal(found, [3, 5, 1, 127, -128])
     assert found.dtype == np.int8
-    back = interpreters._dequantize(found, INT8)
+    back = interpreters.dequantized(found, INT8)
     np.testing.assert_array_equal(back, [0, 1, -1, 62, -65.5])
     assert back.dtype == np.float32
 
@@ -108,10 +107,6 @@ def test_the_error_is_that_of_images_with_the_same_experts():
     found = parity.compare(np.array([[0.6, 0.5], [9, 0]]), moved, np.array([[0.5, 0.5], [0, 1]]), route, scores=True)
     assert found["relative_error"] == pytest.approx(0.1)
     assert (found["routing_agreement"], found["same_main_expert"]) == (0.5, 0.5)
-
-
-def test_operations_that_no_list_names_are_left_to_the_cpu():
-    assert left_to_the_cpu({"IF": 2, "CONV_2D": 3, "ABS": 1}) == {"edge_tpu": ["ABS", "IF"], "ethos_u": ["IF"]}
 
 
 def test_a_manifest_reads_as_it_was_written():

@@ -1,0 +1,126 @@
+"""Exported files in the tools of microcontrollers and NPUs: same answers, same experts, nothing silently elsewhere."""
+
+import functools
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
+pytest.importorskip("tensorflow", reason="LiteRT files are converted by TensorFlow")
+pytest.importorskip("tflite_micro", reason="needs the extra `edge`")
+pytest.importorskip("ethosu", reason="needs the extra `edge`")
+
+from keras_moe import zoo
+from keras_moe.cli import main
+from keras_moe.datasets import digits
+from keras_moe.export import LiteRTModel, litert
+from keras_moe.models import Classifier, MoEModel
+
+pytestmark = [
+    pytest.mark.xdist_group("export"),
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="converted on TensorFlow"),
+]
+IMAGES, LEARN = digits()[1][0], digits()[0][0]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """``(name, form, quantize, target) -> (path, report)``, each made once."""
+    folder = tmp_path_factory.mktemp("exported")
+
+    @functools.cache
+    def make(name, form, quantize, target):
+        path = folder / f"{name}_{form}_{quantize}_{target}{'.json' if form == 'parts' else '.tflite'}"
+        given = {"representative_dataset": LEARN[:600]} if quantize == "int8" else {}
+        model, card = zoo.load(name), zoo.card(name)
+        return path, litert(model, path, form, quantize, images=IMAGES[:50], card=card, target=target, **given)
+
+    return make
+
+
+@pytest.mark.filterwarnings("ignore:litert. fewer than 20")
+@pytest.mark.parametrize(
+    ("name", "form", "quantize"),
+    [
+        ("test_hydranet", "routed", "int8"),
+        ("test_single_gated", "parts", "int8"),
+        ("test_single_gated", "routed", None),
+    ],
+)
+def test_a_microcontroller_gives_the_class_and_the_experts_of_litert(exported, name, form, quantize):
+    path, report = exported(name, form, quantize, "tflm")
+    images = IMAGES[:100]
+    expected, route = LiteRTModel(path).predict_routed(images)
+    predictions, found = LiteRTModel(path, runtime="tflm").predict_routed(images)
+    assert np.mean(predictions.argmax(-1) == expected.argmax(-1)) >= 0.99
+    np.testing.assert_array_equal(found != 0, route != 0)
+    assert report["target"]["parity"]["images"] == 16
+    for graph in report["target"]["graphs"].values():
+        assert 1000 < graph["arena_bytes"] < 100_000
+        assert {row["place"] for row in graph["operators"]} == {"tflite-micro"}
+    header = path.with_suffix(".h").read_text()
+    assert f"_ROUTE_GRAPH {1 if form == 'parts' else 0} " in header
+    assert f"_GRAPHS {len(report['target']['graphs'])}\n" in header
+
+
+def test_nan_is_never_routed_on_a_microcontroller(exported):
+    model = LiteRTModel(exported("test_single_gated", "routed", None, "tflm")[0], runtime="tflm")
+    images = IMAGES[:1].copy()
+    images[0, 3, 3] = np.nan
+    predictions, route = model.predict_routed(images)
+    assert np.isnan(route).all()
+    assert np.isnan(predictions).all()
+
+
+def test_float16_does_not_run_on_a_microcontroller(tmp_path):
+    model = zoo.load("test_hydranet")
+    with pytest.raises(ValueError, match=r"tflite-micro cannot run the file.*give quantize=None or 'int8'"):
+        litert(model, tmp_path / "x.tflite", quantize="float16", images=IMAGES[:4], target="tflm")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("accelerator", ["ethos-u55-128", "ethos-u85-256"])
+def test_trunk_experts_and_head_run_on_the_npu(exported, accelerator):
+    path, report = exported("test_hydranet", "parts", "int8", accelerator)
+    graphs = report["target"]["graphs"]
+    for name in graphs.keys() - {"router"}:
+        assert {row["place"] for row in graphs[name]["operators"]} == {"NPU"}, name
+        assert min(graphs[name][figure] for figure in ("cycles", "macs", "file_bytes")) > 0
+    router = {row["operation"]: row for row in graphs["router"]["operators"] if row["place"] == "CPU"}
+    assert "Float32" in router["MEAN"]["reason"]
+    assert router["SUM"]["layer"] == "top_k"
+    compiled = path.parent / f"{path.stem}.expert_0.{accelerator}.tflite"
+    assert compiled.stat().st_size == graphs["expert_0"]["file_bytes"]
+
+
+def test_what_falls_off_the_npu_is_a_warning_or_strictly_an_error(tmp_path):
+    class Fold(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.absolute(x)
+
+    source = Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
+    network = MoEModel(source.inputs, Fold(name="fold")(source.output), parts={})
+    arguments = {"quantize": "int8", "representative_dataset": LEARN[:20], "check_parity": False}
+    path = tmp_path / "x.json"
+    with pytest.raises(ValueError, match=r"ABS of 'fold' \(whole: .*other layers.*Nothing was written"):
+        litert(network, path, "parts", **arguments, target="edgetpu", strict=True)
+    assert not list(tmp_path.iterdir())
+    with pytest.warns(UserWarning, match="ABS of 'fold'"):
+        report = litert(network, path, "parts", **arguments, target="edgetpu")
+    assert {row["place"] for row in report["target"]["graphs"]["whole"]["operators"]} == {"CPU", "Edge TPU"}
+
+
+def test_a_missing_tool_is_named_with_its_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ethosu", None)
+    with pytest.raises(ImportError, match=r"keras-moe\[edge\]"):
+        litert(zoo.load("test_hydranet"), tmp_path / "x.json", "parts", target="ethos-u55-128")
+
+
+def test_the_command_tells_what_runs_where(tmp_path, capsys):
+    out = str(tmp_path / "x.tflite")
+    assert main(["export", "test_hydranet", out, "--target", "tflm"]) == 0
+    printed = capsys.readouterr().out
+    assert "operations on tflite-micro; file_bytes" in printed
+    assert "arena_bytes" in printed
