@@ -91,8 +91,9 @@ def _compared(name, accelerator, ran):
     routed, every = ([total(figure, s) for figure in ("cycles", "macs")] for s in (shares, {}))
     dense = _baseline(name, accelerator)
     baseline = f"{dense.cycles:,} | {_ratios(routed, (dense.cycles, dense.macs))}" if dense else "none | "
-    left = {n: sum(op.place == "CPU" for op in part.operators) for n, part in parts.items()}
-    on_cpu = ", ".join(f"{n} {count}" for n, count in left.items() if count) or "nothing"
+    left = {n: [op.kind for op in part.operators if op.place == "CPU"] for n, part in parts.items()}
+    kinds = sorted({kind for n, kept in left.items() if n != "router" for kind in kept})
+    on_cpu = ", ".join([f"{len(left['router'])} of the router", *kinds])
     sram, dram = (max(getattr(part, figure) for part in parts.values()) for figure in ("sram_bytes", "dram_bytes"))
     size = sum(len(part.data) for part in parts.values())
     return (

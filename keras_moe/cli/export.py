@@ -1,12 +1,12 @@
 """``keras-moe export`` and ``keras-moe bench``."""
 
 import argparse
-import collections
 import contextlib
 import pathlib
 import sys
 import typing
 
+from keras_moe.cli.placement import print_target
 from keras_moe.cli.shared import (
     MODEL,
     Command,
@@ -96,20 +96,8 @@ def _export(arguments: argparse.Namespace) -> int:
         print(f"expert {expert}: {images} images were routed to it")
     for name, value in report["parity"].items():
         print(f"{name}: {value:.6g}")
-    _print_target(report["target"])
+    print_target(report["target"])
     return 0
-
-
-def _print_target(target: dict[str, typing.Any]) -> None:
-    """Where each graph runs on a target, and each operation that falls off an accelerator."""
-    for name, graph in target["graphs"].items():
-        places = collections.Counter(row["place"] for row in graph["operators"])
-        shares = ", ".join(f"{count} operations on {place}" for place, count in places.items())
-        figures = ", ".join(f"{key} {value:,}" for key, value in graph.items() if key != "operators")
-        print(f"{name}: {shares}; {figures}")
-        for row in graph["operators"]:
-            if row["reason"]:
-                print(f"  {row['place']}: {row['operation']} of {row['layer']}: {row['reason']}")
 
 
 def _bench(arguments: argparse.Namespace) -> int:

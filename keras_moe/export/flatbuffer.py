@@ -3,8 +3,6 @@
 import collections
 import typing
 
-import numpy as np
-
 from keras_moe.types import Array
 
 Parsed: typing.TypeAlias = typing.Any  # ``ModelT`` of the package's generated code, which has no types
@@ -76,7 +74,7 @@ def _in_order(graph: typing.Any, indices: typing.Any, named: typing.Any) -> list
 
 def _tensor(name: str, tensor: typing.Any) -> dict[str, typing.Any]:
     steps = tensor.quantization
-    is_quantized = steps is not None and np.size(steps.scale)
+    is_quantized = steps is not None and steps.scale is not None and len(steps.scale)
     return {
         "name": name,
         "shape": [int(size) for size in tensor.shape],

@@ -10,9 +10,8 @@ import typing
 
 import numpy as np
 
+from keras_moe.export.border import Tensor, dequantized, quantized
 from keras_moe.types import Array
-
-Tensor: typing.TypeAlias = dict[str, typing.Any]  # name, shape, dtype, scale and zero point: see ``flatbuffer.tensors``
 
 
 class Runner(typing.Protocol):
@@ -135,22 +134,6 @@ def _run_parts(graphs: Graphs, image: Array) -> tuple[Array, Array]:
     found["combined"] = sum(outputs) if outputs else np.zeros(head.shape("combined"), "float32")
     (prediction,) = head(found).values()
     return prediction, found["route"]
-
-
-def quantized(array: Array, tensor: Tensor) -> Array:
-    """``array`` as ``tensor``, of which dtype, scale and zero point are told, holds it."""
-    if tensor["dtype"] == "float32":
-        return np.asarray(array, "float32")
-    limits = np.iinfo(tensor["dtype"])
-    levels = np.rint(array / tensor["scale"]) + tensor["zero_point"]
-    return np.asarray(np.clip(levels, limits.min, limits.max), tensor["dtype"])
-
-
-def dequantized(array: Array, tensor: Tensor) -> Array:
-    """What ``quantized`` was made of, but for rounding."""
-    if tensor["dtype"] == "float32":
-        return array
-    return np.asarray((array.astype("float32") - tensor["zero_point"]) * tensor["scale"], "float32")
 
 
 def _described(details: dict[str, dict[str, typing.Any]]) -> dict[str, Tensor]:

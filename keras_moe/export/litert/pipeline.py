@@ -1,7 +1,6 @@
 """``litert``: a Keras model as LiteRT files, checked against it."""
 
 import pathlib
-import tempfile
 import typing
 import warnings
 
@@ -10,18 +9,15 @@ import numpy as np
 
 from keras_moe.checks import check, flag, require
 from keras_moe.export import tensorflow_process
-from keras_moe.export.litert import files, forms, parity
+from keras_moe.export.litert import on_tensorflow, parity
 from keras_moe.export.litert.arguments import check_form, check_model, checked_images, checked_labels, noise
 from keras_moe.export.litert.calibration import PER_EXPERT
-from keras_moe.export.litert.runtime import LiteRTModel
 from keras_moe.export.targets import report as targets
 from keras_moe.models import MoEModel
 from keras_moe.types import Array, Path
 from keras_moe.zoo.model_card import Card
 
 _CHECKED = 10000  # images at most are compared; of 1,000, a share near 98 % is off by half a point
-_ON_TARGET = 16  # images at most run in the interpreter of microcontrollers, which is not made for this machine
-_SAME_ROUTES = 0.98  # of them at least, or the trunk stays in float
 Report: typing.TypeAlias = dict[str, typing.Any]
 
 
@@ -114,7 +110,7 @@ def litert(
         "labels": labels,
         "trunk_precision": trunk_precision,
         "check_parity": check_parity,
-        "machine": target,
+        "target": target,
         "strict": strict,
         "representative_dataset": representative_dataset,
         "images": seen,
@@ -147,72 +143,10 @@ def _described(model: MoEModel, form: str, quantize: str | None, card: Card | No
 
 def _run(model: MoEModel, arguments: dict[str, typing.Any]) -> Report:
     if keras.backend.backend() == "tensorflow":
-        return export(model, **arguments)
-    function = f"{__name__}:{export.__name__}"
+        return on_tensorflow.export(model, **arguments)
+    function = f"{on_tensorflow.__name__}:export"
     report: Report = tensorflow_process.run(function, model, arguments, errors=(parity.ParityError,))
     return report
-
-
-def export(
-    model: MoEModel,
-    path: str,
-    described: dict[str, typing.Any],
-    labels: list[str],
-    trunk_precision: str | None,
-    check_parity: bool,
-    machine: str,
-    strict: bool,
-    representative_dataset: Array | None,
-    images: Array,
-    expected: Array,
-    route: Array | None,
-) -> Report:
-    """``litert`` on the TensorFlow backend, with checked arguments; ``machine`` is its ``target``."""
-    target, scores = pathlib.Path(path), model.answers == "classes"
-    source = forms.source(model, described["form"], described["quantize"], representative_dataset)
-    for tried in _precisions(trunk_precision, described):
-        described = {**described, "trunk_precision": tried}
-        made = forms.build(source, tried)
-        written = files.sealed(target, made.graphs, described, labels)
-        found = _parity(written, target.name, images, expected, route, scores)
-        if found.get("routing_agreement", 1.0) >= _SAME_ROUTES:
-            break
-    if check_parity:
-        parity.check(found, described["quantize"], scores)
-    placed, extra = targets.built(machine, made.graphs, source.layers, described, labels, target.stem)
-    if strict and (left := targets.left(placed, described)):
-        raise ValueError(f"{left} Nothing was written.")
-    if machine == "tflm":
-        placed["parity"] = _parity(written, target.name, images[:_ON_TARGET], expected, route, scores, "tflm")
-        if check_parity:
-            parity.check(placed["parity"], described["quantize"], scores)
-    report = files.report(described, made, written, found, placed)
-    files.write(target, {**extra, **written}, report)
-    return report
-
-
-def _precisions(trunk_precision: str | None, described: dict[str, typing.Any]) -> tuple[str | None, ...]:
-    """Precisions of the trunk to try in turn, until the routes are kept."""
-    choice = described["quantize"] == "int8" and described["form"] == "routed"
-    return ("int8", "float") if choice and trunk_precision is None else (trunk_precision,)
-
-
-def _parity(
-    written: dict[str, bytes],
-    name: str,
-    images: Array,
-    expected: Array,
-    route: Array | None,
-    scores: bool,
-    runtime: str = "litert",
-) -> Report:
-    """How far the files ``written`` are from what is expected of ``images``, the first of those it is known of."""
-    count = len(images)
-    with tempfile.TemporaryDirectory() as folder:
-        for file, data in written.items():
-            pathlib.Path(folder, file).write_bytes(data)
-        predictions, found = LiteRTModel(pathlib.Path(folder, name), runtime=runtime).predict_routed(images)
-    return parity.compare(predictions, found, expected[:count], None if route is None else route[:count], scores)
 
 
 def _warn_of_rare(calibrated: list[int] | None) -> None:

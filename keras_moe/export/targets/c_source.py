@@ -1,6 +1,7 @@
 """C source of exported graphs, for programs on microcontrollers: arrays, and what a program must know of them."""
 
 import json
+import math
 import re
 import typing
 
@@ -41,6 +42,7 @@ typedef struct {{
 
 #define {macro}_GRAPHS {graphs}
 #define {macro}_ARENA_BYTES {arena} /* of the largest graph, if all share one */
+#define {macro}_FLOATS {floats} /* numbers in all inputs and outputs, those that graphs hand on counted once */
 #define {macro}_EXPERTS {experts}
 #define {macro}_ROUTE_GRAPH {route_graph} /* whose output {macro}_ROUTE_OUTPUT has a weight for each expert; -1: none */
 #define {macro}_ROUTE_OUTPUT {route_output}
@@ -78,6 +80,7 @@ def sources(
         macro=prefix.upper(),
         graphs=len(graphs),
         arena=max(arenas.values()),
+        floats=_floats(borders),
         experts=described["experts"],
         route_graph=route_graph,
         route_output=route_output,
@@ -91,6 +94,16 @@ def sources(
     start = f'#include "{stem}.h"\n'
     source = "\n".join([start, *(text.replace("TENSOR", f"{prefix}_tensor") for text in arrays), table, listed])
     return {f"{stem}.h": header.encode(), f"{stem}.c": source.encode()}
+
+
+def _floats(borders: dict[str, dict[str, list[dict[str, typing.Any]]]]) -> int:
+    sizes = {
+        tensor["name"]: math.prod(tensor["shape"])
+        for sides in borders.values()
+        for rows in sides.values()
+        for tensor in rows
+    }
+    return sum(sizes.values())
 
 
 def _arrays(k: int, data: bytes, sides: dict[str, list[dict[str, typing.Any]]]) -> str:

@@ -10,8 +10,8 @@ import typing
 
 import numpy as np
 
+from keras_moe.export.border import dequantized, quantized
 from keras_moe.export.flatbuffer import tensors
-from keras_moe.export.litert.interpreters import dequantized, quantized
 from keras_moe.types import Array
 
 _ROOM = 1 << 26  # bytes of the arena here, of which the system gives what is used

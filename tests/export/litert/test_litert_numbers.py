@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_moe.checks import IntegrityError
+from keras_moe.export import border
 from keras_moe.export.litert import interpreters, parity
 from keras_moe.export.litert.calibration import _balanced, _with_detours
 from keras_moe.export.litert.constants import _rounds_to
@@ -48,12 +49,17 @@ INT8 = {"dtype": "int8", "scale": 0.5, "zero_point": 3}
 
 def test_integers_at_the_border():
     """Step 0.5, zero at 3; what lies outside -65.5…62 ends at the nearest integer there is."""
-    found = interpreters.quantized(np.array([0.0, 1.0, -1.1, 99.0, -99.0]), INT8)
+    found = border.quantized(np.array([0.0, 1.0, -1.1, 99.0, -99.0]), INT8)
     np.testing.assert_array_equal(found, [3, 5, 1, 127, -128])
     assert found.dtype == np.int8
-    back = interpreters.dequantized(found, INT8)
+    back = border.dequantized(found, INT8)
     np.testing.assert_array_equal(back, [0, 1, -1, 62, -65.5])
     assert back.dtype == np.float32
+
+
+def test_nan_is_no_integer():
+    with pytest.raises(ValueError, match="'route' holds NaN"):
+        border.quantized(np.array([0.0, np.nan]), {"name": "route", **INT8})
 
 
 class Part:

@@ -77,7 +77,7 @@ PROGRAM = """
 int main(void) {
   const two_pets_graph* g = &two_pets_graphs[0];
   printf("%d %d %zu %d %d %d %s", two_pets_graphs[0].data[2], (int)((size_t)g->data % 16), g->bytes, g->input->shape[1],
-         g->output[TWO_PETS_ROUTE_OUTPUT].zero_point, TWO_PETS_ARENA_BYTES, two_pets_labels[1]);
+         g->output[TWO_PETS_ROUTE_OUTPUT].zero_point, TWO_PETS_ARENA_BYTES + TWO_PETS_FLOATS, two_pets_labels[1]);
   return 0;
 }
 """
@@ -103,4 +103,4 @@ def test_c_source_compiles_and_holds_what_was_exported(monkeypatch, tmp_path):
     files = [str(tmp_path / name) for name in ("main.c", "two pets.c")]
     subprocess.run([compiler, "-Wall", "-Werror", "-o", str(tmp_path / "main"), *files], check=True)
     printed = subprocess.run([str(tmp_path / "main")], capture_output=True, text=True, check=True).stdout
-    assert printed == '2 0 100 8 -3 640 a "dog"'
+    assert printed == '2 0 100 8 -3 708 a "dog"'

@@ -1,6 +1,8 @@
 """Exported files in the tools of microcontrollers and NPUs: same answers, same experts, nothing silently elsewhere."""
 
 import functools
+import pathlib
+import runpy
 import sys
 
 import keras
@@ -22,6 +24,7 @@ pytestmark = [
     pytest.mark.xdist_group("export"),
     pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="converted on TensorFlow"),
 ]
+ROOT = pathlib.Path(__file__).parents[3]
 IMAGES, LEARN = digits()[1][0], digits()[0][0]
 
 
@@ -72,6 +75,18 @@ def test_nan_is_never_routed_on_a_microcontroller(exported):
     predictions, route = model.predict_routed(images)
     assert np.isnan(route).all()
     assert np.isnan(predictions).all()
+
+
+def test_the_example_of_a_microcontroller_runs_the_chosen_experts(exported):
+    path, _ = exported("test_single_gated", "parts", "int8", "tflm")
+    mixture = runpy.run_path(str(ROOT / "examples" / "microcontroller" / "loop.py"))["Mixture"](path)
+    model = LiteRTModel(path, runtime="tflm")
+    for image in IMAGES[:6]:
+        prediction, route = mixture.classify(image.astype("float32"))
+        (expected,), (weights,) = model.predict_routed(image[None])
+        np.testing.assert_array_equal(route, weights)
+        np.testing.assert_allclose(prediction, expected, atol=0.01)  # a step of int8
+        assert mixture.ran == ["trunk", "router", *(f"expert_{k}" for k in np.flatnonzero(route)), "head"]
 
 
 def test_float16_does_not_run_on_a_microcontroller(tmp_path):
