@@ -33,10 +33,13 @@ def main():
     parser.add_argument("command", choices=("micro", "npu"))
     parser.add_argument("names", nargs="*", metavar="NAME", help="published models; by default all with int8 files")
     parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--npu", nargs="+", choices=list(vela.ACCELERATORS), default=list(vela.ACCELERATORS))
     arguments = parser.parse_args()
     names = arguments.names or [name for name in zoo.list_models() if (published_folder() / name / FILES[1]).exists()]
-    run = {"micro": _micro, "npu": _npu}[arguments.command]
-    run(names, arguments.images)
+    if arguments.command == "micro":
+        _micro(names, arguments.images)
+    else:
+        _npu(names, arguments.images, arguments.npu)
 
 
 def _micro(names, count):
@@ -67,7 +70,7 @@ def _agreement(name, path, images):
     )
 
 
-def _npu(names, count):
+def _npu(names, count, accelerators):
     columns = "model | NPU | routed | all experts | routed / all (MACs) | baseline | routed / baseline (MACs)"
     print(f"| {columns} | SRAM | DRAM | files | on the CPU |\n|{'---|' * 11}")
     for name in names:
@@ -75,7 +78,7 @@ def _npu(names, count):
         if not manifest.exists() or "trunk" not in _graphs(manifest):
             continue
         route = LiteRTModel(manifest).route(_images(name, count))
-        for accelerator in vela.ACCELERATORS:
+        for accelerator in accelerators:
             print(_compared(name, accelerator, route != 0), flush=True)
             print(_one_file(name, accelerator), flush=True)
 
@@ -104,7 +107,10 @@ def _compared(name, accelerator, ran):
 
 def _one_file(name, accelerator):
     """A row: the routed file, whose ``IF`` Vela leaves to the CPU, compiling the branches."""
-    made = vela.compiled(_graphs(published_folder() / name / FILES[1])["model"], accelerator)
+    try:
+        made = vela.compiled(_graphs(published_folder() / name / FILES[1])["model"], accelerator)
+    except ValueError as error:
+        return f"| `{name}`, one file | {accelerator} | refused: {error} {'| ' * 8}|"
     left = [op for op in made.operators if op.place == "CPU"]
     branches = sum(op.kind == "IF" for op in left)
     return (

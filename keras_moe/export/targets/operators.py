@@ -13,7 +13,7 @@ class Operator:
 
     Args:
         kind: its name, such as ``"CONV_2D"``.
-        output: name of its first output tensor.
+        output: name of its first output tensor; empty without any.
         integer: whether that holds integers.
         place: where it runs.
         reason: why it does not run on the accelerator; empty where it does.
@@ -32,9 +32,12 @@ def operators(data: bytes) -> list[Operator]:
     found = []
     for graph in model.subgraphs:
         for op in graph.operators or ():
-            tensor = graph.tensors[int(op.outputs[0])]
             kind = operation_name(model, op.opcodeIndex)
-            found.append(Operator(kind, tensor.name.decode(), dtype(tensor) != "float32"))
+            if len(op.outputs):
+                tensor = graph.tensors[int(op.outputs[0])]
+                found.append(Operator(kind, tensor.name.decode(), dtype(tensor) != "float32"))
+            else:
+                found.append(Operator(kind, "", False))
     return found
 
 

@@ -46,7 +46,8 @@ def compiled(data: bytes, accelerator: str) -> Compiled:
     """The LiteRT model ``data``, ``Compiled`` for one of ``ACCELERATORS``.
 
     Raises:
-        ValueError: Vela refuses it.
+        ValueError: Vela refuses it, or writes an operation without a result: Vela 5.2 does of files with ``IF`` for the
+            Ethos-U85.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
@@ -56,9 +57,15 @@ def compiled(data: bytes, accelerator: str) -> Compiled:
         (summary,) = folder.glob("*_summary_*.csv")
         with open(summary, encoding="utf-8", newline="") as file:
             (figures,) = csv.DictReader(file)
+    after = operators(output)
+    if not all(op.output for op in after):
+        raise ValueError(
+            f"Vela lost the result of an operation, compiling the file for {accelerator}; what it wrote cannot be "
+            "right. Give form='parts', which has no IF, or another accelerator."
+        )
     return Compiled(
         output,
-        _placed(operators(data), operators(output), said),
+        _placed(operators(data), after, said),
         round(float(figures["cycles_total"])),
         round(float(figures["nn_macs"])),
         round(_KIBIBYTE * float(figures["sram_memory_used"])),

@@ -18,6 +18,7 @@ from keras_moe import zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.export import LiteRTModel, litert
+from keras_moe.images import crops
 from keras_moe.models import Classifier, MoEModel
 
 pytestmark = [
@@ -57,8 +58,9 @@ def test_a_microcontroller_gives_the_class_and_the_experts_of_litert(exported, n
     images = IMAGES[:100]
     expected, route = LiteRTModel(path).predict_routed(images)
     predictions, found = LiteRTModel(path, runtime="tflm").predict_routed(images)
-    assert np.mean(predictions.argmax(-1) == expected.argmax(-1)) >= 0.99
-    np.testing.assert_array_equal(found != 0, route != 0)
+    least = 0.97 if quantize else 1  # kernels of int8 round one step apart: near ties fall the other way
+    assert np.mean(predictions.argmax(-1) == expected.argmax(-1)) >= least
+    assert np.mean(np.all((found != 0) == (route != 0), axis=-1)) >= least
     assert report["target"]["parity"]["images"] == 16
     for graph in report["target"]["graphs"].values():
         assert 1000 < graph["arena_bytes"] < 100_000
@@ -66,6 +68,16 @@ def test_a_microcontroller_gives_the_class_and_the_experts_of_litert(exported, n
     header = path.with_suffix(".h").read_text()
     assert f"_ROUTE_GRAPH {1 if form == 'parts' else 0} " in header
     assert f"_GRAPHS {len(report['target']['graphs'])}\n" in header
+
+
+@pytest.mark.parametrize("name", ["hydranet_cifar100/parts_int8.json", "hydranet_cifar100/routed_int8.tflite"])
+def test_published_files_run_on_a_microcontroller(name):
+    images = crops((32, 32, 3), 3)
+    path = zoo.store.published_folder() / name
+    expected, route = LiteRTModel(path).predict_routed(images)
+    predictions, found = LiteRTModel(path, runtime="tflm").predict_routed(images)
+    np.testing.assert_array_equal(found != 0, route != 0)
+    np.testing.assert_array_equal(predictions.argmax(-1), expected.argmax(-1))
 
 
 def test_nan_is_never_routed_on_a_microcontroller(exported):
