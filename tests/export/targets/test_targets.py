@@ -23,6 +23,7 @@ from keras_moe.models import Classifier, MoEModel
 
 pytestmark = [
     pytest.mark.xdist_group("export"),
+    pytest.mark.filterwarnings("ignore:litert. fewer than 20"),
     pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="converted on TensorFlow"),
 ]
 ROOT = pathlib.Path(__file__).parents[3]
@@ -37,14 +38,13 @@ def exported(tmp_path_factory):
     @functools.cache
     def make(name, form, quantize, target):
         path = folder / f"{name}_{form}_{quantize}_{target}{'.json' if form == 'parts' else '.tflite'}"
-        given = {"representative_dataset": LEARN[:600]} if quantize == "int8" else {}
+        given = {"representative_dataset": LEARN[:100]} if quantize == "int8" else {}
         model, card = zoo.load(name), zoo.card(name)
-        return path, litert(model, path, form, quantize, images=IMAGES[:50], card=card, target=target, **given)
+        return path, litert(model, path, form, quantize, images=IMAGES[:20], card=card, target=target, **given)
 
     return make
 
 
-@pytest.mark.filterwarnings("ignore:litert. fewer than 20")
 @pytest.mark.parametrize(
     ("name", "form", "quantize"),
     [
