@@ -128,7 +128,8 @@ def test_what_falls_off_the_npu_is_a_warning_or_strictly_an_error(tmp_path):
             return keras.ops.absolute(x)
 
     source = Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
-    network = MoEModel(source.inputs, Fold(name="fold")(source.output), parts={})
+    outputs = keras.layers.Dense(3, name="last")(Fold(name="fold")(source.output))
+    network = MoEModel(source.inputs, outputs, parts={})
     arguments = {"quantize": "int8", "representative_dataset": LEARN[:20], "check_parity": False}
     path = tmp_path / "x.json"
     with pytest.raises(ValueError, match=r"ABS of 'fold' \(whole: .*other layers.*Nothing was written"):
