@@ -14,7 +14,8 @@ from keras_moe.zoo.sources import Name, find
 SHEET = "calibration.webp"
 
 _MOST = 1 << 24  # bytes of a sheet
-_COLUMNS, _IMAGES, _PIXELS = 8, 64, 1 << 22
+IMAGES = 64  # on a sheet, at most
+_COLUMNS, _PIXELS = 8, 1 << 22
 _CHANNELS = (1, 3, 4)
 
 
@@ -61,7 +62,7 @@ def to_sheet(images: typing.Any, shape: tuple[int, ...]) -> bytes:
 
     height, width, channels = shape
     images = np.asarray(images)
-    most = min(_IMAGES, _PIXELS // (height * width))
+    most = min(IMAGES, _PIXELS // (height * width))
     if images.shape[1:] != shape or len(images) == 0 or channels not in _CHANNELS or most == 0:
         raise ValueError(
             f"save: `calibration` must be one or more images {shape}, of 1, 3 or 4 channels and at most {_PIXELS:,} "

@@ -17,12 +17,10 @@ from keras_moe.training.finetuning.start import Start
 from keras_moe.training.finetuning.training import Learned
 from keras_moe.training.operating_point import OperatingPoint
 from keras_moe.types import Array
-from keras_moe.zoo import Data, Metric, save
+from keras_moe.zoo import Data, Metric, calibration, save
 
 if typing.TYPE_CHECKING:
     from keras_moe.zoo import Card
-
-_CALIBRATION = 64  # images that a model folder keeps at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +87,7 @@ def finish(learned: Learned, start: Start, files: LabelledFiles, settings: Setti
 
 def _calibration(model: MoEModel, learned: Learned) -> Array:
     """Validation images for int8 files, drawn once."""
-    rows = np.sort(np.random.default_rng(0).permutation(len(learned.val.labels))[:_CALIBRATION])
+    rows = np.sort(np.random.default_rng(0).permutation(len(learned.val.labels))[: calibration.IMAGES])
     return with_channels(centred(learned.val.images[rows], model.input_shape[1]), model.input_shape[-1])
 
 
