@@ -73,7 +73,9 @@ def second_round(model: MoEModel, start: MoEModel, recipe: Recipe, folder: pathl
     groups = _groups(learning.train, experts) if experts > 1 else None
     learning = dataclasses.replace(learning, soft=_teachings(learning.train), groups=groups, mixup=MIXUP)
     parts = [part for part in rest.parts if part != "base"]
-    history = run_stages(rest, [phases.feature_stage("second", recipe, parts, learning)], folder, verbose=2)
+    # No early end: on held-out scenes the loss rises long before the accuracy falls.
+    stage = dataclasses.replace(phases.feature_stage("second", recipe, parts, learning), patience=None)
+    history = run_stages(rest, [stage], folder, verbose=2)
     return {**history, **({} if groups is None else {"groups": groups.tolist()})}
 
 
