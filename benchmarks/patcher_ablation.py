@@ -2,7 +2,7 @@
 
     KERAS_MOE_DATA=<folder> python -m benchmarks.patcher_ablation [patcher_lite0_kvasir]
 
-After the Patcher's recipe and its baseline's are published; trains the sum of scales.
+After the Patcher's recipe is published, and its baseline's if it has one; trains the sum of scales.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main():
     model.train(network, 0, run, model.epochs)
     save_weights(network, run / "weights.safetensors")
     rows = {"scales added up, no gate": (network.macs_total, model.measure(network))}
-    for other in (name, model.baseline):
+    for other in filter(None, (name, model.baseline)):
         measured = json.loads((folder / other / "metrics.json").read_text())["published"]
         rows[f"`{other}`"] = (zoo.card(other).macs_total, measured)
     lines = ["| network | MACs | Dice | IoU of polyps | ECE |", "|---|---|---|---|---|"]
