@@ -18,7 +18,7 @@ from keras_moe.picture import plot_classifications
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", nargs="*", metavar="IMAGE")
-    parser.add_argument("--model", default="hydranet_cifar100")
+    parser.add_argument("--model", default="hydranet_photos")
     parser.add_argument("--out", default="demo.png")
     arguments = parser.parse_args()
 

@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ZOO = HERE.parents[1] / "zoo"
 CLASSIFIERS = ("hydranet_cifar100", "single_gated_cifar100")
 PUBLISHED = [ZOO / name / "routed_int8.tflite" for name in CLASSIFIERS]
-PUBLISHED += [ZOO / "classsr_fsrcnn_x4" / "routed_float16.tflite"]
+PUBLISHED += [ZOO / "classsr_fsrcnn_x4" / "routed_float16.tflite", ZOO / "hydranet_photos" / "routed_int8.tflite"]
 PAGE = ("index.html", "style.css", "app.js", "camera.js", "model.js", "picture.js", "show.js", "upscale.js")
 PACKAGES = HERE / "node_modules" / "@litertjs"
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_moe.graph import Call, Graph, replaced, replay
 from keras_moe.layer_state import set_weights
+from keras_moe.layers import DepthwiseConv2D
 from keras_moe.types import Array
 
 if typing.TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _layer(call: Call) -> _Twin:
     layer, kind = call.layer, type(call.layer).__name__
     if isinstance(layer, keras.layers.Identity):
         return lambda x, **_: x
-    if kind not in LAYERS or type(layer) is not getattr(keras.layers, kind):
+    if kind not in LAYERS or type(layer) not in (getattr(keras.layers, kind), DepthwiseConv2D):
         raise ValueError(_complaint(call, f"Layers with a twin: {', '.join(LAYERS)}."))
     if layer.compute_dtype != "float32":
         raise ValueError(
