@@ -34,8 +34,8 @@ RUNS = pathlib.Path("runs", "photos_frontier")
 UNPUBLISHED = ("efficientnet_lite0_thin_photos", "single_gated_photos")
 HEAD = """# Photographs: mixtures and the dense frontier
 
-Written by `benchmarks/photos.py`: 6,110 test photographs of 203 classes, one seed. A dense point is a size in pixels and
-the most blocks of a stage behind the stem, trained as long as the mixtures were, from the same labels and teacher.
+Written by `benchmarks/photos.py`: 6,110 test photographs of 203 classes, one seed. A dense point is a size in pixels
+and the most blocks of a stage behind the stem, trained as long as the mixtures were, from the same labels and teacher.
 
 """
 
