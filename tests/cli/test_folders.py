@@ -97,9 +97,9 @@ def test_insights(run, folder, tmp_path):
 def test_export_and_bench_calibrate_with_the_folders_own_images(run, folder, own, tmp_path, monkeypatch):
     received = []
 
-    def litert(model, path, form, quantize, representative_dataset=None, card=None, check_parity=True):
+    def litert(model, path, form, quantize, representative_dataset=None, card=None, **_):
         received.append((path.name, form, quantize, representative_dataset, card.name))
-        return {"files": {path.name: {"bytes": 1}}, "conditions": 0, "calibration": None, "parity": {}}
+        return {"files": {path.name: {"bytes": 1}}, "conditions": 0, "calibration": None, "parity": {}, "target": {"graphs": {}}}
 
     monkeypatch.setattr("keras_moe.export.litert", litert)
     monkeypatch.setattr(export, "_timed", lambda label, path, images, threads, arguments: [

@@ -62,7 +62,6 @@ def test_a_card_names_the_size_of_its_images():
 
 def test_one_training_for_the_three_decoders_on_lite0():
     patcher, unet = (recipes.load_recipe(f"{name}_lite0_kvasir") for name in ("patcher", "unet"))
-    assert patcher.baseline == unet.name
     assert patcher.train is unet.train is patcher_lite0_kvasir.train
     assert patcher.build_options == unet.build_options == {"classifier_activation": None, "weights": "imagenet"}
     assert (patcher.epochs, unet.epochs) == (patcher_lite0_kvasir.SETTINGS.epochs,) * 2
