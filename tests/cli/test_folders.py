@@ -99,7 +99,13 @@ def test_export_and_bench_calibrate_with_the_folders_own_images(run, folder, own
 
     def litert(model, path, form, quantize, representative_dataset=None, card=None, **_):
         received.append((path.name, form, quantize, representative_dataset, card.name))
-        return {"files": {path.name: {"bytes": 1}}, "conditions": 0, "calibration": None, "parity": {}, "target": {"graphs": {}}}
+        return {
+            "files": {path.name: {"bytes": 1}},
+            "conditions": 0,
+            "calibration": None,
+            "parity": {},
+            "target": {"graphs": {}},
+        }
 
     monkeypatch.setattr("keras_moe.export.litert", litert)
     monkeypatch.setattr(export, "_timed", lambda label, path, images, threads, arguments: [
