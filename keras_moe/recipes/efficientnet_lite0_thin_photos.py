@@ -6,13 +6,12 @@ It starts from ``efficientnet_lite0_photos``, the blocks with a skip around them
 round of ``keras_moe.recipes.shared.photos``. ``hydranet_photos`` and ``single_gated_photos`` grow from it.
 """
 
+import dataclasses
 import pathlib
 import typing
 
-from keras_moe.datasets import PHOTOS
 from keras_moe.models import Classifier
 from keras_moe.recipes import efficientnet_lite0_photos
-from keras_moe.recipes.publishing.recipe import ModelRecipe
 from keras_moe.recipes.shared.photo_features import dense
 from keras_moe.recipes.shared.photos import (
     DENSE,
@@ -20,7 +19,6 @@ from keras_moe.recipes.shared.photos import (
     THIN,
     THIN_CONFIG,
     THINNED,
-    measure_on_photos,
     published_dense,
     second_round,
     with_seed,
@@ -35,19 +33,14 @@ def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> di
     return history
 
 
-RECIPE = ModelRecipe(
+RECIPE = dataclasses.replace(
+    efficientnet_lite0_photos.RECIPE,
     name=THIN,
-    system="dense",
     summary="A thinned EfficientNet-Lite0 on photographs of 203 everyday things: every image runs all of it.",
-    paper=efficientnet_lite0_photos.RECIPE.paper,
-    paper_url=efficientnet_lite0_photos.RECIPE.paper_url,
-    model=Classifier,
     recipe_note=f"Grown from {DENSE}, with one block in each stage behind the third; {THINNED.epochs} epochs, a cosine "
     f"from 5e-4: {SECOND_NOTE}.",
     config=THIN_CONFIG,
     baseline=DENSE,
-    dataset=PHOTOS,
-    measure=measure_on_photos,
     train=train,
     epochs=THINNED.epochs,
 )

@@ -35,7 +35,7 @@ CONFIG: Config = {**DENSE_CONFIG, "split_at": 3, "num_experts": 4, "branch_block
 
 
 def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    history = second_round(model, thin(folder), with_seed(MIXTURE, seed, epochs), folder)
+    history = second_round(model, thin(folder.parents[1], seed), with_seed(MIXTURE, seed, epochs), folder)
     images = resized(photos("train")[0][held_out()], model.input_shape[1])
     fit_drop_below(model, images, SHARE * published_dense().macs_total)
     return history

@@ -16,6 +16,7 @@ from keras_moe.datasets import CIFAR100, cifar100
 from keras_moe.models import Classifier, SingleGatedMoE
 from keras_moe.recipes.publishing.measures import measure_on_cifar100
 from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
+from keras_moe.recipes.shared.trained import trained_weights
 from keras_moe.training import Recipe, train_single_gated
 
 BACKBONE, BASE = "resnet14", "resnet14_cifar100"
@@ -31,10 +32,7 @@ CONFIG: Config = {
 
 def load_base(runs: str | os.PathLike[str], seed: int) -> Classifier:
     """The trained base of this seed, as the recipe ``resnet14_cifar100`` leaves it in ``runs``."""
-    path = pathlib.Path(runs, BASE, f"seed{seed}", "weights.safetensors")
-    if not path.exists():
-        raise FileNotFoundError(f"No base at {path}. Train it first: python -m keras_moe.recipes {BASE} --seeds {seed}")
-    return Classifier(backbone=BACKBONE, classifier_activation=None, weights=path)
+    return Classifier(backbone=BACKBONE, classifier_activation=None, weights=trained_weights(runs, BASE, seed))
 
 
 def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

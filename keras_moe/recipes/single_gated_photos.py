@@ -36,7 +36,7 @@ CONFIG: Config = {**THIN_CONFIG, "split_at": 3, "num_experts": 4, "top_k": 1}
 
 
 def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    history = second_round(model, thin(folder), with_seed(MIXTURE, seed, epochs), folder)
+    history = second_round(model, thin(folder.parents[1], seed), with_seed(MIXTURE, seed, epochs), folder)
     images, labels = (part[held_out()] for part in photos("train"))
     fit_threshold(model, resized(images, model.input_shape[1]), labels, budget=SHARE * published_dense().macs_total)
     return history

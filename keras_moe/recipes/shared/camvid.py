@@ -13,6 +13,7 @@ import typing
 from keras_moe.datasets import CAMVID, Dataset, camvid
 from keras_moe.models import MoEModel, SegmentationMoE, Segmenter
 from keras_moe.recipes.publishing.recipe import Config
+from keras_moe.recipes.shared.trained import trained_weights
 from keras_moe.training import (
     MaskViews,
     Recipe,
@@ -56,10 +57,7 @@ class CamvidNetworks:
 
     def load_base(self, runs: Runs, seed: int) -> Segmenter:
         """The dense network as its recipe leaves it in ``runs``."""
-        path = pathlib.Path(runs, self.dense, f"seed{seed}", "weights.safetensors")
-        if not path.exists():
-            command = f"python -m keras_moe.recipes {self.dense} --seeds {seed}"
-            raise FileNotFoundError(f"No base at {path}. Train it first: {command}")
+        path = trained_weights(runs, self.dense, seed)
         return Segmenter(**self.config, classifier_activation=None, weights=path)
 
     def train_experts(self, runs: Runs, seed: int, epochs: int) -> tuple[list[MoEModel], History]:

@@ -27,7 +27,8 @@ from keras_moe.recipes.shared.photo_features import (
     photo_features,
     photo_labels,
 )
-from keras_moe.training import Recipe, partition_classes, run_stages
+from keras_moe.recipes.shared.trained import trained_weights
+from keras_moe.training import Recipe, Stage, partition_classes, run_stages
 from keras_moe.training.features import behind
 from keras_moe.training.finetuning import phases
 from keras_moe.training.finetuning.features import Part
@@ -54,8 +55,8 @@ def first_round(seed: int, folder: pathlib.Path, epochs: int = FIRST.epochs) -> 
     network = dense(160, weights="imagenet")
     rest, learning = photo_learning(network)
     stages = [
-        phases.feature_stage("head", dataclasses.replace(HEAD, seed=seed), ["combiner"], learning),
-        phases.feature_stage("first", dataclasses.replace(FIRST, seed=seed, epochs=epochs), list(rest.parts), learning),
+        _stage("head", dataclasses.replace(HEAD, seed=seed), ["combiner"], learning),
+        _stage("first", dataclasses.replace(FIRST, seed=seed, epochs=epochs), list(rest.parts), learning),
     ]
     return network, run_stages(rest, stages, folder, verbose=2)
 
@@ -73,9 +74,7 @@ def second_round(model: MoEModel, start: MoEModel, recipe: Recipe, folder: pathl
     groups = _groups(learning.train, experts) if experts > 1 else None
     learning = dataclasses.replace(learning, soft=_teachings(learning.train), groups=groups, mixup=MIXUP)
     parts = [part for part in rest.parts if part != "base"]
-    # No early end: on held-out scenes the loss rises long before the accuracy falls.
-    stage = dataclasses.replace(phases.feature_stage("second", recipe, parts, learning), patience=None)
-    history = run_stages(rest, [stage], folder, verbose=2)
+    history = run_stages(rest, [_stage("second", recipe, parts, learning)], folder, verbose=2)
     return {**history, **({} if groups is None else {"groups": groups.tolist()})}
 
 
@@ -93,16 +92,9 @@ def photo_learning(model: MoEModel, count: int = VIEWS) -> tuple[MoEModel, phase
     return rest, phases.Learning(train, Part(unseen, labels[held], [views[0][held]]), CLASSES)
 
 
-def thin(folder: pathlib.Path) -> Classifier:
-    """The thinned network as its recipe left it beside ``folder``, that of the same seed of another recipe.
-
-    Raises:
-        FileNotFoundError: it was not trained yet.
-    """
-    path = folder.parents[1] / THIN / folder.name / "weights.safetensors"
-    if not path.exists():
-        raise FileNotFoundError(f"No network at {path}. Train it first: python -m keras_moe.recipes {THIN}")
-    return Classifier(**THIN_CONFIG, classifier_activation=None, weights=path)
+def thin(runs: pathlib.Path, seed: int) -> Classifier:
+    """The thinned network as its recipe leaves it in ``runs``."""
+    return Classifier(**THIN_CONFIG, classifier_activation=None, weights=trained_weights(runs, THIN, seed))
 
 
 def published_dense() -> MoEModel:
@@ -114,6 +106,11 @@ def measure_on_photos(network: MoEModel) -> dict[str, typing.Any]:
     """``measure_classifier`` on the test photographs."""
     images, labels = photos("test")
     return measure_classifier(network, resized(images, network.input_shape[1]), labels)
+
+
+def _stage(name: str, recipe: Recipe, parts: list[str], learning: phases.Learning) -> Stage:
+    """A stage that runs to its end: on held-out scenes the loss rises long before the accuracy falls."""
+    return dataclasses.replace(phases.feature_stage(name, recipe, parts, learning), patience=None)
 
 
 def _teachings(train: Part) -> list[np.ndarray]:
