@@ -140,9 +140,9 @@ def _described(root: keras.Layer) -> list[_Described]:
     return described
 
 
-def _is_like(own: object, value: object) -> bool:
-    """Whether a plain value can stand in place of a layer's own, which may be None."""
-    return own is None or type(value) is type(own) or {type(own), type(value)} == {int, float}
+def _is_like(current: object, value: object) -> bool:
+    """Whether a plain value can replace a layer's current value, which may be None."""
+    return current is None or type(value) is type(current) or {type(current), type(value)} == {int, float}
 
 
 def _any_frozen(described: collections.abc.Iterable[_Described]) -> bool:
@@ -201,9 +201,9 @@ def _set(layer: keras.Layer, change: Config) -> None:
         layer.lora_alpha = alpha
     attributes = {key: value for key, value in change.items() if key not in _METHODS}
     if attributes:
-        made = type(layer).from_config({**layer.get_config(), **attributes})
+        changed = type(layer).from_config({**layer.get_config(), **attributes})
         for key in attributes:
-            setattr(layer, key, getattr(made, key))
+            setattr(layer, key, getattr(changed, key))
 
 
 def _check(model: keras.Layer, described: _Described, change: Config) -> None:

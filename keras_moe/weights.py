@@ -103,16 +103,16 @@ def assign(variables: Variables, tensors: Tensors, source: object, skip: collect
         >>> variable.numpy().tolist()
         [1.0, 2.0]
     """
-    wanted = {name: v for name, v in variables.items() if not _matches(name, skip)}
+    expected = {name: v for name, v in variables.items() if not _matches(name, skip)}
     offered = {name: t for name, t in tensors.items() if not _matches(name, skip)}
-    problems = [f"missing: {name} {tuple(v.shape)}" for name, v in wanted.items() if name not in offered]
-    problems += [f"unknown: {name} {t.shape}" for name, t in offered.items() if name not in wanted]
-    for name in wanted.keys() & offered.keys():
-        problems += _misfits(name, wanted[name], offered[name])
+    problems = [f"missing: {name} {tuple(v.shape)}" for name, v in expected.items() if name not in offered]
+    problems += [f"unknown: {name} {t.shape}" for name, t in offered.items() if name not in expected]
+    for name in expected.keys() & offered.keys():
+        problems += _misfits(name, expected[name], offered[name])
     if problems:
         listed = "\n  ".join(sorted(problems))
         raise ValueError(f"The weights in {source} do not fit the model; nothing was loaded:\n  {listed}")
-    for name, variable in wanted.items():
+    for name, variable in expected.items():
         variable.assign(offered[name])
 
 

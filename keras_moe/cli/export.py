@@ -70,11 +70,11 @@ def _export(arguments: argparse.Namespace) -> int:
     card, suffix = zoo.card(arguments.name), ".json" if arguments.form == "parts" else ".tflite"
     if arguments.out.suffix != suffix:
         raise WrongCommand(f"OUT must end in {suffix} for --form {arguments.form}. Received: {arguments.out}")
-    images, said = _images(arguments.images, card, arguments.name)
+    images, source = _images(arguments.images, card, arguments.name)
     if arguments.quantize:
         check_range("export", card)
     if arguments.quantize == "int8":
-        print(f"keras-moe: calibrating with {said}", file=sys.stderr)
+        print(f"keras-moe: calibrating with {source}", file=sys.stderr)
     model = load_model(arguments.name, card)
     with contextlib.redirect_stdout(sys.stderr):  # the converter's messages
         report = litert(
@@ -171,11 +171,11 @@ def _images(images: pathlib.Path | None, card: "Card", name: str) -> "tuple[np.n
     """Images for a model, and a word on where they are from."""
     from keras_moe import zoo
 
-    own = None if images else zoo.calibration_images(name)
-    if own is not None:
-        return own.astype("float32"), f"the {len(own)} calibration images of {card.name}"
-    said = f"the images in {images}" if images else "crops of two photographs; --images FOLDER takes your own"
-    return _read(images, card.input.shape), said
+    remembered = None if images else zoo.calibration_images(name)
+    if remembered is not None:
+        return remembered.astype("float32"), f"the {len(remembered)} calibration images of {card.name}"
+    source = f"the images in {images}" if images else "crops of two photographs; --images FOLDER takes your own"
+    return _read(images, card.input.shape), source
 
 
 def _read(images: pathlib.Path | None, shape: tuple[int, ...]) -> "np.ndarray":

@@ -61,8 +61,8 @@ def _images(arguments: argparse.Namespace, card: "Card") -> "tuple[list[str], li
     from keras_moe.images import read_image
 
     if not arguments.images:
-        own = own_images(arguments.name, "predict", "an IMAGE")
-        return [f"calibration image {i}" for i in range(len(own))], list(own), 0
+        remembered = own_images(arguments.name, "predict", "an IMAGE")
+        return [f"calibration image {i}" for i in range(len(remembered))], list(remembered), 0
     paths, images, failures = list[str](), list["np.ndarray"](), 0
     for path in itertools.chain.from_iterable(map(_files, arguments.images)):
         try:
@@ -79,10 +79,10 @@ def _files(path: str) -> list[str]:
 
     if not pathlib.Path(path).is_dir():
         return [path]
-    found = [str(file) for file in image_files(pathlib.Path(path))]
-    if not found:
+    files = [str(file) for file in image_files(pathlib.Path(path))]
+    if not files:
         raise ValueError(f"{path} is a folder without images. Expected an image file, or a folder with some.")
-    return found
+    return files
 
 
 def _print_result(path: str, result: "Classification") -> None:

@@ -68,7 +68,7 @@ def _check_targets(arguments: argparse.Namespace) -> None:
     """Refuses, before anything is computed, a file that cannot be written or that is another argument too."""
     from PIL import Image
 
-    taken = [pathlib.Path(arguments.image).resolve()]
+    others = [pathlib.Path(arguments.image).resolve()]
     for path in (arguments.out, arguments.map):
         if path is None:
             continue
@@ -78,9 +78,9 @@ def _check_targets(arguments: argparse.Namespace) -> None:
             raise PermissionError(f"{path}: expected a file in a folder that may be written to.")
         if path.suffix.lower() not in Image.registered_extensions():
             raise ValueError(f"{path}: expected the extension of an image format, say .png. Received: {path.suffix!r}")
-        if path.resolve() in taken:
+        if path.resolve() in others:
             raise ValueError(f"{path}: IN, OUT and --map must be different files. Received this one twice.")
-        taken.append(path.resolve())
+        others.append(path.resolve())
 
 
 def _check_format(path: pathlib.Path, mode: str, size: tuple[int, int]) -> None:
@@ -95,8 +95,8 @@ def _check_format(path: pathlib.Path, mode: str, size: tuple[int, int]) -> None:
         buffer = io.BytesIO()
         try:
             Image.new(mode, trial).save(buffer, kind)
-            with Image.open(buffer) as kept:
-                whole, opaque = kept.size == trial, not kept.has_transparency_data
+            with Image.open(buffer) as written:
+                whole, opaque = written.size == trial, not written.has_transparency_data
         except Exception as error:  # Pillow's formats raise of any kind
             raise ValueError(_cannot(path, kind, mode, size, f" ({type(error).__name__}: {error})")) from error
         if not whole or (mode == "RGBA" and opaque):

@@ -36,5 +36,5 @@ def decode(data: np.ndarray) -> "Image.Image":
 def check_split(split: str, splits: tuple[str, ...]) -> None:
     """Raises ValueError where ``split`` is none of ``splits``."""
     if split not in splits:
-        known = ", ".join(map(repr, splits[:-1])) + f" or {splits[-1]!r}"
-        raise ValueError(f"`split` must be {known}. Received: split={split!r}")
+        expected = ", ".join(map(repr, splits[:-1])) + f" or {splits[-1]!r}"
+        raise ValueError(f"`split` must be {expected}. Received: split={split!r}")

@@ -64,8 +64,8 @@ def dtype(tensor: typing.Any) -> str:
     """The type of a parsed tensor by NumPy's name, such as ``"float32"``."""
     from ai_edge_litert import schema_py_generated as schema
 
-    found: str = next(name.lower() for name, value in vars(schema.TensorType).items() if value == tensor.type)
-    return found
+    numpy_name: str = next(name.lower() for name, value in vars(schema.TensorType).items() if value == tensor.type)
+    return numpy_name
 
 
 def _in_order(graph: typing.Any, indices: typing.Any, named: typing.Any) -> list[dict[str, typing.Any]]:

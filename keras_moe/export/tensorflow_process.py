@@ -61,8 +61,8 @@ def run(
         save_weights(model, folder / "weights.safetensors")
         status = _follow([sys.executable, *_START, temporary], folder / "said", on_message)
         if not (folder / "answer.json").exists():
-            said = (folder / "said").read_text(encoding="utf-8", errors="replace")[-2000:]
-            raise RuntimeError(f"The TensorFlow process of {function} ended with code {status}. It said:\n{said}")
+            printed = (folder / "said").read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise RuntimeError(f"The TensorFlow process of {function} ended with code {status}. It said:\n{printed}")
         returned = _returned(_read(folder, "answer"), errors)
         if trains:
             load_weights(model, folder / "trained.safetensors")
@@ -94,10 +94,10 @@ def work(folder: str) -> None:
     _write(place, "answer", answer)
 
 
-def _follow(command: list[str], said: pathlib.Path, on_message: collections.abc.Callable[[Values], None]) -> int:
+def _follow(command: list[str], error_file: pathlib.Path, on_message: collections.abc.Callable[[Values], None]) -> int:
     """Runs a process to its end, its errors in the file ``said``, its messages handed on. Returns its exit status."""
     with (
-        open(said, "wb") as errors,
+        open(error_file, "wb") as errors,
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, env=_environment(), encoding="utf-8", errors="replace"
         ) as process,

@@ -15,7 +15,7 @@ from keras import tree
 from keras_moe.types import Tensor
 
 # Symbolic tensor -> what stands for it elsewhere: a value, or a symbolic tensor of another model.
-Known: typing.TypeAlias = dict[keras.KerasTensor, Tensor]
+TensorValues: typing.TypeAlias = dict[keras.KerasTensor, Tensor]
 Function: typing.TypeAlias = collections.abc.Callable[..., typing.Any]
 
 
@@ -81,10 +81,10 @@ class Graph:
     @property
     def distinct(self) -> bool:
         """Whether no two layers share a name of their own: only then will Keras make one model of them."""
-        own = {call.layer: call.layer.name for call in self.calls}
-        return len(set(own.values())) == len(own)
+        names = {call.layer: call.layer.name for call in self.calls}
+        return len(set(names.values())) == len(names)
 
-    def run(self, tensors: collections.abc.Sequence[Tensor], copy: Copy | None = None) -> Known:
+    def run(self, tensors: collections.abc.Sequence[Tensor], copy: Copy | None = None) -> TensorValues:
         """What each symbolic tensor is where the inputs are ``tensors``, at inference: dict, tensor -> value.
 
         Args:
@@ -99,9 +99,9 @@ class Graph:
             # Whatever the model was made with: so does Keras when the model is called with ``training=False``.
             return lambda *args, **kwargs: layer(*args, **{**kwargs, "training": False})
 
-        known = dict(zip(self.inputs, tensors, strict=True))
-        replay(self.calls, known, at_inference)
-        return known
+        values = dict(zip(self.inputs, tensors, strict=True))
+        replay(self.calls, values, at_inference)
+        return values
 
     def index(self, name: str) -> int:
         """Position of the last call of the layer ``name``.
@@ -109,9 +109,9 @@ class Graph:
         Raises:
             ValueError: no such layer; it suggests the nearest names.
         """
-        found = [i for i, call in enumerate(self.calls) if call.name == name]
-        if found:
-            return found[-1]
+        positions = [i for i, call in enumerate(self.calls) if call.name == name]
+        if positions:
+            return positions[-1]
         names = [call.name for call in self.calls]
         near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.3) or names
         raise ValueError(f"No layer is called {name!r}. The nearest names are {near}.")
@@ -140,38 +140,38 @@ class Graph:
         return Graph(self.name, self.inputs, tuple(reversed(calls)), output)
 
 
-def replay(calls: collections.abc.Iterable[Call], known: Known, copy: Copy | None = None) -> None:
+def replay(calls: collections.abc.Iterable[Call], tensors: TensorValues, copy: Copy | None = None) -> None:
     """Makes ``calls`` again on other tensors.
 
     Args:
         calls: in order.
-        known: the tensor to use for each symbolic tensor of the calls. What the calls return is added to it.
+        tensors: the tensor to use for each symbolic tensor of the calls. What the calls return is added to it.
         copy: ``Call -> layer`` to call; the call's own by default.
 
     Example:
         >>> x = keras.Input((2,))
         >>> small = graph.open_graph(keras.Model(x, keras.layers.Dense(3)(x)))
         >>> other = keras.Input((2,), batch_size=1)
-        >>> known = {small.inputs[0]: other}
-        >>> graph.replay(small.calls, known)
-        >>> known[small.output].shape
+        >>> tensors = {small.inputs[0]: other}
+        >>> graph.replay(small.calls, tensors)
+        >>> tensors[small.output].shape
         (1, 3)
     """
     for call in calls:
-        args, kwargs = replaced((call.args, call.kwargs), known)
+        args, kwargs = replaced((call.args, call.kwargs), tensors)
         outputs = (copy(call) if copy else call.layer)(*args, **kwargs)
         for old, new in zip(tree.flatten(call.outputs), tree.flatten(outputs), strict=True):
             if isinstance(old, keras.KerasTensor):
-                known[old] = new
+                tensors[old] = new
 
 
-def replaced(structure: typing.Any, known: Known) -> typing.Any:
-    """A structure of symbolic tensors and whatever else, each tensor that is ``known`` replaced.
+def replaced(structure: typing.Any, tensors: TensorValues) -> typing.Any:
+    """A copy of a structure in which the symbolic tensors that are keys of ``tensors`` are replaced.
 
     Example:
         >>> a, b = keras.Input((1,)), keras.Input((2,))
-        >>> found = graph.replaced({"first": a, "second": 3}, {a: b})
-        >>> found["first"] is b, found["second"]
+        >>> copy = graph.replaced({"first": a, "second": 3}, {a: b})
+        >>> copy["first"] is b, copy["second"]
         (True, 3)
     """
-    return tree.map_structure(lambda t: known.get(t, t) if isinstance(t, keras.KerasTensor) else t, structure)
+    return tree.map_structure(lambda t: tensors.get(t, t) if isinstance(t, keras.KerasTensor) else t, structure)

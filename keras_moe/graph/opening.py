@@ -37,9 +37,9 @@ def open_graph(model: keras.Model, shapes: collections.abc.Sequence[Shape] | Non
         keras.Input(batch_shape=shape, dtype=t.dtype, name=t.name)
         for shape, t in zip(shapes or [t.shape for t in model.inputs], model.inputs, strict=True)
     ]
-    known = dict(zip(outer.inputs, inputs, strict=True))
-    replay(outer.calls, known, calls.opened)
-    return Graph(model.name, tuple(inputs), tuple(calls.made), replaced(outer.output, known))
+    values = dict(zip(outer.inputs, inputs, strict=True))
+    replay(outer.calls, values, calls.opened)
+    return Graph(model.name, tuple(inputs), tuple(calls.made), replaced(outer.output, values))
 
 
 class _Calls:
@@ -57,15 +57,15 @@ class _Calls:
 
     def _inline(self, nested: keras.Model, tensors: list[Tensor], training: bool | None) -> typing.Any:
         inner = open_graph(nested, [t.shape for t in tensors])
-        known = dict(zip(inner.inputs, tensors, strict=True))
+        values = dict(zip(inner.inputs, tensors, strict=True))
 
         def again(call: Call) -> Function:
             takes = training is not None and "training" in inspect.signature(call.layer.call).parameters
             mode = {"training": training} if takes else {}
             return lambda *args, **kwargs: self._note(call.name, call.layer, args, {**kwargs, **mode}, nested.name)
 
-        replay(inner.calls, known, again)
-        return replaced(inner.output, known)
+        replay(inner.calls, values, again)
+        return replaced(inner.output, values)
 
     def _note(
         self,

@@ -41,11 +41,11 @@ def rebuild(
         return copies[call.layer]
 
     inputs = keras.Input(batch_shape=source.shape, dtype=source.dtype)
-    known = {source: inputs}
-    replay(calls, known, copy)
+    values = {source: inputs}
+    replay(calls, values, copy)
     for call in calls:
         check_same_formats(call.layer, copies[call.layer])
-    model = keras.Model(inputs, replaced(outputs, known), name=name)
+    model = keras.Model(inputs, replaced(outputs, values), name=name)
     for layer, copied in copies.items():
         if isinstance(layer, keras.Layer):
             copy_state(layer, copied)

@@ -19,11 +19,11 @@ def read_labelled(folder: pathlib.Path, card: Card) -> Samples:
     """
     paths = image_files(folder)
     names = {p.parent.relative_to(folder).as_posix() for p in paths}
-    known = names & set(card.classes)
-    if known and known != names:
+    class_names = names & set(card.classes)
+    if class_names and class_names != names:
         raise ValueError(
             f"Expected every folder of images in {folder} to be named like a class of {card.name}, or none. Received "
-            f"{len(known)} that are, and {sorted(names - known)[:5]}"
+            f"{len(class_names)} that are, and {sorted(names - class_names)[:5]}"
         )
     images, labels, problems = [], [], []
     for path in paths:
@@ -33,7 +33,7 @@ def read_labelled(folder: pathlib.Path, card: Card) -> Samples:
         except (OSError, ValueError) as error:
             problems.append(str(error))
     _check_any(images, folder, problems)
-    numbers = np.array([card.classes.index(label) for label in labels]) if known else None
+    numbers = np.array([card.classes.index(label) for label in labels]) if class_names else None
     return Samples(np.stack(images), numbers, f"{len(images):,} images in the folder {folder.name}", tuple(problems))
 
 

@@ -87,13 +87,13 @@ class EarlyExit(keras.layers.Layer):
         base_logits = ops.cast(base_logits, "float32")
         unsure = 1 - ops.max(ops.softmax(base_logits), axis=-1, keepdims=True, initial=0.0)
         if self.rule == "confidence":
-            left = ops.where(unsure < 1.0 - self._threshold, 0.0, ops.cast(route, "float32"))
+            remaining = ops.where(unsure < 1.0 - self._threshold, 0.0, ops.cast(route, "float32"))
         else:
             gate = ops.softmax(ops.cast(gate_logits, "float32"))
-            left = _rescaled(ops.where(gate * unsure < self._threshold, 0.0, ops.cast(route, "float32")))
+            remaining = _rescaled(ops.where(gate * unsure < self._threshold, 0.0, ops.cast(route, "float32")))
         sound = ops.all(ops.isfinite(base_logits), axis=-1, keepdims=True)
         sound = ops.logical_and(sound, ops.all(ops.isfinite(route), axis=-1, keepdims=True))
-        return ops.cast(ops.where(sound, left, float("nan")), self.compute_dtype)
+        return ops.cast(ops.where(sound, remaining, float("nan")), self.compute_dtype)
 
     def compute_output_shape(self, route_shape: Shape, gate_logits_shape: Shape, base_logits_shape: Shape) -> Shape:
         return route_shape

@@ -85,12 +85,12 @@ def remembered(make: F) -> F:
     def checked(owner: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         bound = signature.bind(owner, *args, **kwargs)
         bound.apply_defaults()
-        given = list(bound.arguments.items())[1:]
+        values = list(bound.arguments.items())[1:]
         name = (owner if isinstance(owner, type) else type(owner)).__name__
-        arguments = {key: RULES[key](name, key, value) if key in RULES else value for key, value in given}
-        made = make(owner, **arguments)
-        (owner if made is None else made).remember(arguments)
-        return made
+        arguments = {key: RULES[key](name, key, value) if key in RULES else value for key, value in values}
+        returned = make(owner, **arguments)
+        (owner if returned is None else returned).remember(arguments)
+        return returned
 
     # Keras reads the signature of the decorated function itself.
     checked.__signature__ = signature  # type: ignore[attr-defined]

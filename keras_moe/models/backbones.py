@@ -237,8 +237,8 @@ def dense_name(path: str) -> str | None:
     For ``branch_2_stage5_block0_expand/kernel`` it is the part after ``branch_2_``. It is None for a variable outside
     backbone and head.
     """
-    found = re.search(r"(?:stem_conv|stage\d+_block\d+_|top_conv|(?<!gate_)(?<!conv_)predictions).*$", path)
-    return found and found[0]
+    match = re.search(r"(?:stem_conv|stage\d+_block\d+_|top_conv|(?<!gate_)(?<!conv_)predictions).*$", path)
+    return match and match[0]
 
 
 def in_backbone(path: str) -> bool:
@@ -262,8 +262,8 @@ def assign_dense(model: keras.Model, tensors: dict[str | None, Array], source: s
         ValueError: variables that are missing or of another shape; the model is unchanged.
     """
     named = {v.path: dense_name(v.path) for v in model.weights}
-    wanted = {v.path: v for v in model.weights if named[v.path] and not _another_head(v, named[v.path], tensors)}
-    assign(wanted, {path: tensors[named[path]] for path in wanted if named[path] in tensors}, source)
+    variables = {v.path: v for v in model.weights if named[v.path] and not _another_head(v, named[v.path], tensors)}
+    assign(variables, {path: tensors[named[path]] for path in variables if named[path] in tensors}, source)
 
 
 def _another_head(variable: keras.Variable, name: str | None, tensors: dict[str | None, Array]) -> bool:

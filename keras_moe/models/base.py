@@ -240,9 +240,9 @@ class MoEModel(PartitionedModel):
         return float(always + np.mean((route != 0) @ np.asarray(experts, "float64")))
 
     def _route_of(self, images: Array) -> Array:
-        shape, own = np.shape(images)[1:], self.input_shape[1:]
-        if len(shape) != len(own) or any(a not in (None, b) for a, b in zip(own, shape, strict=True)):
-            raise ValueError(f"mean_macs: expected images {(len(images), *own)}. Received: {np.shape(images)}")
+        shape, expected = np.shape(images)[1:], self.input_shape[1:]
+        if len(shape) != len(expected) or any(a not in (None, b) for a, b in zip(expected, shape, strict=True)):
+            raise ValueError(f"mean_macs: expected images {(len(images), *expected)}. Received: {np.shape(images)}")
         return self.route(images)
 
     @functools.cached_property

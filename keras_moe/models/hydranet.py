@@ -303,8 +303,8 @@ def _branch(
 ) -> keras.Model:
     x = inputs = keras.Input(shape)
     for i, stage in enumerate(spec.stages[split_at:]):
-        own = dataclasses.replace(stage, filters=backbones.scale(stage.filters, alpha))
-        x = backbones.stage(x, spec, own, f"{name}_stage{split_at + i}")
+        scaled = dataclasses.replace(stage, filters=backbones.scale(stage.filters, alpha))
+        x = backbones.stage(x, spec, scaled, f"{name}_stage{split_at + i}")
     x = backbones.last(x, spec, f"{name}_")
     if pooled:
         x = GlobalAveragePooling2D(name=f"{name}_pool")(x)

@@ -83,19 +83,19 @@ def resolve(size: str | dict[str, typing.Any]) -> PatcherSize:
             f"Patcher: `size` must be one of {sorted(SIZES)} or a dict with keys among {sorted(fields)}. "
             f"Received: size={size!r}"
         )
-    given: dict[str, typing.Any] = {k: v if isinstance(v, int) else tuple(v) for k, v in size.items()}
-    return dataclasses.replace(SIZES["tiny"], **given)
+    settings: dict[str, typing.Any] = {k: v if isinstance(v, int) else tuple(v) for k, v in size.items()}
+    return dataclasses.replace(SIZES["tiny"], **settings)
 
 
 def encoder(input_shape: Shape, size: PatcherSize, drop_path_rate: float) -> keras.Model:
     """The cascade of Patcher blocks: a model from images ``(n, h, w, c)`` to a list of feature maps, finest first."""
     inputs = keras.Input(input_shape)
-    x, maps, done, layers_in_all = inputs, [], 0, sum(size.depths)
+    x, maps, before, layers_in_all = inputs, [], 0, sum(size.depths)
     for i in range(len(size.filters)):
-        rates = [drop_path_rate * j / max(1, layers_in_all - 1) for j in range(done, done + size.depths[i])]
+        rates = [drop_path_rate * j / max(1, layers_in_all - 1) for j in range(before, before + size.depths[i])]
         x = _block(x.shape[-1], size, i, rates)(x)
         maps.append(x)
-        done += size.depths[i]
+        before += size.depths[i]
     return keras.Model(inputs, maps, name="encoder")
 
 

@@ -24,22 +24,22 @@ class Remainder(keras.layers.Layer):
         self._model = model
 
     def save_own_variables(self, store: typing.Any) -> None:
-        for name, variable in self._kept().items():
+        for name, variable in self._named_variables().items():
             store[name] = ops.convert_to_numpy(variable)
 
     def load_own_variables(self, store: typing.Any) -> None:
         names = set(store.keys())
-        for name, variable in self._kept().items():
+        for name, variable in self._named_variables().items():
             if name in names:  # a file from Keras alone has none
                 variable.assign(store[name])
 
-    def _kept(self) -> dict[str, keras.Variable]:
+    def _named_variables(self) -> dict[str, keras.Variable]:
         """Dict, name in the file -> variable."""
         model = self._model()
         weights = {id(v) for v in model.weights}
         seeds = [v for v in model.variables if id(v) not in weights]
         with_lora = [layer for layer in inner_layers(model) if getattr(layer, "lora_enabled", False)]
-        kept: dict[str, keras.Variable] = {
+        variables: dict[str, keras.Variable] = {
             f"lora_{i}_{v.name}": v for i, layer in enumerate(with_lora) for v in own_variables(layer)
         }
-        return kept | {f"seed_{i}": v for i, v in enumerate(seeds)}
+        return variables | {f"seed_{i}": v for i, v in enumerate(seeds)}

@@ -145,8 +145,8 @@ class SegmentationMoE(MoEModel):
             True
         """
         with dtype_scope(dtype):
-            own = in_dtype(network, dtype)
-            networks = [cut_segmenter(own, features, f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
+            source = in_dtype(network, dtype)
+            networks = [cut_segmenter(source, features, f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
         gate = _Gate(gate_kind, sparse, drop_below, include_preprocessing)
         model = cls.__new__(cls)
         model._assemble(networks, gate, conv, classifier_activation, name=name, dtype=dtype)

@@ -144,10 +144,10 @@ def _bands(
             open_band[:, scale * start : scale * (start + columns.size)] += patch * (ramp * down[i])
             chosen.append(branch)
         last = i + 1 == len(rows.starts)
-        done = scale * (rows.size if last else rows.starts[i + 1] - rows.starts[i])
-        yield open_band[:done], chosen
-        rest = len(open_band) - done
-        open_band[:rest] = open_band[done:].copy()
+        finished = scale * (rows.size if last else rows.starts[i + 1] - rows.starts[i])
+        yield open_band[:finished], chosen
+        rest = len(open_band) - finished
+        open_band[:rest] = open_band[finished:].copy()
         open_band[rest:] = 0
 
 

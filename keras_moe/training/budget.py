@@ -42,8 +42,8 @@ def fit_drop_below(model: MoEModel, images: Array, budget: float) -> OperatingPo
         route = _route_without_drops(model, images)
         strongest = route == route.max(axis=1, keepdims=True)
         for threshold in np.linspace(0, 1, 1001):
-            kept = (route >= threshold) & (route > 0) | strongest
-            yield measured_point(model, float(threshold), kept, math.nan)
+            runs = (route >= threshold) & (route > 0) | strongest
+            yield measured_point(model, float(threshold), runs, math.nan)
 
     return fit_knob("fit_drop_below", model, "drop_below", candidates, budget)
 

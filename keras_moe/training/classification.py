@@ -108,8 +108,8 @@ def classification_stage(
         every: dict[str, Array] = {"prediction": classes, **gate}
         return {output: every[output] for output in losses}
 
-    wanted, held_out = (train[1], validation[1]) if soft is None else (soft, np.eye(soft.shape[1])[validation[1]])
-    data = ImageBatches(train[0], targets(train[1], wanted), recipe.batch_size, recipe.augment, seed=recipe.seed)
+    learned, held_out = (train[1], validation[1]) if soft is None else (soft, np.eye(soft.shape[1])[validation[1]])
+    data = ImageBatches(train[0], targets(train[1], learned), recipe.batch_size, recipe.augment, seed=recipe.seed)
     return Stage(
         name=name,
         train=tuple(parts or model.parts),

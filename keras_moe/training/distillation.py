@@ -48,8 +48,8 @@ def distillation_targets(
     views = (images, images[:, :, ::-1])
     predictions = [_probabilities(teacher, view, batch_size) for teacher in teachers for view in views]
     mean: Array = functools.reduce(np.add, predictions) / len(predictions)
-    own: Array = np.eye(mean.shape[1], dtype="float32")[labels]
-    return share * mean + (1 - share) * own
+    one_hot: Array = np.eye(mean.shape[1], dtype="float32")[labels]
+    return share * mean + (1 - share) * one_hot
 
 
 def _probabilities(teacher: keras.Model, images: Array, batch_size: int) -> Array:

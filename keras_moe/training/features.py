@@ -47,12 +47,12 @@ def behind(model: MoEModel, layer: str) -> tuple[keras.Model, MoEModel]:
     at = graph.index(layer)
     features, later = graph.calls[at].outputs, graph.calls[at + 1 :]
     inputs = keras.Input(features.shape[1:], name="features")
-    known = {features: inputs}
-    replay(later, known)
+    tensors = {features: inputs}
+    replay(later, tensors)
     names = {call.name for call in later}
     parts = {part: [layer.name for layer in layers if layer.name in names] for part, layers in model.parts.items()}
     outputs = graph.output if gate else [graph.output]
-    output, *gated = [known[t] for t in outputs]
+    output, *gated = [tensors[t] for t in outputs]
     rest = MoEModel(
         inputs, output, {part: layers for part, layers in parts.items() if layers},
         dict(zip(gate, gated, strict=True)) or None, name=f"{model.name}_behind_{layer}",
@@ -95,7 +95,7 @@ def cache_views(
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     seeds = {"whole.npy": None, **{f"view_{v}.npy": seed * 1000 + v for v in range(views)}}
-    missing = {name: own for name, own in seeds.items() if not (folder / name).exists()}
+    missing = {name: view_seed for name, view_seed in seeds.items() if not (folder / name).exists()}
     if missing:
         _cache(trunk, images, folder, missing, batch_size, track)
     return [np.load(folder / name, mmap_mode="r") for name in seeds]
@@ -119,7 +119,7 @@ def _cache(
         }
         return {name: with_channels(view, channels) for name, view in views.items()}
 
-    files, done = _begun(folder, list(seeds), (len(images), *trunk.output_shape[1:]))
+    files, done = _unfinished_files(folder, list(seeds), (len(images), *trunk.output_shape[1:]))
     starts = range(done, len(images), _CHUNK)
     with concurrent.futures.ThreadPoolExecutor(1) as ahead:  # the next views are made while these are looked at
         coming = ahead.submit(seen, done)
@@ -137,7 +137,9 @@ def _cache(
     (folder / _DONE).unlink()
 
 
-def _begun(folder: pathlib.Path, names: list[str], shape: tuple[int, ...]) -> tuple[dict[str, np.memmap], int]:
+def _unfinished_files(
+    folder: pathlib.Path, names: list[str], shape: tuple[int, ...]
+) -> tuple[dict[str, np.memmap], int]:
     """The unfinished files, by name, and how many rows of them are done."""
     parts = {name: folder / f"{name}.part" for name in names}
     if (folder / _DONE).exists() and all(part.exists() for part in parts.values()):
@@ -218,10 +220,10 @@ class FeatureBatches(keras.utils.PyDataset):
     def _mixed(self, features: Array, targets: dict[str, Array], i: int) -> tuple[Array, dict[str, Array]]:
         rng = np.random.default_rng((self.seed, self.epoch, i))
         other, share = rng.permutation(len(features)), rng.beta(self.mixup, self.mixup, len(features))
-        own = np.maximum(share, 1 - share).astype("float32")
+        weights = np.maximum(share, 1 - share).astype("float32")
 
         def mixed(array: Array) -> Array:
-            weight = own.reshape(-1, *[1] * (array.ndim - 1))
+            weight = weights.reshape(-1, *[1] * (array.ndim - 1))
             if array.dtype.kind in "iu":
                 return array
             both: Array = weight * array + (1 - weight) * array[other]

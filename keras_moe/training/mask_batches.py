@@ -62,9 +62,9 @@ class MaskBatches(ImageBatches):
         if views:
             images = np.stack([view.of_image(image) for view, image in zip(views, images, strict=True)])
         if isinstance(self.targets, dict):
-            targets: Targets = {name: _seen(target[rows], views) for name, target in self.targets.items()}
+            targets: Targets = {name: _views_of(target[rows], views) for name, target in self.targets.items()}
         else:
-            targets = _seen(self.targets[rows], views)
+            targets = _views_of(self.targets[rows], views)
         return images.astype("float32"), targets
 
 
@@ -108,7 +108,7 @@ def check_masks(images: Array, masks: Array, classes: int, ignore: int | None = 
         )
 
 
-def _seen(targets: Array, views: list[View] | None) -> Array:
+def _views_of(targets: Array, views: list[View] | None) -> Array:
     if views is not None and targets.ndim > 1:
         targets = np.stack([view.of_mask(mask) for view, mask in zip(views, targets, strict=True)])
     return targets.astype("int32")

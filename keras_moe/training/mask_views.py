@@ -42,8 +42,8 @@ class View(typing.NamedTuple):
 
     def of_image(self, image: Array) -> Array:
         """The view of an image ``(h, w, c)``, resized to the size of the whole; black outside of it."""
-        seen = _cut(image[..., 0] if image.shape[-1] == 1 else image, self, smooth=True, outside=0)
-        return self._degraded(recolored(seen, self.colors)).reshape(image.shape)
+        cut = _cut(image[..., 0] if image.shape[-1] == 1 else image, self, smooth=True, outside=0)
+        return self._degraded(recolored(cut, self.colors)).reshape(image.shape)
 
     def of_mask(self, mask: Array) -> Array:
         """The view of a mask ``(h, w)``, by nearest label: int32, 255 outside of it."""
@@ -150,5 +150,5 @@ def _cut(array: Array, view: View, smooth: bool, outside: int) -> Array:
         array = np.pad(array, sides, constant_values=outside)
     window = (left + margin, top + margin, right + margin, bottom + margin)
     method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    seen = np.asarray(Image.fromarray(array).resize((width, height), method, window))
-    return np.rot90(seen[:, ::-1] if view.flip else seen, view.turns)
+    view_array = np.asarray(Image.fromarray(array).resize((width, height), method, window))
+    return np.rot90(view_array[:, ::-1] if view.flip else view_array, view.turns)

@@ -121,10 +121,10 @@ def train_domain_experts(
     domains = _check_domains(train[0], domains, num_experts)
     stages = []
     for k in range(num_experts):
-        network, own = build(), domains == k
-        epochs = round(recipe.epochs * len(domains) / max(own.sum(), 1))
+        network, of_domain = build(), domains == k
+        epochs = round(recipe.epochs * len(domains) / max(of_domain.sum(), 1))
         settings = dataclasses.replace(recipe, epochs=epochs, seed=recipe.seed * num_experts + k)
-        data = (train[0][own], train[1][own])
+        data = (train[0][of_domain], train[1][of_domain])
         try:
             stages.append((network, segmentation_stage(network, settings, data, ignore=ignore, name=f"expert_{k}")))
         except ValueError as error:

@@ -73,8 +73,8 @@ def errors_stage(
     unit = max(float(held_out.std()), 1e-6)
 
     def data() -> PatchBatches:
-        wanted = _gains(model, *train) / unit
-        return PatchBatches(train[0], wanted, ("gate_logits",), recipe.steps, recipe.class_batch_size, recipe.seed)
+        gains = _gains(model, *train) / unit
+        return PatchBatches(train[0], gains, ("gate_logits",), recipe.steps, recipe.class_batch_size, recipe.seed)
 
     return Stage(
         name=name,

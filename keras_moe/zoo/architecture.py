@@ -24,11 +24,11 @@ def make(model: str, config: Config) -> MoEModel:
 
     cls, source = getattr(models, model), source_of(config)
     if source is None:
-        made: MoEModel = cls(**config)
-        return made
+        model_made: MoEModel = cls(**config)
+        return model_made
     inner = dict(config[source])
-    made = getattr(cls, f"from_{source}")(**{**config, source: make(inner.pop("model"), inner)})
-    return made
+    model_made = getattr(cls, f"from_{source}")(**{**config, source: make(inner.pop("model"), inner)})
+    return model_made
 
 
 def arguments_of(card: Card, classes: int | None = None) -> Config:

@@ -65,8 +65,8 @@ def _check_rebuilt(model: MoEModel, described: Config) -> None:
     for weight in model.weights:
         if not np.all(np.isfinite(ops.convert_to_numpy(ops.cast(weight, "float32")))):
             raise ValueError(f"{weight.path} has values that are not finite. Expected the weights of a sound model.")
-    own = {weight.path: tuple(weight.shape) for weight in model.weights}
-    if skeleton(described["model"], described["config"]) != own:
+    shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
+    if skeleton(described["model"], described["config"]) != shapes:
         raise _refusal(model, "its class makes other weights from these arguments")
 
 
@@ -124,12 +124,12 @@ def _plain(model: MoEModel, kind: str, config: Config) -> Config:
     defaults = {name: parameter.default for name, parameter in signature.parameters.items()} | {"dtype": "float32"}
     if config.get("classifier_activation", "") is None:
         config = {**config, "classifier_activation": "linear"}
-    own = {key: _tuples(value) for key, value in config.items() if key not in _NOT_RECORDED}
-    own = {key: value for key, value in own.items() if key == "input_shape" or value != defaults[key]}
-    for key, value in own.items():
+    recorded = {key: _tuples(value) for key, value in config.items() if key not in _NOT_RECORDED}
+    recorded = {key: value for key, value in recorded.items() if key == "input_shape" or value != defaults[key]}
+    for key, value in recorded.items():
         if value is None or (key == "dtype" and not isinstance(value, str)):
             raise _refusal(model, f"a card cannot hold {key}={value!r}")
-    return own
+    return recorded
 
 
 def _tuples(value: typing.Any) -> typing.Any:

@@ -64,9 +64,9 @@ class Hub:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:
-            found = hf_hub_download(self.repo, name, revision=self._revision, dry_run=True)
-            self._revision = found.commit_hash
-            self._check_size(name, found.file_size, most)
+            metadata = hf_hub_download(self.repo, name, revision=self._revision, dry_run=True)
+            self._revision = metadata.commit_hash
+            self._check_size(name, metadata.file_size, most)
             path = pathlib.Path(hf_hub_download(self.repo, name, revision=self._revision))
         except LocalEntryNotFoundError as error:
             if optional and try_to_load_from_cache(self.repo, name, revision=self._revision) is _CACHED_NO_EXIST:

@@ -40,7 +40,7 @@ def _front_matter(card: Card) -> str:
 
     pipeline = _PIPELINES[card.task]
     headline = card.metrics[:1]
-    known = _license_id(card.license)
+    license_id = _license_id(card.license)
     data = ModelCardData(
         model_name=card.name,
         library_name="keras-moe",
@@ -48,16 +48,16 @@ def _front_matter(card: Card) -> str:
         tags=["keras", "mixture-of-experts", *filter(None, [card.system])],
         metrics=[_METRICS.get(metric.name, metric.name) for metric in headline] or None,
         eval_results=[_result(card, metric, pipeline) for metric in headline] or None,
-        license=known or "other",
-        license_name=None if known else card.license,
+        license=license_id or "other",
+        license_name=None if license_id else card.license,
     )
     text: str = data.to_yaml()
     return text
 
 
 def _license_id(license: str) -> str | None:
-    known = license.lower().replace(" ", "-")
-    return known if known in _LICENSES else None
+    normalized = license.lower().replace(" ", "-")
+    return normalized if normalized in _LICENSES else None
 
 
 def _result(card: Card, metric: Metric, pipeline: str) -> typing.Any:

@@ -35,7 +35,9 @@ def check_known(kind: str, name: object, names: list[str], otherwise: str = "") 
     ``otherwise``: what else may be given.
     """
     if name not in names:
-        near = difflib.get_close_matches(str(name), names) or [known for known in names if name and str(name) in known]
+        near = difflib.get_close_matches(str(name), names) or [
+            candidate for candidate in names if name and str(name) in candidate
+        ]
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(
             f"Unknown {kind} {name!r}.{hint} Expected one of: {', '.join(names)}{otherwise and f'; or {otherwise}'}"

@@ -112,10 +112,10 @@ def download(name: Name, folder: str | os.PathLike[str], pattern: str = "*") -> 
 
 def _check_arguments(described: Card, classes: int | None, kwargs: dict[str, typing.Any]) -> None:
     valid = set(model_arguments(described.model, source_of(described.config))) - {"weights", "classifier", "network"}
-    given = kwargs.keys() | ({"classes"} if classes and not described.classes else set())
-    if not given <= valid:
+    names = kwargs.keys() | ({"classes"} if classes and not described.classes else set())
+    if not names <= valid:
         raise TypeError(
-            f"load: {described.model} has no arguments {sorted(given - valid)}. Expected some of {sorted(valid)}"
+            f"load: {described.model} has no arguments {sorted(names - valid)}. Expected some of {sorted(valid)}"
         )
 
 

@@ -198,8 +198,8 @@ def model_arguments(model: str, source: str | None = None) -> list[str]:
     cls = getattr(models, model, None)
     if not inspect.isclass(cls) or cls is models.MoEModel:
         return []
-    made = cls if source is None else getattr(cls, f"from_{source}", None)
-    return [] if made is None else list(inspect.signature(made).parameters)
+    constructor = cls if source is None else getattr(cls, f"from_{source}", None)
+    return [] if constructor is None else list(inspect.signature(constructor).parameters)
 
 
 def parse_card(text: bytes, labels: bytes, where: object, name: str | None = None, check_model: bool = True) -> Card:

@@ -80,17 +80,17 @@ def main() -> int:
     readme = root / "README.md"
     before, _, rest = readme.read_text("utf-8").partition(START)
     _, _, after = rest.partition(END)
-    wanted = {
+    texts = {
         root / "MODEL_CARDS.md": document(cards),
         readme: f"{before}{START}\n{table(cards)}\n{END}{after}",
     }
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text]
+    stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv:
         for path in stale:
             print(f"{path.name} is out of date: run `make cards`", file=sys.stderr)
         return 1 if stale else 0
     for path in stale:
-        write_bytes(pathlib.Path(path), wanted[path].encode())
+        write_bytes(pathlib.Path(path), texts[path].encode())
         print(f"wrote {path.name}")
     return 0
 

@@ -55,10 +55,10 @@ def push(
     try:
         api.create_repo(repo, private=private, exist_ok=True)
         added = [CommitOperationAdd(file, data) for file, data in contents.items()]
-        made = api.create_commit(repo, added, commit_message="Publish a model of keras-moe")
+        commit = api.create_commit(repo, added, commit_message="Publish a model of keras-moe")
     except no_answer() as error:
         raise ConnectionError(f"push: {repo} was not published: {str(error).splitlines()[0]}") from error
-    return f"{PREFIX}{repo}@{made.oid}"
+    return f"{PREFIX}{repo}@{commit.oid}"
 
 
 def _contents(name: Name, repo: str, images: bool) -> dict[str, bytes]:

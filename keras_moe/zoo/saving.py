@@ -109,10 +109,10 @@ def save(
 
 
 def _card(values: Mapping[str, typing.Any]) -> Card:
-    known = [field.name for field in dataclasses.fields(Card)]
-    unknown = sorted(values.keys() - set(known))
+    fields = [field.name for field in dataclasses.fields(Card)]
+    unknown = sorted(values.keys() - set(fields))
     if unknown:
-        raise TypeError(f"save: a card has no fields {unknown}. Expected some of {known}")
+        raise TypeError(f"save: a card has no fields {unknown}. Expected some of {fields}")
     return Card(**values)
 
 

@@ -106,15 +106,15 @@ class Folder:
     def _read(self, name: str, most: int) -> bytes:
         path = self.path / name
         try:
-            own = path.resolve(strict=True)
-            found = own.stat()
+            real_path = path.resolve(strict=True)
+            status = real_path.stat()
         except (OSError, RuntimeError) as error:
             raise ValueError(f"{self.path} is not a whole model folder: {name} cannot be read ({error})") from error
-        if own.parent != self.path.resolve() or not stat.S_ISREG(found.st_mode):
-            raise IntegrityError(f"{path}: expected a file of its folder. Received: {own}, which is none")
-        if found.st_size > most:
-            raise IntegrityError(f"{path}: expected at most {most:,} bytes. Received: {found.st_size:,}")
-        with own.open("rb") as file:
+        if real_path.parent != self.path.resolve() or not stat.S_ISREG(status.st_mode):
+            raise IntegrityError(f"{path}: expected a file of its folder. Received: {real_path}, which is none")
+        if status.st_size > most:
+            raise IntegrityError(f"{path}: expected at most {most:,} bytes. Received: {status.st_size:,}")
+        with real_path.open("rb") as file:
             return file.read(most + 1)
 
 

@@ -55,8 +55,8 @@ def _record(kind: typing.Any, table: dict[str, typing.Any], problems: list[str],
     problems += [f"{prefix}{name}: unknown key" for name in table if name not in fields]
     problems += [f"{prefix}{name}: missing" for name in fields if name in required and name not in table]
     problems += [f"{prefix}{name}: is empty" for name in fields if name in required and table.get(name) == ""]
-    given = [field for name, field in fields.items() if name in table]
-    parts = {field.name: read(field.type, table[field.name], problems, prefix + field.name) for field in given}
+    present = [field for name, field in fields.items() if name in table]
+    parts = {field.name: read(field.type, table[field.name], problems, prefix + field.name) for field in present}
     if len(problems) > before:
         return None
     try:

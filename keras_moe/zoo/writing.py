@@ -37,11 +37,11 @@ def write_folder(path: pathlib.Path, card: Card, contents: Mapping[str, bytes], 
     files = {**contents, **card_files(card)}
     path = pathlib.Path(os.path.realpath(path))
     check_target(path, overwrite)
-    with _beside(path, ".part") as made:
-        _copy_others(path, made, files)
+    with _beside(path, ".part") as draft:
+        _copy_others(path, draft, files)
         for name, data in files.items():
-            write_bytes(made / name, data)
-        _take_name(made, path)
+            write_bytes(draft / name, data)
+        _take_name(draft, path)
 
 
 def check_target(path: pathlib.Path, overwrite: bool) -> None:
@@ -80,7 +80,7 @@ def pin(name: str, data: bytes) -> File:
     return File(name, len(data), hashlib.sha256(data).hexdigest())
 
 
-def _copy_others(path: pathlib.Path, made: pathlib.Path, files: Mapping[str, bytes]) -> None:
+def _copy_others(path: pathlib.Path, draft: pathlib.Path, files: Mapping[str, bytes]) -> None:
     if not path.is_dir():
         return
     former = {*files, LABELS, *_RECORDS, *_named_by_card(path)}
@@ -88,7 +88,7 @@ def _copy_others(path: pathlib.Path, made: pathlib.Path, files: Mapping[str, byt
     def replaced(folder: str, names: list[str]) -> set[str]:
         return former & set(names) if os.path.samefile(folder, path) else set()
 
-    shutil.copytree(path, made, symlinks=True, ignore=replaced, dirs_exist_ok=True, copy_function=_link)
+    shutil.copytree(path, draft, symlinks=True, ignore=replaced, dirs_exist_ok=True, copy_function=_link)
 
 
 def _named_by_card(path: pathlib.Path) -> set[str]:
@@ -107,13 +107,13 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _take_name(made: pathlib.Path, path: pathlib.Path) -> None:
+def _take_name(draft: pathlib.Path, path: pathlib.Path) -> None:
     old = _set_aside(path)
     if path.is_dir():
         shutil.rmtree(old, ignore_errors=True)  # of a process that was killed before it had removed it
         os.rename(path, old)
     try:
-        os.rename(made, path)
+        os.rename(draft, path)
     except BaseException:
         restore(path)
         raise

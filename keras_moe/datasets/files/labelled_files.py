@@ -119,22 +119,22 @@ def read_labelled_files(
 
 def _readable(listing: Listing, facts: list[Facts], most_unreadable: float) -> list[Facts]:
     """Takes unreadable files out of ``listing``; the facts of the others."""
-    kept = [row for row, fact in enumerate(facts) if fact.digest is not None]
+    rows = [row for row, fact in enumerate(facts) if fact.digest is not None]
     for row, fact in enumerate(facts):
         if fact.word:
             used = fact.digest is not None
             listing.remarks.append(Remark(listing.name(listing.paths[row]), fact.word, used))
-    unreadable = len(facts) - len(kept)
+    unreadable = len(facts) - len(rows)
     if unreadable > most_unreadable * len(facts):
         lines = [str(remark) for remark in listing.remarks if not remark.used][:10]
         raise ValueError(
             f"{unreadable:,} of {len(facts):,} files in {listing.root} cannot be read, more than "
             f"{most_unreadable:.0%}. Remove them, or allow more (most_unreadable=).\n  " + "\n  ".join(lines)
         )
-    listing.paths = [listing.paths[row] for row in kept]
-    listing.labels = [listing.labels[row] for row in kept]
-    listing.parts = [listing.parts[row] for row in kept]
-    return [facts[row] for row in kept]
+    listing.paths = [listing.paths[row] for row in rows]
+    listing.labels = [listing.labels[row] for row in rows]
+    listing.parts = [listing.parts[row] for row in rows]
+    return [facts[row] for row in rows]
 
 
 def _check_labels(listing: Listing) -> None:
@@ -172,19 +172,19 @@ def _learned_classes(
         word = f"a class without an image to learn from: its {count} images are left out"
         listing.remarks.append(Remark(classes[label], word, used=False))
     if learned.sum() < 2:
-        known = [name for name, has in zip(classes, learned, strict=True) if has]
+        names = [name for name, has in zip(classes, learned, strict=True) if has]
         raise ValueError(
-            f"Expected two classes or more with images to learn from in {source}. Received: {known or 'none'}"
+            f"Expected two classes or more with images to learn from in {source}. Received: {names or 'none'}"
         )
     for label in np.flatnonzero(learned & ~np.isin(np.arange(len(classes)), labels[parts == "test"])):
         word = "a class without a test image: it is learned, and not measured"
         listing.remarks.append(Remark(classes[label], word, used=True))
-    kept = np.flatnonzero(learned[labels])
+    rows = np.flatnonzero(learned[labels])
     number_of = np.cumsum(learned) - 1
     return LabelledFiles(
-        tuple(listing.paths[row] for row in kept),
-        number_of[labels[kept]],
-        parts[kept],
+        tuple(listing.paths[row] for row in rows),
+        number_of[labels[rows]],
+        parts[rows],
         tuple(name for name, has in zip(classes, learned, strict=True) if has),
         source,
         tuple(listing.remarks),

@@ -31,23 +31,27 @@ def networks(model: keras.Model, parts: collections.abc.Sequence[str] | None = N
         return None
     if parts is None:
         parts = [part for part, layers in model.parts.items() if model.bank in layers]
-    known = sorted(model.parts)
-    _check("parts", parts, not isinstance(parts, str) and set(parts) <= set(known), f"None or some of {known}")
+    part_names = sorted(model.parts)
+    _check(
+        "parts", parts, not isinstance(parts, str) and set(parts) <= set(part_names), f"None or some of {part_names}"
+    )
     chosen = [layer for part in parts for layer in model.parts[part]]
-    found = [layer.name for layer in chosen if isinstance(layer, ExpertBank) or is_functional(layer)]
-    _check("parts", parts, found, "parts that hold a functional network with weights")
-    return found
+    network_names = [layer.name for layer in chosen if isinstance(layer, ExpertBank) or is_functional(layer)]
+    _check("parts", parts, network_names, "parts that hold a functional network with weights")
+    return network_names
 
 
 def check_data(model: keras.Model, images: Array, labels: Array) -> None:
     """Raises ValueError unless ``model`` can be trained as a classifier of ``images``."""
     if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise ValueError(f"compress: expected a classifier, images to (n, classes). Received: {model.name!r}")
-    wanted = tuple(model.inputs[0].shape[1:])
-    fits = images.ndim == len(wanted) + 1 and all(w in (None, s) for w, s in zip(wanted, images.shape[1:], strict=True))
+    input_shape = tuple(model.inputs[0].shape[1:])
+    fits = images.ndim == len(input_shape) + 1 and all(
+        w in (None, s) for w, s in zip(input_shape, images.shape[1:], strict=True)
+    )
     if not fits or not np.all(np.isfinite(images)):
         raise ValueError(
-            f"compress: expected finite images (n, {', '.join(map(str, wanted))}). Received: shape {images.shape}"
+            f"compress: expected finite images (n, {', '.join(map(str, input_shape))}). Received: shape {images.shape}"
         )
     classes = model.outputs[0].shape[-1]
     whole = labels.shape == (len(images),) and labels.dtype.kind in "iu"

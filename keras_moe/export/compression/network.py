@@ -77,18 +77,18 @@ def _inputs(model: keras.Model, names: list[str] | None, batches: list[Array]) -
     """Dict, name of a network -> list of arrays, what it reads of batches of images."""
     if names is None:
         return {model.name: batches}
-    found: dict[str, list[Array]] = collections.defaultdict(list)
+    arrays: dict[str, list[Array]] = collections.defaultdict(list)
     for name in names:
         layer = model.get_layer(name)
         reader = keras.Model(model.inputs, layer.input)
         for batch in batches:
             if not isinstance(layer, ExpertBank):
-                found[name].append(reader(batch))
+                arrays[name].append(reader(batch))
                 continue
             features, route = reader(batch)
             for expert, weight in zip(layer.experts, np.transpose(route), strict=True):
-                found[expert.name] += [features[weight != 0]] if np.any(weight != 0) else []
-    return found
+                arrays[expert.name] += [features[weight != 0]] if np.any(weight != 0) else []
+    return arrays
 
 
 def _whole(model: keras.Model, names: list[str] | None, networks: _Networks) -> tf_keras.Model:
@@ -106,9 +106,9 @@ def _whole(model: keras.Model, names: list[str] | None, networks: _Networks) -> 
         return networks[call.name]
 
     inputs = [tf_keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in graph.inputs]
-    known = dict(zip(graph.inputs, inputs, strict=True))
-    replay(graph.calls, known, twin)
-    return tf_keras.Model(inputs, known[graph.output])
+    tensors = dict(zip(graph.inputs, inputs, strict=True))
+    replay(graph.calls, tensors, twin)
+    return tf_keras.Model(inputs, tensors[graph.output])
 
 
 class _Hosted(tf_keras.layers.Layer):
@@ -148,8 +148,8 @@ class _Member:
 
 
 def _check_agreement(model: keras.Model, twin: tf_keras.Model, images: Array) -> None:
-    expected, found = keras.ops.convert_to_numpy(model(images)), twin(images, training=False).numpy()
-    error = np.max(np.abs(found - expected)) / max(1.0, np.max(np.abs(expected)))
+    expected, outputs = keras.ops.convert_to_numpy(model(images)), twin(images, training=False).numpy()
+    error = np.max(np.abs(outputs - expected)) / max(1.0, np.max(np.abs(expected)))
     if not error <= 1e-4:
         raise ValueError(
             f"compress: the tf_keras twin of {model.name!r} does not answer as the model does; its outputs differ by "

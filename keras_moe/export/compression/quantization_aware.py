@@ -51,8 +51,8 @@ class Qat(Method):
         return network
 
     def weights(self, finished: tf_keras.Model, layer: tf_keras.layers.Layer) -> list[Array]:
-        found = finished.get_layer(f"quant_{layer.name}")
-        by_name = {_leaf(v): v.numpy() for v in found.weights}
+        quantized = finished.get_layer(f"quant_{layer.name}")
+        by_name = {_leaf(v): v.numpy() for v in quantized.weights}
         return [by_name[_leaf(v)] for v in layer.weights]
 
     def file(self, finished: tf_keras.Model) -> bytes:
@@ -118,7 +118,7 @@ def _start_ranges(wrapped: tf_keras.Model, network: tf_keras.Model, batches: lis
     probe = tf_keras.Model(network.inputs, [layer.get_output_at(0) for layer in inner])
     extremes = [[(tf.reduce_min(y), tf.reduce_max(y)) for y in probe(x, training=False)] for x in batches]
     for i, layer in enumerate(inner if extremes else ()):
-        lowest, highest = np.mean([found[i] for found in extremes], axis=0)
+        lowest, highest = np.mean([of_batch[i] for of_batch in extremes], axis=0)
         for variable in wrapped.get_layer(f"quant_{layer.name}").weights if _has(wrapped, layer) else ():
             if _leaf(variable) in ("output_min:0", "post_activation_min:0"):
                 variable.assign(min(lowest, 0.0))
@@ -127,7 +127,7 @@ def _start_ranges(wrapped: tf_keras.Model, network: tf_keras.Model, batches: lis
 
 
 def _has(wrapped: tf_keras.Model, layer: tf_keras.layers.Layer) -> bool:
-    return f"quant_{layer.name}" in {found.name for found in wrapped.layers}
+    return f"quant_{layer.name}" in {quantized.name for quantized in wrapped.layers}
 
 
 def _check_integer(content: bytes, name: str) -> None:

@@ -64,9 +64,9 @@ def transcribe(graph: Graph) -> "tf_keras.Model":
         return twins[call.layer]
 
     inputs = [tf_keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.inputs]
-    known = dict(zip(graph.inputs, inputs, strict=True))
-    replay(graph.calls, known, twin)
-    copied = tf_keras.Model(inputs, replaced(graph.output, known), name=graph.name)
+    tensors = dict(zip(graph.inputs, inputs, strict=True))
+    replay(graph.calls, tensors, twin)
+    copied = tf_keras.Model(inputs, replaced(graph.output, tensors), name=graph.name)
     for call in _with_weights(graph):
         copied.get_layer(call.name).set_weights(call.layer.get_weights())
     return copied
@@ -109,13 +109,13 @@ def _layer(call: Call) -> _Twin:
         raise ValueError(_complaint(call, f"Its activation {activation!r} is not one of {', '.join(ACTIVATIONS)}."))
     if activation == "softmax" and layer.weights:
         # Apart, so that what trains or quantizes the twin can tell logits from probabilities.
-        linear = _made(kind, {**config, "activation": "linear"}, call.name)
+        linear = _layer_from_config(kind, {**config, "activation": "linear"}, call.name)
         softmax = tf_keras.layers.Activation("softmax", name=f"{call.name}_softmax")
         return lambda *args, **kwargs: softmax(linear(*args, **kwargs))
-    return _made(kind, config, call.name)
+    return _layer_from_config(kind, config, call.name)
 
 
-def _made(kind: str, config: dict[str, typing.Any], name: str) -> _Twin:
+def _layer_from_config(kind: str, config: dict[str, typing.Any], name: str) -> _Twin:
     import tf_keras
 
     twin = getattr(tf_keras.layers, kind)
@@ -125,8 +125,8 @@ def _made(kind: str, config: dict[str, typing.Any], name: str) -> _Twin:
 
 def _accepted(twin: type) -> set[str]:
     """Names of the arguments of a ``tf_keras`` layer that act on its outputs."""
-    own = [vars(c)["__init__"] for c in twin.__mro__ if "__init__" in vars(c)]
-    names = {name for init in own for name in inspect.signature(init).parameters}
+    initializers = [vars(c)["__init__"] for c in twin.__mro__ if "__init__" in vars(c)]
+    names = {name for init in initializers for name in inspect.signature(init).parameters}
     dropped = ("_initializer", "_regularizer", "_constraint")
     return {n for n in names if not n.endswith(dropped)} - {"dtype", "dynamic", "trainable"}
 

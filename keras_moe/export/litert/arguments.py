@@ -31,8 +31,8 @@ def check_form(
     """Raises ValueError unless such a file can be written; ``calibrated``: whether there are images to do it with."""
     check("litert", "form", form, form in FORMS, f"one of {FORMS}")
     check("litert", "quantize", quantize, quantize in QUANTIZATIONS, f"one of {QUANTIZATIONS}")
-    known = trunk_precision in PRECISIONS
-    check("litert", "trunk_precision", trunk_precision, known, "None, 'int8' or 'float'")
+    valid = trunk_precision in PRECISIONS
+    check("litert", "trunk_precision", trunk_precision, valid, "None, 'int8' or 'float'")
     suffix = ".json" if form == "parts" else ".tflite"
     check("litert", "path", str(path), path.suffix == suffix, f"a {suffix} file for form={form!r}")
     check("litert", "representative_dataset", None, quantize != "int8" or calibrated, "images, to calibrate int8")

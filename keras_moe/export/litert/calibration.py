@@ -39,19 +39,19 @@ def samples_of(pieces: Piece | Pieces, representative_dataset: Array) -> Samples
     if isinstance(pieces, Piece):
         images = [{"images": image[None]} for image in representative_dataset[:IMAGES]]
         return Samples({pieces.name: images})
-    found = _run(pieces, representative_dataset)
-    route, logits = (np.concatenate([f[name] for f in found]) for name in ("route", "gate_logits"))
+    outputs = _run(pieces, representative_dataset)
+    route, logits = (np.concatenate([f[name] for f in outputs]) for name in ("route", "gate_logits"))
     chosen = _balanced(route != 0)
     served = [[i for i in chosen if route[i, k]] for k in range(route.shape[1])]
     samples = {"trunk": [{"images": representative_dataset[i][None]} for i in chosen]}
-    samples["head"] = _of_head(pieces, [found[i] for i in chosen])
+    samples["head"] = _of_head(pieces, [outputs[i] for i in chosen])
     detours = []
-    for k, own in enumerate(served):
-        nearest = [i for i in np.argsort(-logits[:, k]) if i not in own][: max(0, PER_EXPERT - len(own))]
-        samples[f"expert_{k}"] = [{"features": found[i]["features"]} for i in (*own, *nearest)]
+    for k, indices in enumerate(served):
+        nearest = [i for i in np.argsort(-logits[:, k]) if i not in indices][: max(0, PER_EXPERT - len(indices))]
+        samples[f"expert_{k}"] = [{"features": outputs[i]["features"]} for i in (*indices, *nearest)]
         detours += [(representative_dataset[i][None], k) for i in nearest]
     routed = _with_detours(samples["trunk"], detours, len(served))
-    return Samples(samples, routed, [len(own) for own in served])
+    return Samples(samples, routed, [len(indices) for indices in served])
 
 
 def _run(pieces: Pieces, images: Array) -> list[Sample]:
@@ -62,13 +62,13 @@ def _run(pieces: Pieces, images: Array) -> list[Sample]:
     return [{name: t.numpy() for name, t in run(tf.constant(image[None])).items()} for image in images]
 
 
-def _of_head(pieces: Pieces, found: list[Sample]) -> list[Sample]:
-    """The head's inputs, where trunk and router gave ``found``."""
+def _of_head(pieces: Pieces, outputs: list[Sample]) -> list[Sample]:
+    """The head's inputs, from the ``outputs`` of trunk and router."""
     import tensorflow as tf
 
     combine = tf.function(lambda features, route: pieces.bank(features, route))
-    given = [{**f, "combined": combine(f["features"], f["route"]).numpy()} for f in found]
-    return [{name: tensors[name] for name in pieces.head.inputs} for tensors in given]
+    combined = [{**f, "combined": combine(f["features"], f["route"]).numpy()} for f in outputs]
+    return [{name: tensors[name] for name in pieces.head.inputs} for tensors in combined]
 
 
 def _with_detours(straight: list[Sample], detours: list[tuple[Array, int]], experts: int) -> list[Sample]:

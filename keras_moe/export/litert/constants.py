@@ -13,22 +13,22 @@ def with_zeros(data: bytes, names: collections.abc.Collection[str]) -> bytes:
     """The LiteRT model ``data`` with float zeros in the place of the inputs ``names``."""
     model = parsed(data)
     graph, signature = model.subgraphs[0], model.signatureDefs[0]
-    gone = {int(t.tensorIndex) for t in signature.inputs if t.name.decode() in names}
-    for index in gone:
+    indices = {int(t.tensorIndex) for t in signature.inputs if t.name.decode() in names}
+    for index in indices:
         tensor = graph.tensors[index]
         tensor.buffer = new_buffer(model, np.zeros(tensor.shape, "float32").view("uint8").ravel())
-    graph.inputs = [i for i in graph.inputs if int(i) not in gone]
-    signature.inputs = [t for t in signature.inputs if int(t.tensorIndex) not in gone]
+    graph.inputs = [i for i in graph.inputs if int(i) not in indices]
+    signature.inputs = [t for t in signature.inputs if int(t.tensorIndex) not in indices]
     return packed(model)
 
 
-def with_floats(data: bytes, plain: bytes, kept: collections.abc.Callable[[bytes], list[str]]) -> bytes:
+def with_floats(data: bytes, plain: bytes, float_tensors: collections.abc.Callable[[bytes], list[str]]) -> bytes:
     """The float16 LiteRT model ``data`` with constants of its main graph in float32, as they are in ``plain``.
 
-    ``kept``: ``plain`` -> their names.
+    ``float_tensors``: ``plain`` -> their names.
     """
     model, exact = parsed(data), parsed(plain)
-    graph, names = model.subgraphs[0], set(kept(plain))
+    graph, names = model.subgraphs[0], set(float_tensors(plain))
     full = [(t, exact.buffers[t.buffer].data) for t in exact.subgraphs[0].tensors if t.name.decode() in names]
     rest = []
     for op in graph.operators:

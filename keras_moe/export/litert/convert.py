@@ -14,7 +14,7 @@ from keras_moe.types import Array, Tensor
 
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 # LiteRT model in float -> names of its tensors that stay so.
-Kept: typing.TypeAlias = collections.abc.Callable[[bytes], list[str]]
+FloatTensors: typing.TypeAlias = collections.abc.Callable[[bytes], list[str]]
 Samples: typing.TypeAlias = list[dict[str, Array]]
 
 
@@ -25,7 +25,7 @@ def convert(
     quantize: str | None = None,
     samples: Samples | None = None,
     integer_io: bool = False,
-    kept: Kept | None = None,
+    float_tensors: FloatTensors | None = None,
     clipped: bool = True,
     zeros: tuple[str, ...] = (),
 ) -> bytes:
@@ -38,8 +38,8 @@ def convert(
         quantize: one of ``QUANTIZATIONS``.
         samples: the function's arguments by name, to calibrate int8.
         integer_io: int8: inputs and outputs are int8 too.
-        kept: float16 and int8: LiteRT model, bytes, in float -> names of its tensors that stay so: with int8 those that
-            operations make, with float16 constants.
+        float_tensors: float16 and int8: a function of the float LiteRT model, bytes, that names the tensors to keep in
+            float: with int8 results of operations, with float16 constants.
         clipped: int8: ranges of activations leave out rare values where that makes the others more exact.
         zeros: int8: names of arguments that only calibrate; the file has zeros in their place.
 
@@ -50,9 +50,11 @@ def convert(
         warnings.simplefilter("ignore")  # of the interpreter that calibrates, deprecated in favour of ours
         _save(function, shapes, folder)
         if quantize == "int8" and samples:
-            return _in_int8(folder, samples, integer_io, kept, clipped, zeros)
-        made: bytes = _converter(folder, quantize).convert()
-        return with_floats(made, _converter(folder).convert(), kept) if kept and quantize == "float16" else made
+            return _in_int8(folder, samples, integer_io, float_tensors, clipped, zeros)
+        converted: bytes = _converter(folder, quantize).convert()
+        if float_tensors and quantize == "float16":
+            return with_floats(converted, _converter(folder).convert(), float_tensors)
+        return converted
 
 
 def _save(
@@ -81,7 +83,12 @@ def _converter(folder: str, quantize: str | None = None) -> typing.Any:
 
 
 def _in_int8(
-    folder: str, samples: Samples, integer_io: bool, kept: Kept | None, clipped: bool, zeros: tuple[str, ...]
+    folder: str,
+    samples: Samples,
+    integer_io: bool,
+    float_tensors: FloatTensors | None,
+    clipped: bool,
+    zeros: tuple[str, ...],
 ) -> bytes:
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize
@@ -100,7 +107,7 @@ def _in_int8(
         fully_quantize=integer_io,
         input_data_type=border,
         output_data_type=border,
-        denylisted_nodes=kept(plain) if kept else None,
+        denylisted_nodes=float_tensors(plain) if float_tensors else None,
     )
     return quantized
 

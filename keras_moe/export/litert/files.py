@@ -35,14 +35,14 @@ def sealed(
 
 def report(
     described: dict[str, typing.Any],
-    made: Graphs,
+    built: Graphs,
     files: dict[str, bytes],
     parity: dict[str, typing.Any],
     target: dict[str, typing.Any],
 ) -> dict[str, typing.Any]:
     """What ``litert`` returns of ``files``, the sealed graphs that were ``made``, and of their ``target``."""
     counts: collections.Counter[str] = collections.Counter()
-    for data in made.graphs.values():
+    for data in built.graphs.values():
         counts.update(operations(data))
     return {
         **described,
@@ -51,7 +51,7 @@ def report(
         "operations": dict(sorted(counts.items())),
         "conditions": counts["IF"],
         "target": target,
-        "calibration": made.calibration,
+        "calibration": built.calibration,
         "parity": parity,
     }
 

@@ -18,13 +18,13 @@ def reading(data: bytes) -> list[str]:
     model = parsed(data)
     main = model.subgraphs[0]
     channels = main.tensors[int(main.inputs[0])].shape[-1]
-    found = []
+    tensor_names = []
     for graph in model.subgraphs:
         for op in graph.operators or ():
             shape = graph.tensors[int(op.inputs[0])].shape
             if np.size(shape) == MAP and shape[-1] == channels:
-                found += [graph.tensors[int(t)].name.decode() for t in op.outputs]
-    return found
+                tensor_names += [graph.tensors[int(t)].name.decode() for t in op.outputs]
+    return tensor_names
 
 
 def around_experts(data: bytes) -> list[str]:
@@ -40,25 +40,25 @@ def around_experts(data: bytes) -> list[str]:
     for op in reversed(graph.operators):
         if any(int(t) in leading and _is_vector(graph, t) for t in op.outputs):
             leading |= {int(t) for t in op.inputs}
-    made = {int(t) for op in graph.operators for t in op.outputs}
-    deciding = [graph.tensors[t].name.decode() for t in sorted(leading & made) if _is_vector(graph, t)]
-    return deciding + _coming_of(model, graph, route)
+    computed = {int(t) for op in graph.operators for t in op.outputs}
+    deciding = [graph.tensors[t].name.decode() for t in sorted(leading & computed) if _is_vector(graph, t)]
+    return deciding + _dependent_on(model, graph, route)
 
 
-def _coming_of(model: Parsed, graph: typing.Any, sources: set[int]) -> list[str]:
+def _dependent_on(model: Parsed, graph: typing.Any, sources: set[int]) -> list[str]:
     """Names of what comes of the tensors ``sources``, indices in ``graph``, inside branches of ``IF`` too."""
-    known, names = set(sources), []
+    reached, names = set(sources), []
     for op in graph.operators or ():
-        taken = [i for i, t in enumerate(op.inputs) if int(t) in known]
-        if not taken:
+        positions = [i for i, t in enumerate(op.inputs) if int(t) in reached]
+        if not positions:
             continue
         kind = operation_name(model, op.opcodeIndex)
         if kind == "IF":  # whose first input is the condition
             for index in (op.builtinOptions.thenSubgraphIndex, op.builtinOptions.elseSubgraphIndex):
                 branch = model.subgraphs[index]
-                names += _coming_of(model, branch, {int(branch.inputs[i - 1]) for i in taken if i})
+                names += _dependent_on(model, branch, {int(branch.inputs[i - 1]) for i in positions if i})
         outputs = {int(t) for t in op.outputs if kind in ("IF", "MUL", "ADD") or _is_vector(graph, t)}
-        known |= outputs
+        reached |= outputs
         names += [graph.tensors[t].name.decode() for t in outputs]
     return names
 

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 
 from keras_moe.export.litert.calibration import DETOUR, Sample, Samples, samples_of
-from keras_moe.export.litert.convert import Kept, convert
+from keras_moe.export.litert.convert import FloatTensors, convert
 from keras_moe.export.litert.float_tensors import around_experts, outside_branches, reading
 from keras_moe.export.litert.subgraphs import MAP, Piece, Pieces, Tensors, cut, whole
 from keras_moe.export.quantization.cross_layer_equalization import equalized
@@ -69,10 +69,10 @@ def build(source: Source, trunk_precision: str | None) -> Graphs:
 def _of_whole(source: Source, piece: Piece) -> Graphs:
     is_part = source.form == "parts"
     with _ready_for_int8([piece], source.samples):
-        kept = _in_float(source.model) if source.quantize == "int8" and not is_part else None
+        float_tensors = _in_float(source.model) if source.quantize == "int8" and not is_part else None
         samples = source.samples.pieces.get(piece.name)
-        made = _convert(source, piece, piece, source.quantize, samples, is_part, kept)
-    return Graphs({"whole" if is_part else "model": made})
+        converted = _convert(source, piece, piece, source.quantize, samples, is_part, float_tensors)
+    return Graphs({"whole" if is_part else "model": converted})
 
 
 def _of_pieces(source: Source, pieces: Pieces, trunk_precision: str | None) -> dict[str, bytes]:
@@ -83,9 +83,9 @@ def _of_pieces(source: Source, pieces: Pieces, trunk_precision: str | None) -> d
         is_routed = source.form == "routed"
         run = _routed(pieces) if is_routed else _dense(pieces)
         samples = source.samples
-        seen = samples.routed if is_routed and source.quantize == "int8" else samples.pieces.get("trunk")
-        kept = _kept(source, trunk_precision)
-        return {"model": _convert(source, pieces.trunk, run, source.quantize, seen, kept=kept)}
+        calibration = samples.routed if is_routed and source.quantize == "int8" else samples.pieces.get("trunk")
+        float_tensors = _float_tensors(source, trunk_precision)
+        return {"model": _convert(source, pieces.trunk, run, source.quantize, calibration, float_tensors=float_tensors)}
 
 
 @contextlib.contextmanager
@@ -99,14 +99,14 @@ def _ready_for_int8(pieces: collections.abc.Iterable[Piece], samples: Samples) -
         yield
 
 
-def _kept(source: Source, trunk_precision: str | None) -> Kept | None:
+def _float_tensors(source: Source, trunk_precision: str | None) -> FloatTensors | None:
     """What stays in float32 of a whole file: with float16 what decides the route, since little decides a near tie."""
     if source.quantize == "float16":
         return outside_branches if source.form == "routed" else None
     return _in_float(source.model, outside_branches if trunk_precision == "float" else around_experts)
 
 
-def _in_float(model: MoEModel, *choices: Kept) -> Kept:
+def _in_float(model: MoEModel, *choices: FloatTensors) -> FloatTensors:
     """What stays in float with int8: a function for ``convert``, which also keeps what ``choices`` name.
 
     A network that classifies pixels loses most in the convolution that reads the image, and little time there.
@@ -117,7 +117,7 @@ def _in_float(model: MoEModel, *choices: Kept) -> Kept:
 
 
 def _part(source: Source, piece: Piece) -> bytes:
-    # See ``Pieces`` and ``_kept``.
+    # See ``Pieces`` and ``_float_tensors``.
     if piece.name == "router" or (piece.name == "trunk" and source.quantize == "float16"):
         return _convert(source, piece, piece, None)
     samples = source.samples.pieces.get(piece.name)
@@ -131,7 +131,7 @@ def _convert(
     quantize: str | None,
     samples: list[Sample] | None = None,
     integer_io: bool = False,
-    kept: Kept | None = None,
+    float_tensors: FloatTensors | None = None,
 ) -> bytes:
     """LiteRT bytes of ``run``, which takes the inputs of ``piece``, by name.
 
@@ -151,7 +151,7 @@ def _convert(
         quantize,
         samples,
         integer_io and quantize == "int8",
-        kept,
+        float_tensors,
         clipped=source.model.answers != "image",
         zeros=tuple(extra),
     )
@@ -159,25 +159,25 @@ def _convert(
 
 def _routed(pieces: Pieces) -> collections.abc.Callable[[Tensors], Tensors]:
     def run(tensors: Tensors) -> Tensors:
-        found = pieces.decide(tensors)
+        results = pieces.decide(tensors)
         if DETOUR in tensors:
-            found["route"] += tensors[DETOUR]
-        found["combined"] = pieces.bank(found["features"], found["route"])
-        return {**pieces.head(found), "route": found["route"]}
+            results["route"] += tensors[DETOUR]
+        results["combined"] = pieces.bank(results["features"], results["route"])
+        return {**pieces.head(results), "route": results["route"]}
 
     return run
 
 
 def _dense(pieces: Pieces) -> collections.abc.Callable[[Tensors], Tensors]:
     def run(tensors: Tensors) -> Tensors:
-        found = pieces.decide(tensors)
-        outputs = [_weighed(expert, k, found) for k, expert in enumerate(pieces.experts)]
-        found["combined"] = sum(outputs[1:], outputs[0])
-        return {**pieces.head(found), "route": found["route"]}
+        results = pieces.decide(tensors)
+        outputs = [_weighed(expert, k, results) for k, expert in enumerate(pieces.experts)]
+        results["combined"] = sum(outputs[1:], outputs[0])
+        return {**pieces.head(results), "route": results["route"]}
 
     return run
 
 
-def _weighed(expert: Piece, k: int, found: Tensors) -> Tensor:
-    (output,) = expert(found).values()
-    return output * found["route"][0, k]
+def _weighed(expert: Piece, k: int, tensors: Tensors) -> Tensor:
+    (output,) = expert(tensors).values()
+    return output * tensors["route"][0, k]

@@ -119,21 +119,21 @@ def run(graphs: Graphs, image: Array) -> tuple[Array, Array | None]:
     if "trunk" in graphs:
         return _run_parts(graphs, image)
     (whole,) = graphs.values()
-    found = whole({"images": image})
-    route = found.pop("route", None)
-    (prediction,) = found.values()  # whatever a published file calls it
+    results = whole({"images": image})
+    route = results.pop("route", None)
+    (prediction,) = results.values()  # whatever a published file calls it
     return prediction, route
 
 
 def _run_parts(graphs: Graphs, image: Array) -> tuple[Array, Array]:
     """Trunk and router, then the experts that the route names and no others, then the head."""
-    found = graphs["trunk"]({"images": image})
-    found |= graphs["router"](found)
-    weights, head = found["route"][0], graphs["head"]
-    outputs = [weights[k] * graphs[f"expert_{k}"](found)["output"] for k in np.flatnonzero(weights)]
-    found["combined"] = sum(outputs) if outputs else np.zeros(head.shape("combined"), "float32")
-    (prediction,) = head(found).values()
-    return prediction, found["route"]
+    results = graphs["trunk"]({"images": image})
+    results |= graphs["router"](results)
+    weights, head = results["route"][0], graphs["head"]
+    outputs = [weights[k] * graphs[f"expert_{k}"](results)["output"] for k in np.flatnonzero(weights)]
+    results["combined"] = sum(outputs) if outputs else np.zeros(head.shape("combined"), "float32")
+    (prediction,) = head(results).values()
+    return prediction, results["route"]
 
 
 def _described(details: dict[str, dict[str, typing.Any]]) -> dict[str, Tensor]:
@@ -143,5 +143,10 @@ def _described(details: dict[str, dict[str, typing.Any]]) -> dict[str, Tensor]:
 
 def _tensor(name: str, detail: dict[str, typing.Any]) -> Tensor:
     scale, zero = detail["quantization"]
-    own = {"name": name, "shape": detail["shape"], "dtype": np.dtype(detail["dtype"]).name, "index": detail["index"]}
-    return {**own, "scale": scale, "zero_point": zero}
+    described = {
+        "name": name,
+        "shape": detail["shape"],
+        "dtype": np.dtype(detail["dtype"]).name,
+        "index": detail["index"],
+    }
+    return {**described, "scale": scale, "zero_point": zero}

@@ -34,21 +34,21 @@ def export(
     source = forms.source(model, described["form"], described["quantize"], representative_dataset)
     for tried in _precisions(trunk_precision, described):
         described = {**described, "trunk_precision": tried}
-        made = forms.build(source, tried)
-        written = files.sealed(file, made.graphs, described, labels)
-        found = _parity(written, file.name, images, expected, route, scores)
-        if found.get("routing_agreement", 1.0) >= _SAME_ROUTES:
+        built = forms.build(source, tried)
+        written = files.sealed(file, built.graphs, described, labels)
+        agreement = _parity(written, file.name, images, expected, route, scores)
+        if agreement.get("routing_agreement", 1.0) >= _SAME_ROUTES:
             break
     if check_parity:
-        parity.check(found, described["quantize"], scores)
-    placed, extra = targets.built(target, made.graphs, source.layers, described, labels, file.stem)
-    if strict and (left := targets.left(placed, described)):
-        raise ValueError(f"{left} Nothing was written.")
+        parity.check(agreement, described["quantize"], scores)
+    placed, extra = targets.built(target, built.graphs, source.layers, described, labels, file.stem)
+    if strict and (message := targets.left(placed, described)):
+        raise ValueError(f"{message} Nothing was written.")
     if target == "tflm":
         placed["parity"] = _parity(written, file.name, images[:_ON_TARGET], expected, route, scores, "tflm")
         if check_parity:
             parity.check(placed["parity"], described["quantize"], scores)
-    report = files.report(described, made, written, found, placed)
+    report = files.report(described, built, written, agreement, placed)
     files.write(file, {**extra, **written}, report)
     return report
 
@@ -73,5 +73,5 @@ def _parity(
     with tempfile.TemporaryDirectory() as folder:
         for file, data in written.items():
             pathlib.Path(folder, file).write_bytes(data)
-        predictions, found = LiteRTModel(pathlib.Path(folder, name), runtime=runtime).predict_routed(images)
-    return parity.compare(predictions, found, expected[:count], None if route is None else route[:count], scores)
+        predictions, file_route = LiteRTModel(pathlib.Path(folder, name), runtime=runtime).predict_routed(images)
+    return parity.compare(predictions, file_route, expected[:count], None if route is None else route[:count], scores)

@@ -51,20 +51,20 @@ def compare(
     """
     error = np.abs(np.asarray(predictions, "float64") - expected)
     ours, theirs = (p.argmax(-1) if scores else np.rint(p) for p in (np.asarray(predictions), np.asarray(expected)))
-    found = {
+    figures = {
         "images": len(predictions),
         "max_error": float(error.max()),
         "mean_error": float(error.mean()),
         "prediction_agreement": float(np.mean(ours == theirs)),
     }
     if route is None or expected_route is None:
-        return {**found, "relative_error": _relative(error, expected)}
+        return {**figures, "relative_error": _relative(error, expected)}
     same = np.all((route != 0) == (expected_route != 0), axis=-1)
     alike = same if same.ndim == 1 else np.all(same, axis=tuple(range(1, same.ndim)))
     if np.any(alike):
-        found["relative_error"] = _relative(error[alike], np.asarray(expected)[alike])
+        figures["relative_error"] = _relative(error[alike], np.asarray(expected)[alike])
     main = _main(route) == _main(expected_route)
-    return {**found, "routing_agreement": float(same.mean()), "same_main_expert": float(main.mean())}
+    return {**figures, "routing_agreement": float(same.mean()), "same_main_expert": float(main.mean())}
 
 
 def check(parity: dict[str, typing.Any], quantize: str | None, scores: bool) -> None:

@@ -101,9 +101,9 @@ def litert(
     shape = model.input_shape[1:]
     if calibrated:
         representative_dataset = checked_images("representative_dataset", representative_dataset, shape)
-    seen = representative_dataset if images is None else checked_images("images", images, shape)
-    seen = noise(shape) if seen is None else seen[:_CHECKED]
-    expected, route = model.predict_routed(seen)
+    test_images = representative_dataset if images is None else checked_images("images", images, shape)
+    test_images = noise(shape) if test_images is None else test_images[:_CHECKED]
+    expected, route = model.predict_routed(test_images)
     arguments = {
         "path": str(path.absolute()),
         "described": _described(model, form, quantize, card),
@@ -113,15 +113,15 @@ def litert(
         "target": target,
         "strict": strict,
         "representative_dataset": representative_dataset,
-        "images": seen,
+        "images": test_images,
         "expected": np.asarray(expected, "float32"),
         "route": route,
     }
     report = _run(model, arguments)
     if form != "dense":
         _warn_of_rare(report["calibration"])
-    if left := targets.left(report["target"], report):
-        warnings.warn(left, stacklevel=2)
+    if message := targets.left(report["target"], report):
+        warnings.warn(message, stacklevel=2)
     return report
 
 

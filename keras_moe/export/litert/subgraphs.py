@@ -38,8 +38,8 @@ class Piece:
 
     def __call__(self, tensors: Tensors) -> Tensors:
         """Runs it on a dict of tensors, of which it takes its own; returns a dict."""
-        found = self.model([tensors[name] for name in self.inputs], training=False)
-        return dict(zip(self.outputs, tree.flatten(found), strict=True))
+        results = self.model([tensors[name] for name in self.inputs], training=False)
+        return dict(zip(self.outputs, tree.flatten(results), strict=True))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Pieces:
 
     def decide(self, tensors: Tensors) -> Tensors:
         """What trunk and router give of ``"images"``: the route, and what experts and head need."""
-        found = self.trunk(tensors)
-        return {**found, **self.router(found)}
+        of_trunk = self.trunk(tensors)
+        return {**of_trunk, **self.router(of_trunk)}
 
 
 def whole(model: MoEModel) -> Piece:
@@ -92,8 +92,8 @@ def cut(model: MoEModel) -> Pieces:
     bank, logits = graph.calls[at], gate.inputs[0]
     features, route = bank.inputs
     deciding = graph.until(route, through=_is_of_vectors).calls
-    concluding = _coming_of(bank.outputs, graph.calls[at + 1 :])
-    for_router, for_head = _taken(deciding), _taken(concluding)
+    concluding = _dependent_on(bank.outputs, graph.calls[at + 1 :])
+    for_router, for_head = _inputs_of(deciding), _inputs_of(concluding)
     names = {features: "features", logits: "gate_logits", route: "route", bank.outputs: "combined"}
     for tensor in (*for_router, *for_head):
         names.setdefault(tensor, f"side_{len(names) - 4}")
@@ -139,9 +139,9 @@ def _piece(
     names: dict[keras.KerasTensor, str],
 ) -> Piece:
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in sources]
-    known = dict(zip(sources, inputs, strict=True))
-    replay(calls, known)
-    model = keras.Model(inputs, [known[t] for t in outputs.values()])
+    tensors = dict(zip(sources, inputs, strict=True))
+    replay(calls, tensors)
+    model = keras.Model(inputs, [tensors[t] for t in outputs.values()])
     graph = Graph(name, tuple(sources), calls, list(outputs.values()))
     return Piece(name, tuple(names[t] for t in sources), tuple(outputs), model, graph)
 
@@ -159,17 +159,17 @@ def _is_of_vectors(call: Call) -> bool:
     return all(len(t.shape) < MAP for t in call.results)
 
 
-def _coming_of(tensor: keras.KerasTensor, calls: tuple[Call, ...]) -> tuple[Call, ...]:
+def _dependent_on(tensor: keras.KerasTensor, calls: tuple[Call, ...]) -> tuple[Call, ...]:
     """Those of ``calls`` that ``tensor`` leads to."""
-    reached, found = {tensor}, []
+    reached, dependent = {tensor}, []
     for call in calls:
         if reached.intersection(call.inputs):
-            found.append(call)
+            dependent.append(call)
             reached.update(call.results)
-    return tuple(found)
+    return tuple(dependent)
 
 
-def _taken(calls: tuple[Call, ...]) -> list[keras.KerasTensor]:
+def _inputs_of(calls: tuple[Call, ...]) -> list[keras.KerasTensor]:
     """The tensors that ``calls`` take from elsewhere, in order."""
-    own = {t for call in calls for t in call.results}
-    return list(dict.fromkeys(t for call in calls for t in call.inputs if t not in own))
+    internal = {t for call in calls for t in call.results}
+    return list(dict.fromkeys(t for call in calls for t in call.inputs if t not in internal))

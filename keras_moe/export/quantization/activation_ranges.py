@@ -27,10 +27,10 @@ def refined(
         samples: iterable of dicts of arrays, the inputs.
         clipped: False: from the smallest to the largest value after all.
     """
-    model, seen = parsed(calibrated), _seen(plain, samples)
+    model, values = parsed(calibrated), _activations(plain, samples)
     for tensor in model.subgraphs[0].tensors:
-        if tensor.name in seen and tensor.quantization is not None and np.size(tensor.quantization.min) == 1:
-            low, high = best_range(seen[tensor.name], _SHRUNK if clipped else _SHRUNK[:1])
+        if tensor.name in values and tensor.quantization is not None and np.size(tensor.quantization.min) == 1:
+            low, high = best_range(values[tensor.name], _SHRUNK if clipped else _SHRUNK[:1])
             tensor.quantization.min, tensor.quantization.max = (np.array([end], "float32") for end in (low, high))
     return packed(model)
 
@@ -55,7 +55,7 @@ def _loss(values: Array, low: float, high: float) -> float:
     return float(np.mean(np.square(steps * step - values)))
 
 
-def _seen(plain: bytes, samples: collections.abc.Iterable[dict[str, Array]]) -> dict[bytes, Array]:
+def _activations(plain: bytes, samples: collections.abc.Iterable[dict[str, Array]]) -> dict[bytes, Array]:
     """Name, bytes, of each float tensor that an operation makes -> some of its values, the extremes among them."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -65,12 +65,12 @@ def _seen(plain: bytes, samples: collections.abc.Iterable[dict[str, Array]]) -> 
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     run, rng = interpreter.get_signature_runner("serving_default"), np.random.default_rng(0)
-    made = [t for t in interpreter.get_tensor_details() if t["dtype"] == np.float32 and t["name"]]
-    found: dict[bytes, list[Array | list[float]]] = {t["name"].encode(): [] for t in made}
+    computed = [t for t in interpreter.get_tensor_details() if t["dtype"] == np.float32 and t["name"]]
+    observed: dict[bytes, list[Array | list[float]]] = {t["name"].encode(): [] for t in computed}
     for _, sample in zip(range(SAMPLES), samples, strict=False):
         run(**sample)
-        for tensor in made:
+        for tensor in computed:
             values = interpreter.get_tensor(tensor["index"]).ravel()
             some = rng.choice(values, _VALUES) if values.size > _VALUES else values
-            found[tensor["name"].encode()] += [some, [values.min(), values.max()]] if values.size else []
-    return {name: np.concatenate(parts) for name, parts in found.items() if parts}
+            observed[tensor["name"].encode()] += [some, [values.min(), values.max()]] if values.size else []
+    return {name: np.concatenate(parts) for name, parts in observed.items() if parts}

@@ -67,8 +67,8 @@ def _only_readers(graph: Graph) -> collections.abc.Callable[[Call], Call | None]
     uses = collections.Counter(call.layer for call in graph.calls)
 
     def only_reader(call: Call) -> Call | None:
-        found = readers[call.results[0]] if len(call.results) == 1 else []
-        then = found[0] if len(found) == 1 else None
+        calls_reading = readers[call.results[0]] if len(call.results) == 1 else []
+        then = calls_reading[0] if len(calls_reading) == 1 else None
         return then if then and uses[call.layer] == uses[then.layer] == 1 else None
 
     return only_reader
@@ -92,12 +92,12 @@ def _largest(graph: Graph, pairs: list[_Pair], samples: list[list[Array]]) -> li
     import tensorflow as tf
 
     def of_sample(tensors: list[Tensor]) -> list[Tensor]:
-        found = graph.run(tensors)
-        return [tf.reduce_max(tf.abs(found[first.outputs]), axis=(0, 1, 2)) for first, _ in pairs]
+        values = graph.run(tensors)
+        return [tf.reduce_max(tf.abs(values[first.outputs]), axis=(0, 1, 2)) for first, _ in pairs]
 
     run = tf.function(of_sample, autograph=False)
-    found = [[x.numpy() for x in run([tf.constant(a) for a in arrays])] for arrays in samples]
-    return [np.max(each, axis=0) for each in zip(*found, strict=True)]
+    maxima = [[x.numpy() for x in run([tf.constant(a) for a in arrays])] for arrays in samples]
+    return [np.max(each, axis=0) for each in zip(*maxima, strict=True)]
 
 
 def _share(first: keras.Layer, then: keras.Layer, largest: Array) -> None:

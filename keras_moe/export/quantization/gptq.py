@@ -64,15 +64,15 @@ def round_kernel(kernel: Array, products: Array, step: Array | None = None) -> A
     weights = kernel.reshape(len(products), -1).astype("float64")
     step = np.abs(weights).max(0) / _STEPS if step is None else step
     step = np.maximum(step, np.finfo("float32").tiny)
-    stays, left = np.abs(weights) > (_STEPS - 1e-3) * step, weights.copy()
+    stays, remaining = np.abs(weights) > (_STEPS - 1e-3) * step, weights.copy()
     damped = products + (_DAMPING * np.mean(np.diag(products)) + 1e-12) * np.eye(len(products))
     compensation = np.linalg.cholesky(np.linalg.inv(damped)).T
     for i, row in enumerate(compensation):
-        wanted = np.where(stays[i], weights[i], left[i])
-        taken = np.clip(np.rint(wanted / step), -_STEPS, _STEPS) * step
-        left[i + 1 :] -= row[i + 1 :, None] * (left[i] - taken) / row[i]
-        left[i] = taken
-    return left.reshape(kernel.shape).astype("float32")
+        exact = np.where(stays[i], weights[i], remaining[i])
+        rounded = np.clip(np.rint(exact / step), -_STEPS, _STEPS) * step
+        remaining[i + 1 :] -= row[i + 1 :, None] * (remaining[i] - rounded) / row[i]
+        remaining[i] = rounded
+    return remaining.reshape(kernel.shape).astype("float32")
 
 
 def _round(layer: keras.Layer, kernel: Array, products: Array) -> Array:
@@ -83,16 +83,16 @@ def _round(layer: keras.Layer, kernel: Array, products: Array) -> Array:
 
 def _round_transposed(kernel: Array, products: Array, strides: tuple[int, int]) -> Array:
     """A kernel ``(h, w, outputs, inputs)``, of which each output pixel sees every ``strides``-th weight."""
-    step, found = np.abs(kernel).max((0, 1, 3)).astype("float64") / _STEPS, np.empty_like(kernel)
+    step, rounded = np.abs(kernel).max((0, 1, 3)).astype("float64") / _STEPS, np.empty_like(kernel)
     places = np.arange(len(products)).reshape(*_reach(kernel.shape, strides), -1)
     for y, x in np.ndindex(*strides):
         part = np.s_[y :: strides[0], x :: strides[1]]
         taps = kernel[part][::-1, ::-1].swapaxes(2, 3)  # the first weight meets the last pixel
         if not taps.size:
             continue
-        seen = places[-taps.shape[0] :, -taps.shape[1] :].ravel()
-        found[part] = round_kernel(taps, products[np.ix_(seen, seen)], step).swapaxes(2, 3)[::-1, ::-1]
-    return found
+        positions = places[-taps.shape[0] :, -taps.shape[1] :].ravel()
+        rounded[part] = round_kernel(taps, products[np.ix_(positions, positions)], step).swapaxes(2, 3)[::-1, ::-1]
+    return rounded
 
 
 def _reach(size: tuple[int, ...], strides: tuple[int, int]) -> tuple[int, ...]:
@@ -105,14 +105,14 @@ def _products(graph: Graph, calls: list[Call], samples: list[list[Array]]) -> li
     import tensorflow as tf
 
     def of_sample(tensors: list[Tensor]) -> list[Tensor]:
-        found = graph.run(tensors)
-        return [_rows(call.layer, found[call.inputs[0]], len(samples)) for call in calls]
+        values = graph.run(tensors)
+        return [_rows(call.layer, values[call.inputs[0]], len(samples)) for call in calls]
 
     run = tf.function(of_sample, autograph=False)
     sums: list[Array] = []
     for start in range(0, len(samples), _TOGETHER):
-        seen = [run([tf.constant(a) for a in arrays]) for arrays in samples[start : start + _TOGETHER]]
-        rows = [np.concatenate(each) for each in zip(*seen, strict=True)]
+        of_samples = [run([tf.constant(a) for a in arrays]) for arrays in samples[start : start + _TOGETHER]]
+        rows = [np.concatenate(each) for each in zip(*of_samples, strict=True)]
         new = [(each.T @ each).astype("float64") for each in rows]
         sums = [a + b for a, b in zip(sums, new, strict=True)] if sums else new
     return sums

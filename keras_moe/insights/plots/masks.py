@@ -72,9 +72,9 @@ def plot_predicted_masks(
 
 def _painted(labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """Labels ``(h, w)`` as colours, half transparent; without a label nothing."""
-    known = labels < len(colours)
-    painted: np.ndarray = colours[np.where(known, labels, 0)]
-    painted[..., 3] = 0.75 * known
+    labelled = labels < len(colours)
+    painted: np.ndarray = colours[np.where(labelled, labels, 0)]
+    painted[..., 3] = 0.75 * labelled
     return painted
 
 

@@ -97,8 +97,8 @@ def _experts(card: Card, summary: Summary) -> Table:
             row += [percent(accuracies[k]), percent(others.mean() if len(others) else np.nan)]
         rows.append(row)
     header = ["expert", "runs for", "leads", "its work, by class"]
-    known = summary.accuracy_where_routed is not None
-    return Table([*header, "alone, where it leads, it is right on", "others there"] if known else header, rows)
+    has_labels = summary.accuracy_where_routed is not None
+    return Table([*header, "alone, where it leads, it is right on", "others there"] if has_labels else header, rows)
 
 
 def _disputed(
@@ -107,12 +107,12 @@ def _disputed(
     """The images on which most experts disagree: a header, and rows of an image and texts."""
     disagreement = summary.uncertainties["disagreement"]
     order = np.lexsort((-summary.uncertainties["mutual information"], -disagreement))[:10]
-    known = summary.right is not None
+    has_labels = summary.right is not None
     rows = []
     for i in order[disagreement[order] > 0]:
         labels, votes = np.unique(predictions.expert_labels[:, i], return_counts=True)
         says = ", ".join(f"{card.classes[labels[j]]} ({votes[j]}x)" for j in np.argsort(-votes, kind="stable"))
         answer = f"{card.classes[predictions.predicted_labels[i]]} ({predictions.probabilities[i].max():.0%})"
-        label = [card.classes[summary.class_of_row[i]]] if known else []
+        label = [card.classes[summary.class_of_row[i]]] if has_labels else []
         rows.append((samples.images[i], [answer, says, *label]))
-    return {"header": ["image", "answer", "experts alone", *["label"] * known], "rows": rows}
+    return {"header": ["image", "answer", "experts alone", *["label"] * has_labels], "rows": rows}

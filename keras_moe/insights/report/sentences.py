@@ -20,8 +20,8 @@ Sentences = collections.abc.Iterator[str]
 def who_does_what(summary: Summary) -> Sentences:
     """On usage, of images, and on whether the gate chooses well."""
     usage = summary.usage
-    left = f" For {usage.none:.1%} of the images none runs: they leave early." if usage.none else ""
-    yield f"An image runs {usage.ran.sum():.2f} of {len(usage.ran)} experts on average.{left}"
+    early = f" For {usage.none:.1%} of the images none runs: they leave early." if usage.none else ""
+    yield f"An image runs {usage.ran.sum():.2f} of {len(usage.ran)} experts on average.{early}"
     yield gate_entropy(summary)
     yield from who_is_right(summary)
 

@@ -63,21 +63,23 @@ def main() -> None:
     for name, options in _wanted(model).items():
         if name not in (arguments.files or _wanted(model)):
             continue
-        made, metric = _made(card, model, folder / name, options, trial, reference)
+        records, metric = _written(card, model, folder / name, options, trial, reference)
         if metric is None:
             continue
-        kept = metric.value >= reference - trial.dataset.tolerance and sum(file.size for file in (*files, *made)) < MOST
-        print(f"{name}: {metric.text()}; {metric.note}{'' if kept else '; NOT KEPT'}", flush=True)
-        if kept:
-            files += made
+        is_kept = (
+            metric.value >= reference - trial.dataset.tolerance and sum(file.size for file in (*files, *records)) < MOST
+        )
+        print(f"{name}: {metric.text()}; {metric.note}{'' if is_kept else '; NOT KEPT'}", flush=True)
+        if is_kept:
+            files += records
             metrics.append(metric)
         else:
-            for file in made:
+            for file in records:
                 (folder / file.name).unlink()
     write_card(dataclasses.replace(card, files=tuple(files), metrics=tuple(metrics)), folder)
 
 
-def _made(
+def _written(
     card: Card, model: MoEModel, path: pathlib.Path, options: dict[str, typing.Any], trial: Trial, reference: float
 ) -> tuple[list[File], Metric | None]:
     """The files of one form and their metric: ``([File, …], Metric)``; ``([], None)`` for a file that disagrees."""
@@ -109,8 +111,8 @@ def _note(report: dict[str, typing.Any], route: np.ndarray | None, trial: Trial,
         note += f"; on {parity['images']:,} test images the same class for {parity['prediction_agreement']:.1%}"
     if route is None:
         return note
-    kept = ", trunk in float" if report["trunk_precision"] == "float" else ""
-    return f"{note}, the same experts for {parity['routing_agreement']:.1%}{kept}"
+    precision = ", trunk in float" if report["trunk_precision"] == "float" else ""
+    return f"{note}, the same experts for {parity['routing_agreement']:.1%}{precision}"
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ def measure_on_camvid(network: MoEModel) -> dict[str, typing.Any]:
     images, masks, domains = camvid("test", network.input_shape[1:3])
     measured = measure_segmentation(network, images, masks)
     for domain, label in enumerate(CAMVID_DOMAINS):
-        own = domains == domain
-        measured[f"miou_{label}"] = measure_segmenter(network, images[own], masks[own], 11)["miou"]
+        of_domain = domains == domain
+        measured[f"miou_{label}"] = measure_segmenter(network, images[of_domain], masks[of_domain], 11)["miou"]
     return measured
 
 
@@ -108,11 +108,11 @@ def measure_upscaling(
         routes = []
         for photo in photos:
             low, high = shrink(photo, network.scale)
-            done = network.upscale_routed(low, verbose=False)
-            ours.append(psnr(luma(done.image), luma(high), network.scale))
+            upscaled = network.upscale_routed(low, verbose=False)
+            ours.append(psnr(luma(upscaled.image), luma(high), network.scale))
             plain.append(psnr(luma(bicubic(low, network.scale)), luma(high), network.scale))
-            gmacs.append(done.macs / 1e9)
-            routes.append(done.route.ravel())
+            gmacs.append(upscaled.macs / 1e9)
+            routes.append(upscaled.route.ravel())
         for of, values in (("psnr_y", ours), ("bicubic_psnr_y", plain), ("gmacs", gmacs)):
             measured[f"{of}_{name}"] = float(np.mean(values))
     if network.bank is None:

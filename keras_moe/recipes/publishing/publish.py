@@ -79,9 +79,9 @@ def publish(recipe: ModelRecipe, folder: pathlib.Path, results: list[Result], ru
 
 def _train_seed(recipe: ModelRecipe, seed: int, arguments: argparse.Namespace) -> Result:
     folder = arguments.runs / f"seed{seed}"
-    done = folder / "result.json"
-    if done.exists():
-        result: Result = json.loads(done.read_text())
+    path = folder / "result.json"
+    if path.exists():
+        result: Result = json.loads(path.read_text())
         return result
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
@@ -89,7 +89,7 @@ def _train_seed(recipe: ModelRecipe, seed: int, arguments: argparse.Namespace) -
     history = recipe.train(network, seed, folder, arguments.epochs)
     save_weights(network, _weights_of(arguments.runs, seed))
     result = {"seed": seed, "epochs": arguments.epochs, **recipe.measure(network), "history": history}
-    write_json(done, result)
+    write_json(path, result)
     return result
 
 
@@ -101,10 +101,10 @@ def _metrics(dataset: Dataset, results: list[Result], final: Result) -> tuple[Me
     """The card's metrics: of each of the data set's, the mean over seeds and that of the published weights."""
     seeds, metrics = tuple(r["seed"] for r in results), list[Metric]()
     for name in dataset.card_metrics:
-        values, own = tuple(round(r[name], 6) for r in results), round(final[name], 6)
+        values, published = tuple(round(r[name], 6) for r in results), round(final[name], 6)
         metrics += [
             Metric(name, round(float(np.mean(values)), 6), "test", seeds, values, "mean over seeds", dataset.unit),
-            Metric(f"{name} of these weights", own, "test", seeds[:1], (own,), "float16", dataset.unit),
+            Metric(f"{name} of these weights", published, "test", seeds[:1], (published,), "float16", dataset.unit),
         ]
     return tuple(metrics)
 
