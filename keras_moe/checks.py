@@ -1,4 +1,4 @@
-"""What is checked in one way: arguments, installed packages, and that files are what they were."""
+"""Checks used throughout: arguments, installed packages, integrity of files."""
 
 import collections.abc
 import importlib.util
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class IntegrityError(ValueError):
-    """A file that is not what was published or exported: truncated, altered, or another.
+    """Raised for a file whose content is not what was published or exported: truncated, altered, or a different file.
 
     Example:
         >>> from keras_moe.export.litert import integrity

@@ -1,4 +1,4 @@
-"""Images in; labels, the experts that ran and what that cost out."""
+"""Classification of images: labels, the experts that ran, and their cost."""
 
 import dataclasses
 import typing
@@ -13,7 +13,7 @@ if typing.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Classification:
-    """What a model says of one image.
+    """The labels of one image, with the experts that ran and their cost.
 
     Attributes:
         top: ``((label, probability), …)``, best first.

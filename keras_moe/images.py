@@ -113,7 +113,7 @@ def open_image(
 
 
 def _named(source: Source) -> tuple[pathlib.Path | typing.BinaryIO, str]:
-    """What Pillow opens, and what errors call it."""
+    """The argument for Pillow, and the name for errors."""
     if not isinstance(source, (str, os.PathLike)):
         return source, "The file"
     path = pathlib.Path(source)

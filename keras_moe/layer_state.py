@@ -1,4 +1,4 @@
-"""Weights from one layer to another, and what layers derive from them.
+"""Copying of weights between layers, and the state that layers derive from weights.
 
 All copying of weights in the package goes through here. Some layers compute from values that they derive from their
 weights, ``Normalization`` for one; Keras has them derive these anew when it loads a file (``finalize_state``), but not
@@ -74,7 +74,7 @@ def set_weights(layer: keras.Layer, arrays: collections.abc.Sequence[Array]) -> 
 
 
 def finalize(layer: keras.Layer) -> None:
-    """Has every layer inside ``layer`` derive anew what it derives from its weights. To be called once they are set."""
+    """Recomputes the state derived from weights in every layer inside ``layer``. To be called after they are set."""
     for inner in inner_layers(layer):
         if derives(inner) and inner.weights:  # others derive from what they saw in `adapt`, which a copy did not see
             inner.finalize_state()

@@ -1,4 +1,4 @@
-"""What was set on layers after they were made: trainable flags, dtypes, quantization, LoRA, rates, activations.
+"""Settings of layers changed after construction: trainable flags, dtypes, quantization, LoRA, rates, activations.
 
 A model's configuration holds the arguments of its constructor. Beside them it keeps what has changed since, per inner
 layer and as plain data, so that a model made from it is set as this one is.
@@ -20,7 +20,7 @@ QUANTIZATIONS = ("int8", "int4", "float8")
 
 
 class Settings:
-    """Remembers how the layers inside ``layer`` are set now, to tell later what has changed."""
+    """A record of the present settings of the layers inside ``layer``, for a later comparison."""
 
     def __init__(self, layer: keras.Layer) -> None:
         self._before = _described(layer)
@@ -31,7 +31,7 @@ class Settings:
         return _any_frozen(self._before)
 
     def changes(self, layer: keras.Layer, aside: tuple[keras.Layer, str] | None = None) -> Changes:
-        """What is otherwise now, as plain data for ``apply``: dict, key of an inner layer -> dict of settings.
+        """The settings that differ now, as plain data for ``apply``: dict, key of an inner layer -> dict of settings.
 
         Args:
             layer: as it was given, changed since.
@@ -99,7 +99,7 @@ def serialized(value: typing.Any) -> typing.Any:
 
 
 def copy_state(source: keras.Layer, target: keras.Layer, but: collections.abc.Sequence[str] = ()) -> None:
-    """Makes ``target``, built from the configuration of ``source``, what that is now: its settings and its weights.
+    """Gives ``target``, built from the configuration of ``source``, the present settings and weights of ``source``.
 
     Args:
         source, target: layers or models.

@@ -1,4 +1,4 @@
-"""Names for what public functions take and return."""
+"""Type aliases of public functions."""
 
 import os
 import typing

@@ -1,4 +1,4 @@
-"""Weights as safetensors: named arrays and nothing that could run.
+"""Weights as safetensors: named arrays and no code.
 
 A tensor's name is its variable's path. Reading is two-phase: everything is checked first, and a file that does not
 fit changes nothing.
@@ -175,7 +175,7 @@ def to_bytes(tensors: Tensors, metadata: dict[str, str] | None = None) -> bytes:
 
 
 def _widened(array: np.ndarray) -> np.ndarray:
-    """bfloat16, which NumPy has not, as float32; all else as it is."""
+    """bfloat16, which NumPy lacks, as float32; every other array unchanged."""
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
 
 

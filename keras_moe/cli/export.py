@@ -168,7 +168,7 @@ def _target(text: str) -> pathlib.Path | str:
 
 
 def _images(images: pathlib.Path | None, card: "Card", name: str) -> "tuple[np.ndarray, str]":
-    """Images for a model, and a word on where they are from."""
+    """Images for a model, and a description of their origin."""
     from keras_moe import zoo
 
     remembered = None if images else zoo.calibration_images(name)

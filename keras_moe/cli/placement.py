@@ -1,4 +1,4 @@
-"""What ``keras-moe export --target`` prints."""
+"""The output of ``keras-moe export --target``."""
 
 import collections
 import typing

@@ -1,4 +1,4 @@
-"""Kinds of arguments and ways to print that sub-commands share."""
+"""Argument types and printing helpers of the sub-commands."""
 
 import argparse
 import contextlib
@@ -42,7 +42,7 @@ def model_name(name: str) -> str:
 
 
 def load_model(name: str, card: "Card") -> "MoEModel":
-    """The model, to be shown to people: a classifier ends in probabilities. What its download prints is on stderr."""
+    """The model; a classifier ends in probabilities. Messages of a download go to stderr."""
     from keras_moe import zoo
 
     probabilities: dict[str, typing.Any] = {"classifier_activation": "softmax"} if card.classes else {}

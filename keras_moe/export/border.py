@@ -1,4 +1,4 @@
-"""Values at the border of a LiteRT graph: float outside, perhaps integers inside."""
+"""Conversion of values at the inputs and outputs of a LiteRT graph: float outside, perhaps integers inside."""
 
 import typing
 
@@ -21,7 +21,7 @@ def quantized(array: Array, tensor: Tensor) -> Array:
 
 
 def dequantized(array: Array, tensor: Tensor) -> Array:
-    """What ``quantized`` was made of, but for rounding."""
+    """The inverse of ``quantized``, up to rounding."""
     if tensor["dtype"] == "float32":
         return array
     return np.asarray((array.astype("float32") - tensor["zero_point"]) * tensor["scale"], "float32")

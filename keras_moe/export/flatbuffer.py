@@ -1,4 +1,4 @@
-"""LiteRT files read and changed: their operations, their tensors at the border."""
+"""Reading and editing of LiteRT files: operations, tensors, buffers."""
 
 import collections
 import typing

@@ -75,7 +75,7 @@ def send(**message: typing.Any) -> None:
 
 
 def work(folder: str) -> None:
-    """What the process does: calls what the job in ``folder`` names, and writes down what it returns or raises."""
+    """The work of the process: calls the function that the job in ``folder`` names and stores the outcome."""
     global _messages
     # Whatever else is printed, by libraries in C too, must not get between the messages.
     _messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -112,7 +112,7 @@ def _follow(command: list[str], error_file: pathlib.Path, on_message: collection
 
 
 def _returned(answer: Values, errors: tuple[type[Exception], ...]) -> typing.Any:
-    """What the function returned; raises what it raised."""
+    """The function's result; raises the function's exception."""
     if "error" in answer:
         raise {kind.__name__: kind for kind in errors}.get(answer["kind"], ValueError)(answer["error"])
     return answer["returned"]

@@ -1,4 +1,4 @@
-"""Functional models taken apart: the calls they make, where they may be cut, pieces rebuilt from copied layers."""
+"""Graphs of functional models: their calls, places to cut, and models rebuilt from copied layers."""
 
 from keras_moe.graph.calls import Call as Call
 from keras_moe.graph.calls import Graph as Graph

@@ -54,7 +54,7 @@ Copy: typing.TypeAlias = collections.abc.Callable[[Call], Function]
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """What a functional model computes: ``calls`` in order, from ``inputs`` to ``output``.
+    """The computation of a functional model: ``calls`` in order, from ``inputs`` to ``output``.
 
     Args:
         name: the model's.
@@ -85,7 +85,7 @@ class Graph:
         return len(set(names.values())) == len(names)
 
     def run(self, tensors: collections.abc.Sequence[Tensor], copy: Copy | None = None) -> TensorValues:
-        """What each symbolic tensor is where the inputs are ``tensors``, at inference: dict, tensor -> value.
+        """The value of each symbolic tensor at inference for the inputs ``tensors``: dict, symbolic tensor -> value.
 
         Args:
             tensors: one for each input.
@@ -141,7 +141,7 @@ class Graph:
 
 
 def replay(calls: collections.abc.Iterable[Call], tensors: TensorValues, copy: Copy | None = None) -> None:
-    """Makes ``calls`` again on other tensors.
+    """Repeats ``calls`` on other tensors.
 
     Args:
         calls: in order.

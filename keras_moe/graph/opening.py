@@ -50,7 +50,7 @@ class _Calls:
         self._names: dict[str, keras.Operation] = {}
 
     def opened(self, call: Call) -> Function:
-        """What to call in place of the layer of ``call``, so that its calls are noted."""
+        """The function to call in place of the layer of ``call``, which records its calls."""
         if is_functional(call.layer):
             return lambda *args, **kwargs: self._inline(call.layer, tree.flatten(args), kwargs.get("training"))
         return lambda *args, **kwargs: self._note(call.name, call.layer, args, kwargs)
@@ -123,7 +123,7 @@ def is_functional(layer: typing.Any) -> bool:
 
 
 def _instead(model: typing.Any) -> str:
-    """What ``model``, which cannot be opened, is, and how to come by one that can."""
+    """Why ``model`` cannot be opened, and the remedy."""
     if isinstance(model, (str, os.PathLike)):
         return f"the path {os.fspath(model)!r}; load it first: `keras.models.load_model({os.fspath(model)!r})`"
     if callable(model) and hasattr(model, "__name__"):

@@ -1,4 +1,4 @@
-"""What a mixture knows about itself: who does what, where its experts disagree, how sure it is.
+"""Insights into a mixture: the work of each expert, disagreement between experts, uncertainty.
 
 >>> from keras_moe import insights
 >>> predictions = insights.collect_expert_predictions(model, images)

@@ -1,4 +1,4 @@
-"""Images to look into: a data set by name, a folder, or an ``.npz`` file."""
+"""Images for insights: a data set by name, a folder, or an ``.npz`` file."""
 
 import dataclasses
 import os
@@ -16,7 +16,7 @@ from keras_moe.zoo import Card
 
 
 def read_samples(data: str | os.PathLike[str], card: Card) -> Samples:
-    """Reads what ``data`` names, for the model of ``card``.
+    """Reads the images that ``data`` names for the model of ``card``.
 
     Args:
         data: the name of a data set of the card's task, one of ``datasets.LABELLED``: its test split. A folder: for a

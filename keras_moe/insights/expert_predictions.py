@@ -1,4 +1,4 @@
-"""What a mixture says of images, what each of its experts would have said, and what its gate thought."""
+"""Predictions of a mixture and of each of its experts alone, with the gate's weights."""
 
 import collections.abc
 import dataclasses

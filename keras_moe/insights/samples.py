@@ -1,4 +1,4 @@
-"""Images to look into: ``Samples``."""
+"""Images for insights: ``Samples``."""
 
 import dataclasses
 

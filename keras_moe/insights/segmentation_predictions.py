@@ -1,4 +1,4 @@
-"""What a segmentation network and its experts predict for images, pixel by pixel."""
+"""Predictions of a segmentation network and of its experts, pixel by pixel."""
 
 import collections.abc
 import dataclasses

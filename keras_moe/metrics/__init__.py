@@ -1,4 +1,4 @@
-"""How good label maps, confidences and enlarged images are, for training, cards, pages and benchmarks alike."""
+"""Metrics of label maps, confidences and enlarged images."""
 
 from keras_moe.metrics.calibration import confidence_bins as confidence_bins
 from keras_moe.metrics.calibration import expected_calibration_error as expected_calibration_error

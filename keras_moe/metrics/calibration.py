@@ -1,4 +1,4 @@
-"""How far confidence can be trusted, in equal bins of confidence."""
+"""Calibration of confidence, in equal bins."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""How good a segmentation is, from label maps: confusion, intersection over union, Dice."""
+"""Metrics of segmentation from label maps: confusion, intersection over union, Dice."""
 
 import typing
 
@@ -108,7 +108,7 @@ def measure_segmenter(
     batch_size: int = 16,
     ignore: int | None = IGNORE,
 ) -> dict[str, typing.Any]:
-    """What a segmentation network is worth on labelled images.
+    """Measures of a segmentation network on labelled images.
 
     Args:
         network: a Keras model from images to logits ``(n, h, w, classes)``.

@@ -1,4 +1,4 @@
-"""How an axis is cut into overlapping patches, and how much each counts where two overlap."""
+"""The cut of an axis into overlapping patches, and the weight of each in an overlap."""
 
 import dataclasses
 

@@ -21,7 +21,7 @@ _LEAST = 8
 
 
 class Upscaler(typing.Protocol):
-    """What of a ``ClassSR`` or ``SuperResolutionNetwork`` is asked for."""
+    """The interface of ``ClassSR`` and ``SuperResolutionNetwork`` that upscaling uses."""
 
     @property
     def scale(self) -> int: ...
@@ -34,7 +34,7 @@ class Upscaler(typing.Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Upscaled:
-    """An enlarged image and how it came about.
+    """An enlarged image, with the route of its patches and the cost.
 
     Args:
         image: array of the input's dtype and layout, ``scale`` times as high and wide.

@@ -1,4 +1,4 @@
-"""Random views of photographs: what is trained on cached features is augmented before the features are computed."""
+"""Random views of photographs, the augmentation of training on cached features."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The best weights of a stage, kept in a file, and the end of a stage that no longer gets better."""
+"""Early stopping of a stage, and its best weights, kept in a file."""
 
 import math
 import typing

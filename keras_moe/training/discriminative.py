@@ -1,4 +1,4 @@
-"""A smaller learning rate for what is already trained (Howard, Ruder: ULMFiT, ACL 2018, section 3.2)."""
+"""A smaller learning rate for pretrained layers (Howard, Ruder: ULMFiT, ACL 2018, section 3.2)."""
 
 import typing
 

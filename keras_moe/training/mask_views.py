@@ -28,7 +28,7 @@ class Colors(typing.NamedTuple):
 
 
 class View(typing.NamedTuple):
-    """What is seen of an image: a window (left, top, right, bottom) in its pixels, and how.
+    """A view of an image: a window (left, top, right, bottom) in pixels, and the changes to it.
 
     ``turns`` counts quarter turns to the left, ``blur`` is a radius in pixels, ``quality`` is JPEG's; 0: none.
     """
@@ -64,7 +64,7 @@ class View(typing.NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class MaskViews:
-    """How much images and their masks vary from epoch to epoch.
+    """The range of random views of images and their masks.
 
     Half of the views are mirrored. A view is a random window, resized to the size of the whole.
 

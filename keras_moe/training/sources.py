@@ -1,4 +1,4 @@
-"""What stages learn from, as one kind of batches: arrays, a ``PyDataset``, ``tf.data``, PyTorch's ``DataLoader``."""
+"""One interface for the data of stages: arrays, a ``PyDataset``, ``tf.data``, PyTorch's ``DataLoader``."""
 
 import time
 import typing

@@ -1,4 +1,4 @@
-"""Training in frozen stages: flags, compile anew, fit, checkpoint, next stage."""
+"""Training in stages: set the trainable flags, compile, fit, save a checkpoint, go to the next stage."""
 
 import dataclasses
 import typing

@@ -1,4 +1,4 @@
-"""What a card says of a model's architecture: its class, arguments and settings, from which it can be made anew."""
+"""The architecture of a model in a card: its class, arguments and settings, from which it can be rebuilt."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _settings(model: MoEModel, changes: Config) -> tuple[Setting, ...]:
 
 
 def _plain(model: MoEModel, kind: str, config: Config) -> Config:
-    """The arguments that differ from the defaults, None as the word for it; ``input_shape`` is always said."""
+    """The arguments that differ from the defaults, None as a word; ``input_shape`` is always included."""
     from keras_moe import models
 
     source, cls = source_of(config), getattr(models, kind)

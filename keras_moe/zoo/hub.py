@@ -19,7 +19,7 @@ def is_address(name: object) -> bool:
 
 
 def no_answer() -> tuple[type[Exception], ...]:
-    """What ``huggingface_hub`` raises where the Hub refuses or cannot be reached: its HTTP client's errors, OSError."""
+    """The exceptions of ``huggingface_hub`` when the Hub refuses or cannot be reached: HTTP errors, OSError."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return typing.cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)

@@ -116,7 +116,7 @@ class Input:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What was set on a layer after it was made: the ``value`` of its ``attribute``.
+    """A setting changed after construction: the ``value`` of a layer's ``attribute``.
 
     ``layer`` is the layer's index in the model and its class, such as ``"5 TopKGate"``.
 

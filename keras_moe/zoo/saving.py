@@ -1,4 +1,4 @@
-"""Saves a model as a folder: what a published model has."""
+"""Saves a model as a model folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def save(
     records: Mapping[str, object] | None = None,
     **fields: typing.Any,
 ) -> Card:
-    """Writes a model folder, which ``load`` and all that takes a model's name take too.
+    """Writes a model folder. Functions that take a published name take the folder, too.
 
     The folder has ``card.toml``, ``weights.safetensors`` and, for classes, ``labels.txt``. It is written whole or not
     at all: after an error or a crash, what was there is there as it was.

@@ -1,4 +1,4 @@
-"""Where a model comes from: a published name, a model folder or the Hugging Face Hub."""
+"""Sources of models: a published name, a model folder or the Hugging Face Hub."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ class Source(typing.Protocol):
 
     @property
     def label(self) -> str:
-        """What errors call it; ``find`` takes it too."""
+        """Its name in errors, which ``find`` takes, too."""
 
     def card(self, check_model: bool = True) -> Card:
         """The model's card; ValueError if it is malformed."""

@@ -1,1 +1,1 @@
-"""Labelled images in files of one's own: listed, opened once, kept with their duplicates, split."""
+"""The user's labelled image files: listed, opened once, grouped with their duplicates, split."""

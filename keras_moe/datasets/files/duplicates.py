@@ -1,4 +1,4 @@
-"""Files with the same bytes, and pictures that look the same: they belong into one part of the data."""
+"""Groups of identical files and of pictures that look alike, which must stay in one part of the data."""
 
 import collections
 from collections.abc import Sequence

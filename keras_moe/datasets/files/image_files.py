@@ -1,4 +1,4 @@
-"""Image files as a sequence of arrays that are decoded when they are asked for."""
+"""Image files as a sequence of arrays, decoded on access."""
 
 import collections.abc
 import concurrent.futures

@@ -1,4 +1,4 @@
-"""Every file opened once: whether it is an image, what is odd about it, and what it looks like."""
+"""Inspection of files: each is opened once, checked, and reduced to a digest and a hash of its look."""
 
 import concurrent.futures
 import hashlib
@@ -68,7 +68,7 @@ def look(image: "Image") -> bytes:
 
 
 def _oddities(path: str) -> list[str]:
-    """What is odd about an image that can be used; reads its header alone."""
+    """The oddities of a usable image, from its header alone."""
     from PIL import Image
 
     try:

@@ -55,7 +55,7 @@ class LabelledFiles:
         return np.flatnonzero(self.parts == part)
 
     def text(self) -> str:
-        """Lines on how many files there are and on what was remarked."""
+        """A summary in lines: the number of files, and the remarks on them."""
         counts = ", ".join(f"{len(self.rows(part)):,} {part}" for part in PARTS)
         lines = [f"{len(self.paths):,} images of {len(self.classes)} classes in {self.source}: {counts}"]
         return "\n".join([*lines, *summary(self.remarks)])
@@ -165,7 +165,7 @@ def _remark_duplicates(
 def _learned_classes(
     listing: Listing, classes: list[str], labels: np.ndarray, parts: np.ndarray, source: str
 ) -> LabelledFiles:
-    """Leaves out classes that nothing can be learned of, and numbers the others."""
+    """Drops classes without training images and numbers the others."""
     learned = np.isin(np.arange(len(classes)), labels[parts == "train"])
     for label in np.flatnonzero(~learned):
         count = int(np.sum(labels == label))

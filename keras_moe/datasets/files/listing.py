@@ -1,4 +1,4 @@
-"""The files of a labelled set and what their places say of them. No file is opened here but a table."""
+"""The files of a labelled set, with the labels and parts that their folders or a table give. Only a table is opened."""
 
 import collections
 import csv
@@ -37,7 +37,7 @@ class Listing:
         self.parts.append(part)
 
     def leave_out(self, path: str | os.PathLike[str], word: str) -> None:
-        """Adds a remark on what is not used."""
+        """Adds a remark on a file or folder that is not used."""
         self.remarks.append(Remark(self.name(path), word, used=False))
 
     def name(self, path: str | os.PathLike[str]) -> str:
@@ -113,7 +113,7 @@ def _add_classes(folder: pathlib.Path, part: str | None, listing: Listing, visit
 
 
 def _folders(folder: pathlib.Path, listing: Listing) -> list[tuple[str, pathlib.Path]]:
-    """The visible folders in ``folder``, sorted; what else is in it belongs to no class."""
+    """The visible folders in ``folder``, sorted; other files in it belong to no class."""
     folders = []
     for entry in _entries(folder, listing):
         if entry.is_dir():

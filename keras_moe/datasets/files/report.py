@@ -1,4 +1,4 @@
-"""What is said of files that are left out, and of files that are used although something is odd about them."""
+"""Remarks on files that are left out, and on odd files that are used."""
 
 import collections
 import dataclasses
@@ -6,7 +6,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Remark:
-    """A word on a file or folder.
+    """A remark on a file or folder.
 
     Args:
         path: str, of the file or folder.

@@ -1,4 +1,4 @@
-"""What ``compress`` takes, checked before the process that trains is started."""
+"""Checks of the arguments of ``compress``, before the training process starts."""
 
 import collections.abc
 import functools

@@ -1,4 +1,4 @@
-"""What tensorflow-model-optimization does to a plain ``tf_keras`` network: before, after, and how to read its weights.
+"""Methods of tensorflow-model-optimization: how each wraps, finishes and reads the weights of a ``tf_keras`` network.
 
 Imported in the TensorFlow process only: importing tfmot decides for a process which Keras ``tf.keras`` is.
 """
@@ -24,7 +24,7 @@ class Method:
         raise NotImplementedError
 
     def finish(self, network: tf_keras.Model) -> tf_keras.Model:
-        """The network without what was added for training."""
+        """The network without the wrappers added for training."""
         raise NotImplementedError
 
     def weights(self, finished: tf_keras.Model, layer: tf_keras.layers.Layer) -> list[Array]:

@@ -74,7 +74,7 @@ def _networks(layer: keras.Layer) -> list[keras.Model]:
 
 
 def _inputs(model: keras.Model, names: list[str] | None, batches: list[Array]) -> dict[str, list[Array]]:
-    """Dict, name of a network -> list of arrays, what it reads of batches of images."""
+    """The inputs of each network for batches of images: dict, name of the network -> list of arrays."""
     if names is None:
         return {model.name: batches}
     arrays: dict[str, list[Array]] = collections.defaultdict(list)
@@ -135,7 +135,7 @@ class _Bank(tf_keras.layers.Layer):
 
 
 class _Member:
-    """What ``dispatch`` asks of an expert."""
+    """The interface of an expert that ``dispatch`` uses."""
 
     def __init__(self, expert: tf_keras.Model) -> None:
         self.expert = expert

@@ -26,7 +26,7 @@ _check = functools.partial(check, "compress")
 
 @dataclasses.dataclass(frozen=True)
 class Compressed:
-    """What ``compress`` returns.
+    """The result of ``compress``.
 
     Attributes:
         logs: a dict of numbers per epoch.

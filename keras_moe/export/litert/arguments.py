@@ -1,4 +1,4 @@
-"""What ``litert`` takes, checked before anything is computed."""
+"""Checks of the arguments of ``litert``, before anything is computed."""
 
 import pathlib
 import typing

@@ -55,7 +55,7 @@ def samples_of(pieces: Piece | Pieces, representative_dataset: Array) -> Samples
 
 
 def _run(pieces: Pieces, images: Array) -> list[Sample]:
-    """What trunk and router give, by name, for each image."""
+    """The outputs of trunk and router, by name, for each image."""
     import tensorflow as tf
 
     run = tf.function(lambda images: pieces.decide({"images": images}))

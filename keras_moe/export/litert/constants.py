@@ -1,4 +1,4 @@
-"""Constants of a LiteRT file, put there after it was converted."""
+"""Constants written into a LiteRT file after its conversion."""
 
 import collections.abc
 import typing

@@ -1,4 +1,4 @@
-"""From TensorFlow functions to LiteRT bytes. Runs on the TensorFlow backend only."""
+"""Conversion of TensorFlow functions to LiteRT bytes. Runs on the TensorFlow backend only."""
 
 import collections.abc
 import contextlib

@@ -40,7 +40,7 @@ def report(
     parity: dict[str, typing.Any],
     target: dict[str, typing.Any],
 ) -> dict[str, typing.Any]:
-    """What ``litert`` returns of ``files``, the sealed graphs that were ``made``, and of their ``target``."""
+    """The report of ``litert``: its ``files``, the graphs that were ``built``, and their ``target``."""
     counts: collections.Counter[str] = collections.Counter()
     for data in built.graphs.values():
         counts.update(operations(data))

@@ -1,4 +1,4 @@
-"""Which tensors of a quantized file stay in float: names, told from the same model converted in float."""
+"""The tensors of a quantized file that stay in float: names, found in the same model converted in float."""
 
 import typing
 
@@ -46,7 +46,7 @@ def around_experts(data: bytes) -> list[str]:
 
 
 def _dependent_on(model: Parsed, graph: typing.Any, sources: set[int]) -> list[str]:
-    """Names of what comes of the tensors ``sources``, indices in ``graph``, inside branches of ``IF`` too."""
+    """Names of the tensors that depend on ``sources``, indices in ``graph``, inside branches of ``IF`` too."""
     reached, names = set(sources), []
     for op in graph.operators or ():
         positions = [i for i, t in enumerate(op.inputs) if int(t) in reached]

@@ -1,4 +1,4 @@
-"""Which LiteRT graphs a form is made of, and how each is quantized. Runs on the TensorFlow backend only."""
+"""The LiteRT graphs of each form, and the quantization of each graph. Runs on the TensorFlow backend only."""
 
 import collections.abc
 import contextlib
@@ -107,7 +107,7 @@ def _float_tensors(source: Source, trunk_precision: str | None) -> FloatTensors 
 
 
 def _in_float(model: MoEModel, *choices: FloatTensors) -> FloatTensors:
-    """What stays in float with int8: a function for ``convert``, which also keeps what ``choices`` name.
+    """The tensors that stay in float with int8, as a function for ``convert``; those that ``choices`` name among them.
 
     A network that classifies pixels loses most in the convolution that reads the image, and little time there.
     """

@@ -1,4 +1,4 @@
-"""How long an exported file takes, route by route, on real images."""
+"""Latency of an exported file, route by route, on real images."""
 
 import collections
 import time

@@ -1,4 +1,4 @@
-"""TFLite Metadata: what a file says of itself in the ecosystem's own format, which MediaPipe and others read.
+"""TFLite Metadata, the ecosystem's format for the description of a file, which MediaPipe and others read.
 
 Written after the public schema (``metadata_schema.fbs``, version M001), whose field and enum numbers stand below.
 """

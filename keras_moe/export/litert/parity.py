@@ -1,4 +1,4 @@
-"""How far an exported file is from its Keras model, and how far it may be."""
+"""Parity: the difference between an exported file and its Keras model, and its bounds."""
 
 import typing
 
@@ -8,7 +8,7 @@ from keras_moe.types import Array
 
 
 class ParityError(ValueError):
-    """An exported file that answers too differently from its Keras model; nothing was written.
+    """Raised when an exported file differs too much from its Keras model; nothing was written.
 
     Example:
         >>> from keras_moe.export.litert import parity
@@ -34,7 +34,7 @@ MOST = {None: 1e-3, "float16": 0.05, "dynamic": 0.1, "int8": 0.1}
 def compare(
     predictions: Array, route: Array | None, expected: Array, expected_route: Array | None, scores: bool
 ) -> dict[str, typing.Any]:
-    """What differs between a file's answers and its Keras model's.
+    """The differences between the predictions of a file and those of its Keras model.
 
     Args:
         predictions, expected: float arrays ``(n, ...)``.

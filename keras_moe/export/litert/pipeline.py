@@ -126,7 +126,7 @@ def litert(
 
 
 def _described(model: MoEModel, form: str, quantize: str | None, card: Card | None) -> dict[str, typing.Any]:
-    """What a file says of itself."""
+    """The description that is stored in a file."""
     return {
         "name": card.name if card else model.name,
         "summary": card.summary if card else "",

@@ -1,4 +1,4 @@
-"""Ranges of activations for int8: those that lose least, rather than from the smallest to the largest value seen.
+"""Ranges of activations for int8 that minimize the error, in place of the smallest and largest value observed.
 
 A few extreme values would otherwise cost all others resolution; clipping them is the better trade where the mean square
 error says so. The converter's own calibration also mixes tensors that share memory.

@@ -1,1 +1,1 @@
-"""Machines that exported files run on: what runs where on them, and at what cost, by their makers' own tools."""
+"""Target machines: the placement and cost of each operation, by the vendors' own tools."""

@@ -1,4 +1,4 @@
-"""C source of exported graphs, for programs on microcontrollers: arrays, and what a program must know of them."""
+"""C source of exported graphs for microcontrollers: arrays, shapes, scales and labels."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What the Edge TPU takes, by its maker's public list: its compiler cannot be installed from a package index.
+"""Operations that the Edge TPU supports, by its vendor's public list: the compiler cannot be installed from an index.
 
 A name on the list is necessary, not sufficient: the compiler also looks at shapes, strides and quantization.
 """

@@ -1,4 +1,4 @@
-"""What a target makes of exported graphs: where each operation runs, what it costs, what falls off an accelerator."""
+"""Report on exported graphs for a target: the place of each operation, its cost, operations left to the CPU."""
 
 import dataclasses
 import re
@@ -60,7 +60,7 @@ def built(
 
 
 def left(report: Report, described: Report) -> str:
-    """What ``built`` found to fall off an accelerator, in words with the way out; empty where nothing does.
+    """A message on the operations that the accelerator leaves to the CPU, with the remedy; empty without any.
 
     The router of parts is the CPU's: it decides in float, and costs next to nothing.
     """

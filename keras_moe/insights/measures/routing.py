@@ -1,4 +1,4 @@
-"""Who does what: usage, classes, the gate's indecision, favourite images.
+"""Measures of routing: usage, classes, the gate's entropy, favourite images.
 
 A route is a float array ``(..., experts)`` of weights >= 0, zero where an expert does not run: of images
 ``(n, experts)``, of pixels ``(n, height, width, experts)``. Every function raises ValueError on arrays that are empty,
@@ -139,7 +139,7 @@ def gate_entropy(gate_probabilities: npt.ArrayLike) -> np.ndarray:
 
 
 def favourites(weights: npt.ArrayLike, count: int) -> list[np.ndarray]:
-    """The rows that each expert likes most.
+    """The rows for which each expert has the largest weight.
 
     Args:
         weights: float ``(n, experts)``; a row with weight 0 is nobody's favourite.

@@ -1,4 +1,4 @@
-"""All measures of one set of images or pixels at once."""
+"""All measures of a set of images or pixels."""
 
 import dataclasses
 

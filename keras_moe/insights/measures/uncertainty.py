@@ -1,4 +1,4 @@
-"""How sure, and is it right to be? Entropies, expert variance, calibration, and what abstaining gains.
+"""Measures of uncertainty: entropies, variance over experts, calibration, and risk against coverage.
 
 The measures of "MoE uncertainty" (STREAM at ICCV 2025, arXiv 2509.04816), for images and for pixels. Every function
 raises ValueError on probabilities that are not finite or do not sum to one, labels out of range, empty arrays and
@@ -168,7 +168,7 @@ class RiskCoverage:
 
 
 def risk_coverage(uncertainty: npt.ArrayLike, wrong: npt.ArrayLike) -> RiskCoverage:
-    """What is gained by not answering where one is unsure.
+    """The risk when a model abstains from its least confident predictions.
 
     Rows of equal uncertainty cannot be told apart: they count as answered in random order (its expectation), so that a
     measure that is the same everywhere gives a flat line.

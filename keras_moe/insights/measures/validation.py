@@ -1,4 +1,4 @@
-"""The arrays that insights are computed from, checked once and in one way."""
+"""Checks of the arrays from which insights are computed."""
 
 import collections.abc
 

@@ -1,4 +1,4 @@
-"""Pictures of where experts agree. Each function returns a matplotlib figure whose title is the finding."""
+"""Figures of the agreement of experts. Each function returns a matplotlib figure whose title is the finding."""
 
 import typing
 

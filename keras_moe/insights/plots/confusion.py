@@ -1,4 +1,4 @@
-"""Pictures of what a classifier confuses, and of what accuracy costs."""
+"""Figures of a classifier's confusions, and of accuracy against cost."""
 
 import collections.abc
 import typing

@@ -1,4 +1,4 @@
-"""Pictures of predicted masks. Each function returns a matplotlib figure whose title is the finding."""
+"""Figures of predicted masks. Each function returns a matplotlib figure whose title is the finding."""
 
 import collections.abc
 import typing

@@ -1,4 +1,4 @@
-"""Pictures of who does what. Each function returns a matplotlib figure whose title is the finding."""
+"""Figures of routing. Each function returns a matplotlib figure whose title is the finding."""
 
 import collections.abc
 import typing

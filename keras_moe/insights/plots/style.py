@@ -1,4 +1,4 @@
-"""What pictures share: figures, colours, and images on axes."""
+"""Helpers of all figures: sizes, colours, and images on axes."""
 
 import typing
 
@@ -42,7 +42,7 @@ def grid(image: np.ndarray, panels: int, titles: float) -> "tuple[Figure, np.nda
 
 
 def plain(text: str, longest: int = 24) -> str:
-    """``text`` cut to what fits, its dollars no mathematics."""
+    """``text`` cut to length, with its dollar signs escaped."""
     return (text if len(text) <= longest else text[: longest - 1] + "…").replace("$", r"\$")
 
 
@@ -72,7 +72,7 @@ def show_grey(axes: "Axes", image: np.ndarray) -> None:
 
 
 def extent(image: np.ndarray) -> tuple[float, float, float, float]:
-    """Where a map of lower resolution goes, for it to lie on the image."""
+    """The extent at which a map of lower resolution covers the image."""
     return (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
 
 

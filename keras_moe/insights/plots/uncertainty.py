@@ -1,4 +1,4 @@
-"""Pictures of how sure a model is. Each function returns a matplotlib figure whose title is the finding."""
+"""Figures of uncertainty. Each function returns a matplotlib figure whose title is the finding."""
 
 import typing
 

@@ -1,1 +1,1 @@
-"""Whole pages for people to read."""
+"""HTML reports."""

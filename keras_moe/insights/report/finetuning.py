@@ -1,4 +1,4 @@
-"""One page on a fine-tuned classifier: how good it is, what it confuses, who does what, what it costs."""
+"""The report on a fine-tuned classifier: accuracy, confusions, routing, cost."""
 
 import collections.abc
 import dataclasses

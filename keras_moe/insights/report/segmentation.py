@@ -131,7 +131,7 @@ def _predicted_masks(card: Card, examples: dict[str, Example]) -> typing.Any:
 def _about_experts(
     model: MoEModel, card: Card, samples: Samples, predictions: SegmentationPredictions, examples: dict[str, Example]
 ) -> dict[str, typing.Any]:
-    """What the template shows of a mixture and not of a dense network."""
+    """The values of the template that a mixture has and a dense network lacks."""
     summary, two = predictions.pixels, (examples["middle"], examples["most disputed"])
     weighs_pixels = predictions.route.ndim > 2
     return {

@@ -1,4 +1,4 @@
-"""What pages on classification and on segmentation share."""
+"""Helpers of the reports on classification and on segmentation."""
 
 import collections.abc
 import dataclasses
@@ -48,7 +48,7 @@ def percent(value: float) -> str:
 
 
 def facts(card: Card, total: float, executed: float) -> Table:
-    """What the model is, by its card; ``total`` and ``executed``: MACs per image here."""
+    """Facts on the model from its card; ``total`` and ``executed``: MACs per image here."""
     metrics = ", ".join(
         f"{m.text()} {m.name} on {m.split}" + f" ({len(m.seeds)} seeds)" * (len(m.seeds) > 1) for m in card.metrics
     )

@@ -1,4 +1,4 @@
-"""What the recipes on CamVid have in common: a dense network, experts that start from it, their gates.
+"""Training shared by the recipes on CamVid: a dense network, experts that start from it, their gates.
 
 Experts learn on their own domain alone, each as long as so many epochs of all images. Then they are frozen, and the
 gate learns from all images.

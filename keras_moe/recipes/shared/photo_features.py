@@ -1,4 +1,4 @@
-"""Photographs as the frozen stem sees them: cached views, and a held-out part that shares no scene with the rest.
+"""Features of the frozen stem for photographs: cached views, and a held-out part that shares no scene with the rest.
 
 The training split was photographed in series: a random part of it would be held out beside near duplicates, and every
 figure measured there would flatter. Here the photographs of a class are clustered by what ImageNet's network sees in
@@ -29,7 +29,7 @@ def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 3, **
 
 
 def photo_features(model: MoEModel, count: int = VIEWS) -> tuple[list[np.ndarray], MoEModel]:
-    """What the stem makes of the training photographs, and the rest of the model.
+    """The stem's features of the training photographs, and the rest of the model.
 
     Args:
         model: a ``HydraNet`` or ``SingleGatedMoE`` with a named backbone, whose stem or trunk holds the ImageNet

@@ -1,4 +1,4 @@
-"""What models published on photographs have in common: the split, cached features, two rounds of learning.
+"""Training shared by the recipes on photographs: the split, cached features, two rounds of learning.
 
 Everything up to the stem's end keeps its ImageNet weights, so its features are computed once for a few views of every
 photograph (``photo_features``); what comes after learns from them. In the first round the dense network learns from
@@ -84,7 +84,7 @@ def with_seed(recipe: Recipe, seed: int, epochs: int) -> Recipe:
 
 
 def photo_learning(model: MoEModel, count: int = VIEWS) -> tuple[MoEModel, phases.Learning]:
-    """What comes behind the frozen part of ``model``, and what it learns there: cached views, labels."""
+    """The trainable rest of ``model``, and its training data: cached views, labels."""
     views, rest = photo_features(model, count)
     labels, held = photo_labels(), held_out()
     unseen = ImageFiles([], model.input_shape[1])  # stages that learn from features do not look at the photographs
@@ -114,7 +114,7 @@ def _stage(name: str, recipe: Recipe, parts: list[str], learning: phases.Learnin
 
 
 def _teachings(train: Part) -> list[np.ndarray]:
-    """What the dense network of the zoo makes of each view, computed once."""
+    """Predictions of the published dense network for each view, computed once."""
     weights = zoo.card(DENSE).file("weights.safetensors")
     path = CACHE / f"{DENSE}_{weights.sha256[:8]}_{len(train.views)}.npy"
     if not path.exists():
