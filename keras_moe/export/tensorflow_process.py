@@ -95,7 +95,7 @@ def work(folder: str) -> None:
 
 
 def _follow(command: list[str], error_file: pathlib.Path, on_message: collections.abc.Callable[[Values], None]) -> int:
-    """Runs a process to its end, its errors in the file ``said``, its messages handed on. Returns its exit status."""
+    """Runs a process to its end, its errors in ``error_file``, its messages handed on. Returns its exit status."""
     with (
         open(error_file, "wb") as errors,
         subprocess.Popen(
