@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "add-a-model.md",
+    "keras_moe": "api/index.md",
     "MODEL_CARDS.md": "zoo/index.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
@@ -22,7 +23,8 @@ PAGES = {
     "examples/service/README.md": "how-to/service.md",
     "examples/mobile.md": "how-to/mobile.md",
 }
-"""Where the site shows a file. Reports and pictures of models lie at the path that they have in the repository."""
+"""Where the site shows a file. Reports and pictures of models lie at the path that they have in the repository, pages of
+``docs`` at theirs in that folder, and the reference of a room takes the place of its code."""
 
 _INCLUDE = re.compile(r"^<!-- include ([\w./-]+)(?:#(.*))? -->$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s]+)\)")
@@ -35,8 +37,9 @@ def includes(markdown: str) -> list[tuple[str, str | None]]:
 
 
 def expand(markdown: str, page: str) -> str:
-    """``markdown`` of ``page`` with what it includes."""
-    return _INCLUDE.sub(lambda found: include(found[1], found[2], page), markdown)
+    """``markdown`` of ``page``, a file of ``docs``, with what it includes and links that hold on the site."""
+    linked = relinked(markdown, f"docs/{page}", page) if (ROOT / "docs" / page).exists() else markdown
+    return _INCLUDE.sub(lambda found: include(found[1], found[2], page), linked)
 
 
 def include(source: str, title: str | None, page: str) -> str:
@@ -96,6 +99,10 @@ def _shown(target: str, source: str) -> str | None:
         raise ValueError(f"{source}: expected a link to a file of the repository. Received: {target}")
     if file in PAGES:
         return PAGES[file]
+    if file.startswith("docs/"):
+        return file.removeprefix("docs/")
+    if os.path.dirname(file) == "keras_moe":
+        return f"api/{pathlib.Path(file).stem}.md"
     if file.startswith("zoo/") and file.endswith((".md", ".png")):
         return file
     script = os.path.dirname(file) == "examples" and file.endswith(".py")
