@@ -19,6 +19,7 @@ PAGES = {
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "benchmarks/README.md": "benchmarks.md",
+    "benchmarks/edge.md": "edge.md",
     "examples/browser/README.md": "how-to/browser.md",
     "examples/service/README.md": "how-to/service.md",
     "examples/mobile.md": "how-to/mobile.md",
