@@ -24,8 +24,8 @@ PAGES = {
     "examples/service/README.md": "how-to/service.md",
     "examples/mobile.md": "how-to/mobile.md",
 }
-"""Where the site shows a file. Reports and pictures of models lie at the path that they have in the repository, pages of
-``docs`` at theirs in that folder, and the reference of a room takes the place of its code."""
+"""Where the site shows a file. Reports and pictures of models lie at their path in the repository, pages of ``docs`` at
+theirs in that folder, and the reference of a room takes the place of its code."""
 
 _INCLUDE = re.compile(r"^<!-- include ([\w./-]+)(?:#(.*))? -->$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s]+)\)")
