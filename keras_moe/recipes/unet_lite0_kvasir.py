@@ -2,7 +2,7 @@
 
     KERAS_MOE_DATA=<folder> python -m keras_moe.recipes unet_lite0_kvasir [--publish]
 
-The decoder has the MACs of Patcher's. Needs the extra ``imagenet``. Nothing is published from this recipe yet.
+The decoder has the MACs of Patcher's. Needs the extra ``imagenet``.
 """
 
 import dataclasses
