@@ -22,7 +22,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are not written by hand."""
     for uri, content in {**zoo_pages.pages(), **api.pages(), **_examples()}.items():
         files.append(File.generated(config, uri, content=content))
-    for path in sorted((repository.ROOT / "zoo").glob("*/*.png")):
+    folders = [repository.ROOT / folder for folder in repository.PICTURES]
+    for path in sorted(path for folder in folders for path in folder.rglob("*.png")):
         uri = path.relative_to(repository.ROOT).as_posix()
         files.append(File.generated(config, uri, abs_src_path=str(path)))
     return files

@@ -27,6 +27,9 @@ PAGES = {
 """Where the site shows a file. Reports and pictures of models lie at their path in the repository, pages of ``docs`` at
 theirs in that folder, and the reference of a room takes the place of its code."""
 
+PICTURES = ("zoo/", "benchmarks/")
+"""Folders whose pictures are on the site."""
+
 _INCLUDE = re.compile(r"^<!-- include ([\w./-]+)(?:#(.*))? -->$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
@@ -104,7 +107,7 @@ def _shown(target: str, source: str) -> str | None:
         return file.removeprefix("docs/")
     if os.path.dirname(file) == "keras_moe":
         return f"api/{pathlib.Path(file).stem}.md"
-    if file.startswith("zoo/") and file.endswith((".md", ".png")):
+    if (file.startswith("zoo/") and file.endswith(".md")) or (file.startswith(PICTURES) and file.endswith(".png")):
         return file
     script = os.path.dirname(file) == "examples" and file.endswith(".py")
     return f"{file.removesuffix('.py')}.md" if script else ""
