@@ -1,10 +1,10 @@
 """Trained, unpublished segmentation recipes on the validation parts of their data: what settings are chosen by.
 
-    KERAS_MOE_DATA=<folder> python -m benchmarks.segmentation_validation patcher_lite0_kvasir [NAME …] [--runs runs]
+    KERAS_MOE_DATA=<folder> python -m benchmarks.segmentation_validation patcher_lite0_kvasir [NAME …] [--split test]
 
 Kvasir: Dice on its 100 validation images as they are, and in other colours and sizes, a stand-in for the images of
 another hospital. CamVid: mean IoU on its 101 validation images, all by day; of a mixture also that of the mean of its
-experts and of each expert.
+experts and of each expert. ``--split test`` measures the same on the test images, once the settings are final.
 """
 
 import argparse
@@ -25,24 +25,25 @@ ELSEWHERE = MaskViews(zoom=1.2, shrink=1.6, recolor=1, degrade=0.5)
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="+")
+    parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs"))
     arguments = parser.parse_args()
     for name in arguments.names:
         recipe = load_recipe(name)
         model = recipe.build(weights=arguments.runs / name / "seed0" / "weights.safetensors")
         measure = {"kvasir": _polyps, "camvid": _scenes}[recipe.dataset.name]
-        print(name, {what: round(value, 4) for what, value in measure(model).items()}, flush=True)
+        print(name, {what: round(value, 4) for what, value in measure(model, arguments.split).items()}, flush=True)
 
 
-def _polyps(model):
-    images, masks = kvasir("val")
+def _polyps(model, split):
+    images, masks = kvasir(split)
     elsewhere = MaskBatches(images, masks, len(images), views=ELSEWHERE)[0]
     sets = {"dice": (images, masks), "dice elsewhere": (elsewhere[0], elsewhere[1] == 1)}
     return {name: measure_polyps(model, *pair)["dice"] for name, pair in sets.items()}
 
 
-def _scenes(model):
-    images, masks, _ = camvid("val", model.input_shape[1:3])
+def _scenes(model, split):
+    images, masks, _ = camvid(split, model.input_shape[1:3])
     networks = {"miou": model}
     if isinstance(model, SegmentationMoE):
         networks["miou of the mean"] = model.ensemble("mean")

@@ -3,8 +3,7 @@
     KERAS_MOE_DATA=<folder> python -m keras_moe.recipes deeplab_lite0_camvid [--publish]
 
 The encoder, Lite0 down to a sixteenth of the image, starts from ImageNet's weights and learns at a fifth of the rate of
-ASPP and decoder. Settings: ``keras_moe.recipes.shared.camvid``. Needs the extra ``imagenet``. Nothing is published from
-this recipe yet.
+ASPP and decoder. Settings: ``keras_moe.recipes.shared.camvid``. Needs the extra ``imagenet``.
 """
 
 from keras_moe.models import Segmenter

@@ -3,8 +3,7 @@
     KERAS_MOE_DATA=<folder> python -m keras_moe.recipes deeplab_lite0_camvid       # the network that both start from
     KERAS_MOE_DATA=<folder> python -m keras_moe.recipes segmentation_lite0_camvid [--publish]
 
-The stages of ``segmentation_camvid`` at 240x320. Settings: ``keras_moe.recipes.shared.camvid``. Nothing is published
-from this recipe yet.
+The stages of ``segmentation_camvid`` at 240x320. Settings: ``keras_moe.recipes.shared.camvid``.
 """
 
 import dataclasses

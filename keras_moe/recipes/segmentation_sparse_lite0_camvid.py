@@ -3,8 +3,7 @@
     KERAS_MOE_DATA=<folder> python -m keras_moe.recipes segmentation_lite0_camvid        # the experts
     KERAS_MOE_DATA=<folder> python -m keras_moe.recipes segmentation_sparse_lite0_camvid [--publish]
 
-As ``segmentation_sparse_camvid``: the gate sees the image shrunk to a quarter before any expert has run. Nothing is
-published from this recipe yet.
+As ``segmentation_sparse_camvid``: the gate sees the image shrunk to a quarter before any expert has run.
 """
 
 import dataclasses
