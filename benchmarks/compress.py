@@ -127,11 +127,11 @@ def _run(content, x):
 
     interpreter = Interpreter(model_content=content, num_threads=2)
     interpreter.allocate_tensors()
-    given, returned = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    scale, zero = given["quantization"]
+    entry, returned = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    scale, zero = entry["quantization"]
     outputs = []
     for row in np.clip(np.round(x / scale + zero), -128, 127).astype("int8"):
-        interpreter.set_tensor(given["index"], row[None])
+        interpreter.set_tensor(entry["index"], row[None])
         interpreter.invoke()
         outputs.append(interpreter.get_tensor(returned["index"])[0])
     scale, zero = returned["quantization"]

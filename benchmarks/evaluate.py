@@ -22,14 +22,14 @@ def main():
     card, model = zoo.card(arguments.name), zoo.load(arguments.name)
     if arguments.drop_below is not None:
         model.drop_below = arguments.drop_below
-    found = load_recipe(arguments.name).measure(model)
+    measured = load_recipe(arguments.name).measure(model)
 
     published = {m.name.removesuffix(" of these weights"): m for m in card.metrics if "of these weights" in m.name}
     print(f"{arguments.name} on {card.data.name}, {card.metrics[0].split} split, {keras.backend.backend()} backend")
     for name, metric in published.items():
-        print(f"{name:13}  measured {metric.text(found[name])}   card {metric.text()}")
-    print(f"MACs executed  measured {found['macs_executed'] / 1e6:.3f} M   card {card.macs_executed / 1e6:.3f} M")
-    for expert, share in enumerate(found.get("usage", [])):
+        print(f"{name:13}  measured {metric.text(measured[name])}   card {metric.text()}")
+    print(f"MACs executed  measured {measured['macs_executed'] / 1e6:.3f} M   card {card.macs_executed / 1e6:.3f} M")
+    for expert, share in enumerate(measured.get("usage", [])):
         print(f"expert {expert}: runs for {share:.1%} of the images")
 
 

@@ -77,8 +77,8 @@ def _trunk(seed):
 
 
 def _stage(seed, name, model, test):
-    found = measure_classifier(model, *test)
-    return f"| {seed} | {name} | {found['accuracy']:.2%} | {found['macs_executed'] / 1e6:.2f} M |"
+    measured = measure_classifier(model, *test)
+    return f"| {seed} | {name} | {measured['accuracy']:.2%} | {measured['macs_executed'] / 1e6:.2f} M |"
 
 
 def _run(trunk, groups, learn, test, name, gate_weight=0.5, config=None, staged=False, grow=True):
@@ -110,10 +110,10 @@ def _grow(model, trunk):
         set_weights(branch, start)
 
 
-def _row(name, found, logs):
+def _row(name, measured, logs):
     gate = f"{logs['val_gate_accuracy']:.1%}" if "val_gate_accuracy" in logs else ""
-    least = f"{np.min(found['usage']):.1%}"
-    return f"| {name} | {found['accuracy']:.2%} | {gate} | {least} |"
+    least = f"{np.min(measured['usage']):.1%}"
+    return f"| {name} | {measured['accuracy']:.2%} | {gate} | {least} |"
 
 
 def _note():

@@ -39,16 +39,16 @@ def main():
 
 def _files(folder, name, baseline, quantize, learn, test):
     """What is compared -> path."""
-    wanted = {
+    forms = {
         "routed": (name, "routed", None),
         "dense": (name, "dense", None),
         "parts": (name, "parts", None),
         baseline: (baseline, "routed", None),
     }
     if quantize == "int8":
-        wanted["routed, int8 gate"] = (name, "routed", "int8")
+        forms["routed, int8 gate"] = (name, "routed", "int8")
     files = {}
-    for key, (model, form, gate) in wanted.items():
+    for key, (model, form, gate) in forms.items():
         files[key] = folder / f"{model}_{form}_{quantize}_{gate}{'.json' if form == 'parts' else '.tflite'}"
         litert(zoo.load(model), files[key], form, quantize, learn, test, gate, card=zoo.card(model), check_parity=False)
     return files

@@ -69,9 +69,9 @@ def _trained(point, seed):
             second_round(network, start, with_seed(recipe, seed, recipe.epochs), folder / name)
             for name, start, recipe in (("second", published_dense(), THINNED), ("again", network, MIXTURE))
         ]
-        found = measure_on_photos(network)
-        found["macs_executed"] -= _macs_of_gate(network)
-        write_json(folder / "result.json", {**found, "history": rounds})
+        measured = measure_on_photos(network)
+        measured["macs_executed"] -= _macs_of_gate(network)
+        write_json(folder / "result.json", {**measured, "history": rounds})
     return json.loads((folder / "result.json").read_text())
 
 
@@ -112,9 +112,9 @@ def _draw_routes(path, name="hydranet_photos"):
     print(np.round(shares, 3))
 
 
-def _row(name, found):
+def _row(name, measured):
     whole = dense(160).macs_total
-    accuracy, of_classes, macs = (found[key] for key in ("accuracy", "accuracy_of_classes", "macs_executed"))
+    accuracy, of_classes, macs = (measured[key] for key in ("accuracy", "accuracy_of_classes", "macs_executed"))
     return f"| {name} | {accuracy:.2%} | {of_classes:.2%} | {macs / 1e6:.1f} M | {macs / whole:.3f} |"
 
 

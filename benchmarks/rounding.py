@@ -66,8 +66,8 @@ def _picture(model, trial):
             for change in contexts:
                 stack.enter_context(change(piece.graph, [[sample] for sample in samples]))
             files = [_file(piece, quantize, samples) for quantize in ("dynamic", "int8")]
-        found = [trial.score(_run(file, trial.images)) for file in files]
-        print(f"{label:14}" + "  ".join(f"{value:6.2f} dB" for value in found), flush=True)
+        values = [trial.score(_run(file, trial.images)) for file in files]
+        print(f"{label:14}" + "  ".join(f"{value:6.2f} dB" for value in values), flush=True)
 
 
 def _file(piece, quantize, samples):
@@ -103,8 +103,8 @@ def _under(model, change, images):
 
 
 def _print(label, route, expected):
-    found = compare(route, route, expected, expected, scores=False)
-    print(f"{label:44}{found['routing_agreement']:13.2%}{found['same_main_expert']:11.2%}", flush=True)
+    figures = compare(route, route, expected, expected, scores=False)
+    print(f"{label:44}{figures['routing_agreement']:13.2%}{figures['same_main_expert']:11.2%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -38,12 +38,12 @@ SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 def main():
     without_options(__doc__)
     model, train, test = zoo.load(NAME), camvid("train"), camvid("test")
-    seen = _answers(model, test)
+    answers = _answers(model, test)
     signals = {
-        "gate": 1 - seen["weights"].max(1),
-        "own": seen["entropy"],
-        "deep, free of charge": seen["differ"],
-        "oracle": seen["gain"],
+        "gate": 1 - answers["weights"].max(1),
+        "own": answers["entropy"],
+        "deep, free of charge": answers["differ"],
+        "oracle": answers["gain"],
     }
     extra = dict.fromkeys(FREE, 0.0)
     heads = {}
@@ -59,25 +59,28 @@ def main():
     one, more = parts["gate"] + parts["experts"][0], parts["experts"][1]
     saved = {name: heads[name]["layers"] if name in heads else 0 for name in signals}
     curves = {
-        name: [_point(seen, signals[name], share, one + extra[name], more - saved[name]) for share in SHARES]
+        name: [_point(answers, signals[name], share, one + extra[name], more - saved[name]) for share in SHARES]
         for name in signals
     }
-    found = {"curves": curves, "heads": heads, "correlation": _correlations(signals), "one": one, "more": more}
-    write_json(FOLDER / "escalation.json", found)
+    results = {"curves": curves, "heads": heads, "correlation": _correlations(signals), "one": one, "more": more}
+    write_json(FOLDER / "escalation.json", results)
     _plot(curves).savefig(FOLDER / "escalation.png", dpi=110)
-    write_bytes(FOLDER / "escalation.md", _report(found).encode())
+    write_bytes(FOLDER / "escalation.md", _report(results).encode())
     print((FOLDER / "escalation.md").read_text())
 
 
 def _answers(model, test):
     """Of every test image: what the chosen expert and both get right, and the signals that are free."""
-    network, found = model.expert_outputs(), []
+    network, rows = model.expert_outputs(), []
     for image, mask in zip(*test[:2], strict=True):
-        said = network.predict_on_batch(image[None].astype("float32"))
-        experts, weights = np.asarray(said["experts"])[0].astype("float64"), softmax(np.asarray(said["gate_logits"])[0])
+        outputs = network.predict_on_batch(image[None].astype("float32"))
+        experts, weights = (
+            np.asarray(outputs["experts"])[0].astype("float64"),
+            softmax(np.asarray(outputs["gate_logits"])[0]),
+        )
         alone, both = experts[weights.argmax()], np.tensordot(weights, experts, 1)
         p, counted = softmax(alone, axis=-1), mask != IGNORE
-        found.append(
+        rows.append(
             {
                 "weights": weights,
                 "one": _counts(alone, mask),
@@ -87,7 +90,7 @@ def _answers(model, test):
                 "gain": float(((both.argmax(-1) == mask).astype(int) - (alone.argmax(-1) == mask))[counted].sum()),
             }
         )
-    return {key: np.array([row[key] for row in found]) for key in found[0]}
+    return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
 
 def _counts(logits, mask):
@@ -98,11 +101,11 @@ def _counts(logits, mask):
     return np.concatenate([confusion_matrix(mask[counted], guess, CLASSES).reshape(-1), off])
 
 
-def _point(seen, signal, share, one, more):
+def _point(answers, signal, share, one, more):
     """Figures where the ``share`` of images that is highest in ``signal`` runs both experts."""
     escalated = np.zeros(len(signal), bool)
     escalated[np.argsort(-signal, kind="stable")[: round(share * len(signal))]] = True
-    total = np.where(escalated[:, None], seen["both"], seen["one"]).sum(0)
+    total = np.where(escalated[:, None], answers["both"], answers["one"]).sum(0)
     confusion = total[: CLASSES**2].reshape(CLASSES, CLASSES)
     return {
         "share": share,
@@ -123,15 +126,15 @@ def _labels_of_head(network, train, test, domain):
     """Fits a linear head on what the shallow layers make of the domain's training images; labels the test images."""
     from sklearn.linear_model import LogisticRegression
 
-    own = train[2] == domain
-    x, y = _features(network, train[0][own]), _shrink(train[1][own], network.output_shape)
-    known = np.flatnonzero(y.reshape(-1) != IGNORE)
-    rows = np.random.default_rng(0).choice(known, 30_000, replace=False)
+    of_domain = train[2] == domain
+    x, y = _features(network, train[0][of_domain]), _shrink(train[1][of_domain], network.output_shape)
+    labelled = np.flatnonzero(y.reshape(-1) != IGNORE)
+    rows = np.random.default_rng(0).choice(labelled, 30_000, replace=False)
     flat = x.reshape(-1, x.shape[-1])
     mean, scale = flat[rows].mean(0), flat[rows].std(0) + 1e-6
     head = LogisticRegression(max_iter=200, tol=1e-3).fit((flat[rows] - mean) / scale, y.reshape(-1)[rows])
-    seen = _features(network, test[0])
-    labels = head.predict((seen.reshape(-1, seen.shape[-1]) - mean) / scale).reshape(seen.shape[:3])
+    features = _features(network, test[0])
+    labels = head.predict((features.reshape(-1, features.shape[-1]) - mean) / scale).reshape(features.shape[:3])
     truth, mine = _shrink(test[1], network.output_shape), test[2] == domain
     counted = truth[mine] != IGNORE
     return {"test": labels, "accuracy": float((labels[mine] == truth[mine])[counted].mean())}
@@ -153,8 +156,8 @@ def _correlations(signals):
     return {name: float(spearmanr(values, signals["oracle"]).statistic) for name, values in signals.items()}
 
 
-def _report(found):
-    curves, heads = found["curves"], found["heads"]
+def _report(results):
+    curves, heads = results["curves"], results["heads"]
     none, every = curves["gate"][0], curves["gate"][-1]
     rows = [
         "# Should disagreement decide who runs both experts?",
@@ -174,27 +177,27 @@ def _report(found):
     for name, points in curves.items():
         macs = [f", {p['macs'] / 1e6:.0f} M" if name == "gate" or name in heads else "" for p in points]
         cells = [f"{p['miou']:.2%}{m}" for p, m in zip(points, macs, strict=True)]
-        rows.append(f"| {name} | {' | '.join(cells)} | {found['correlation'][name]:+.2f} |")
+        rows.append(f"| {name} | {' | '.join(cells)} | {results['correlation'][name]:+.2f} |")
     rows += ["", "Pixels right:", "", f"| signal | {' | '.join(f'{share:.0%}' for share in SHARES)} |"]
     rows.append("|---" * (len(SHARES) + 1) + "|")
     for name, points in curves.items():
         rows.append(f"| {name} | " + " | ".join(f"{p['accuracy']:.2%}" for p in points) + " |")
-    rows += ["", *(_head_sentence(name, head, found) for name, head in heads.items()), "", _verdict(found)]
+    rows += ["", *(_head_sentence(name, head, results) for name, head in heads.items()), "", _verdict(results)]
     return "\n".join([*rows, "", "![mIoU against MACs](escalation.png)", ""])
 
 
-def _head_sentence(name, head, found):
+def _head_sentence(name, head, results):
     day, dusk = head["accuracy"]
     cost_of_all = head["layers"] + 2 * head["head"]
     return (
         f"- {name}: the heads are right on {day:.1%} of the pixels by day and {dusk:.1%} at dusk, each in its own "
         f"domain; the other expert's shallow layers and both heads cost every image {_millions(cost_of_all)} MACs, "
-        f"{cost_of_all / found['more']:.1%} of an expert."
+        f"{cost_of_all / results['more']:.1%} of an expert."
     )
 
 
-def _verdict(found):
-    curves, heads, correlation = found["curves"], found["heads"], found["correlation"]
+def _verdict(results):
+    curves, heads, correlation = results["curves"], results["heads"], results["correlation"]
     best = {name: max(points, key=lambda p: p["miou"]) for name, points in curves.items()}
     shallow = max(heads, key=lambda name: best[name]["miou"])
     pixels = {name: max(p["accuracy"] for p in curves[name]) for name in ("gate", shallow, "oracle")}

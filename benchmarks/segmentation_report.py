@@ -53,13 +53,13 @@ def main():
             **moes,
         }
         curves[label] = _sparse_curve(sparse, test)
-    found = {
+    measured = {
         label: {name: _measure(network, test, base.macs_total) for name, network in networks.items()}
         for label, networks in rows.items()
     }
-    write_json(REPORTS / "comparison.json", {"networks": found, "sparse": curves})
-    _plot(found, curves).savefig(REPORTS / "sparse.png", dpi=110)
-    sections = [_table(found), _targets(found, curves), _sparse_table(curves), _classes(found)]
+    write_json(REPORTS / "comparison.json", {"networks": measured, "sparse": curves})
+    _plot(measured, curves).savefig(REPORTS / "sparse.png", dpi=110)
+    sections = [_table(measured), _targets(measured, curves), _sparse_table(curves), _classes(measured)]
     head = (
         "# segmentation_camvid: what it does and what it was compared with\n\nWritten by "
         "`benchmarks/segmentation_report.py`. CamVid test set, "
@@ -106,12 +106,12 @@ def _published_sparse():
 
 def _measure(network, test, macs):
     images, masks, domains = test
-    found = measure_segmenter(network, images, masks, len(CAMVID_CLASSES))
+    measured = measure_segmenter(network, images, masks, len(CAMVID_CLASSES))
     for domain, label in enumerate(CAMVID_DOMAINS):
         own = domains == domain
-        found[label] = measure_segmenter(network, images[own], masks[own], len(CAMVID_CLASSES))["miou"]
+        measured[label] = measure_segmenter(network, images[own], masks[own], len(CAMVID_CLASSES))["miou"]
     own_macs = {Segmenter: lambda: network.macs_total, SegmentationMoE: lambda: network.mean_macs(images=images)}
-    return {**found, "macs": own_macs.get(type(network), lambda: 2 * macs)()}
+    return {**measured, "macs": own_macs.get(type(network), lambda: 2 * macs)()}
 
 
 def _sparse_curve(model, test):
@@ -130,7 +130,7 @@ def _sparse_curve(model, test):
     return points
 
 
-def _table(found):
+def _table(measured):
     heads = {"dense": "one network", "grown": "experts grown from the base", "scratch": "experts from random weights"}
     rows = [
         "## All of it",
@@ -138,7 +138,7 @@ def _table(found):
         "| | MACs | mIoU | mIoU by day | mIoU at dusk | pixels right | ECE |",
         "|---|---|---|---|---|---|---|",
     ]
-    for label, networks in found.items():
+    for label, networks in measured.items():
         rows.append(f"| **{heads[label]}** | | | | | | |")
         rows += [
             f"| {name} | {r['macs'] / 1e6:.0f} M | {r['miou']:.2%} | {r['day']:.2%} | {r['dusk']:.2%} | "
@@ -154,11 +154,11 @@ def _table(found):
     return "\n".join([*rows, "", notes])
 
 
-def _targets(found, curves):
-    base = found["dense"]["base, all domains"]["miou"]
+def _targets(measured, curves):
+    base = measured["dense"]["base, all domains"]["miou"]
     rows = ["## Against what was hoped for", ""]
     for label, gates in (("grown", "grown from the base"), ("scratch", "from random weights")):
-        networks = found[label]
+        networks = measured[label]
         name = "gate per class + conv"
         moe, mean = networks[name]["miou"], networks["ensemble, mean"]["miou"]
         fits = [p for p in curves[label] if p["miou"] >= 0.98 * moe]
@@ -199,29 +199,29 @@ def _sparse_table(curves):
     return "\n".join([*rows, "![mIoU against MACs](sparse.png)", "", more])
 
 
-def _classes(found):
+def _classes(measured):
     columns = {
-        "base": found["dense"]["base, all domains"],
-        "mean ensemble": found["grown"]["ensemble, mean"],
-        "gate per class + conv": found["grown"]["gate per class + conv"],
+        "base": measured["dense"]["base, all domains"],
+        "mean ensemble": measured["grown"]["ensemble, mean"],
+        "gate per class + conv": measured["grown"]["gate per class + conv"],
     }
     rows = ["## IoU per class, experts grown", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for i, name in enumerate(CAMVID_CLASSES):
-        rows.append(f"| {name} | " + " | ".join(f"{found['iou'][i]:.2%}" for found in columns.values()) + " |")
+        rows.append(f"| {name} | " + " | ".join(f"{measured['iou'][i]:.2%}" for measured in columns.values()) + " |")
     return "\n".join(rows)
 
 
-def _plot(found, curves):
+def _plot(measured, curves):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.2), layout="constrained")
     axes = figure.subplots()
     for i, (label, points) in enumerate(curves.items()):
-        moe, at = found[label]["gate per class + conv"], f"experts {label}"
+        moe, at = measured[label]["gate per class + conv"], f"experts {label}"
         macs, miou = [p["macs"] / 1e6 for p in points], [100 * p["miou"] for p in points]
         axes.plot(macs, miou, ".-", color=f"C{i}", label=f"sparse, {at}")
         axes.plot(moe["macs"] / 1e6, 100 * moe["miou"], "D", color=f"C{i}", label=f"gate per class + conv, {at}")
-    base = found["dense"]["base, all domains"]
+    base = measured["dense"]["base, all domains"]
     axes.plot(base["macs"] / 1e6, 100 * base["miou"], "s", color="black", label="base, all domains")
     axes.set(xlabel="MACs per image, millions", ylabel="mIoU on the test set, %")
     axes.set_title("CamVid: from one expert per image (left) to both for every image")

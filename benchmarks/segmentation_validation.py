@@ -47,10 +47,10 @@ def _scenes(model, split):
     networks = {"miou": model}
     if isinstance(model, SegmentationMoE):
         networks["miou of the mean"] = model.ensemble("mean")
-    found = {name: metrics.measure_segmenter(net, images, masks, 11)["miou"] for name, net in networks.items()}
+    values = {name: metrics.measure_segmenter(net, images, masks, 11)["miou"] for name, net in networks.items()}
     if isinstance(model, SegmentationMoE):
-        found |= {f"miou of expert {k}": metrics.mean_iou(c) for k, c in enumerate(_experts(model, images, masks))}
-    return found
+        values |= {f"miou of expert {k}": metrics.mean_iou(c) for k, c in enumerate(_experts(model, images, masks))}
+    return values
 
 
 def _experts(model, images, masks):

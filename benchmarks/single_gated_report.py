@@ -91,10 +91,10 @@ def _budgets(model, test):
     ]
     for share in BUDGETS:
         expected = fit_threshold(model, *held_out, budget=share * base)
-        (got,) = anytime_curve(model, *rest, [expected.value])
+        (achieved,) = anytime_curve(model, *rest, [expected.value])
         rows.append(
-            f"| {share:.2f} x base | {expected.value:.3f} | {expected.macs / 1e6:.2f} M | {got.macs / 1e6:.2f} M "
-            f"| {got.macs / expected.macs - 1:+.1%} | {expected.quality:.2%} | {got.quality:.2%} |"
+            f"| {share:.2f} x base | {expected.value:.3f} | {expected.macs / 1e6:.2f} M | {achieved.macs / 1e6:.2f} M "
+            f"| {achieved.macs / expected.macs - 1:+.1%} | {expected.quality:.2%} | {achieved.quality:.2%} |"
         )
     return "\n".join(rows)
 
@@ -104,19 +104,19 @@ def _routing(by_sample, by_class, groups, test):
     images, labels = test
     columns = {}
     for name, model in (("image by image", by_sample), ("class by class", by_class)):
-        seen = model.expert_outputs().predict(images, batch_size=500, verbose=0)
-        columns[name] = _both(seen, seen["gate_logits"].argmax(1), labels)
+        outputs = model.expert_outputs().predict(images, batch_size=500, verbose=0)
+        columns[name] = _both(outputs, outputs["gate_logits"].argmax(1), labels)
         if model is by_class:
-            columns["class by class, oracle gate"] = _both(seen, groups[labels], labels)
+            columns["class by class, oracle gate"] = _both(outputs, groups[labels], labels)
     rows = ["## Who decides", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for i, row in enumerate(("base and expert averaged", "the expert alone")):
-        rows.append(f"| {row} | " + " | ".join(f"{found[i]:.2%}" for found in columns.values()) + " |")
+        rows.append(f"| {row} | " + " | ".join(f"{accuracies[i]:.2%}" for accuracies in columns.values()) + " |")
     return "\n".join([*rows, "", "The oracle gate knows the label: it shows what a better gate could still give."])
 
 
-def _both(seen, chosen, labels):
-    expert = seen["experts"][np.arange(len(labels)), chosen]
-    return [float(np.mean(logits.argmax(-1) == labels)) for logits in (seen["base"] + expert, expert)]
+def _both(outputs, chosen, labels):
+    expert = outputs["experts"][np.arange(len(labels)), chosen]
+    return [float(np.mean(logits.argmax(-1) == labels)) for logits in (outputs["base"] + expert, expert)]
 
 
 if __name__ == "__main__":

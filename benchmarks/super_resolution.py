@@ -84,9 +84,9 @@ def _curve(model, hard, arguments):
         dense = np.mean([_dense(hard)(low, model.scale)[1] for low, _ in pairs])
         for step in (-1e6, -4, -2, -1, 0, 1, 2, 4, 1e6):
             model.cost_weight = before + step
-            done = [(model.upscale_routed(low, arguments.patch, arguments.overlap), high) for low, high in pairs]
-            quality = np.mean([psnr(luma(found.image), luma(high), model.scale) for found, high in done])
-            share = np.mean([found.macs for found, _ in done]) / dense
+            results = [(model.upscale_routed(low, arguments.patch, arguments.overlap), high) for low, high in pairs]
+            quality = np.mean([psnr(luma(upscaled.image), luma(high), model.scale) for upscaled, high in results])
+            share = np.mean([upscaled.macs for upscaled, _ in results]) / dense
             print(f"{name:9} {before + step:13.3f} {quality:6.3f} dB {share:6.1%}", flush=True)
     model.cost_weight = before
 
@@ -158,11 +158,11 @@ def _speed(model, hard, arguments):
                 enlarge(low, model.scale)
                 if round:  # the first warms up
                     times[way].append(time.perf_counter() - start)
-        for way, found in times.items():
-            seconds[way].append(np.median(found))
-    for way, found in seconds.items():
-        ratio = np.mean(found) / np.mean(seconds["ClassSR"])
-        print(f"{way:18} {np.mean(found):7.3f} s per image, {ratio:5.2f} x ClassSR's", flush=True)
+        for way, durations in times.items():
+            seconds[way].append(np.median(durations))
+    for way, durations in seconds.items():
+        ratio = np.mean(durations) / np.mean(seconds["ClassSR"])
+        print(f"{way:18} {np.mean(durations):7.3f} s per image, {ratio:5.2f} x ClassSR's", flush=True)
 
 
 def _memory(arguments):
@@ -176,12 +176,13 @@ def _memory(arguments):
     image = np.random.default_rng(0).integers(0, 40, (height, width, 3), "uint8")
     image += np.linspace(0, 200, width).astype("uint8")[:, None]
     start = time.perf_counter()
-    found = model.upscale_routed(image, arguments.patch, arguments.overlap)
+    upscaled = model.upscale_routed(image, arguments.patch, arguments.overlap)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
-        f"{width} x {height} -> {found.image.shape[1]} x {found.image.shape[0]}: peak memory {peak:.2f} GiB, ", end=""
+        f"{width} x {height} -> {upscaled.image.shape[1]} x {upscaled.image.shape[0]}: peak memory {peak:.2f} GiB, ",
+        end="",
     )
-    print(f"{time.perf_counter() - start:.0f} s, {found.macs / 1e9:.0f} billion MACs")
+    print(f"{time.perf_counter() - start:.0f} s, {upscaled.macs / 1e9:.0f} billion MACs")
 
 
 def _bicubic(low, scale):
@@ -200,9 +201,9 @@ def _dense(branch):
 
 def _routed(model, arguments):
     def enlarge(low, scale):
-        found = model.upscale_routed(low, arguments.patch, arguments.overlap, verbose=False)
-        usage = np.bincount(found.route.ravel(), minlength=len(model.bank.experts)) / found.route.size
-        return found.image, found.macs, usage
+        upscaled = model.upscale_routed(low, arguments.patch, arguments.overlap, verbose=False)
+        usage = np.bincount(upscaled.route.ravel(), minlength=len(model.bank.experts)) / upscaled.route.size
+        return upscaled.image, upscaled.macs, usage
 
     return enlarge
 

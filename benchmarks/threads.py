@@ -23,13 +23,13 @@ def main():
     model = LiteRTModel(parser.parse_args().file)
     images = crops(model.description["input_shape"], IMAGES)
     turns = {"pool": contextlib.nullcontext(), "lock": threading.Lock()}
-    found = {(name, count): [] for count in (1, 2, 8) for name in turns}
+    rates_of = {(name, count): [] for count in (1, 2, 8) for name in turns}
     for _ in range(ROUNDS):
-        for (name, count), rates in found.items():
+        for (name, count), rates in rates_of.items():
             rates.append(_rate(model, images, turns[name], count))
     print("threads  images/s  of them with a lock, median of", ROUNDS, "rounds")
     for count in (1, 2, 8):
-        pool, lock = (statistics.median(found[name, count]) for name in turns)
+        pool, lock = (statistics.median(rates_of[name, count]) for name in turns)
         print(f"{count:7d}  {pool:8.0f}  {lock / pool:.2f}")
 
 

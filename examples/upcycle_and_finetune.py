@@ -55,8 +55,8 @@ def main():
 
     expected = fit_threshold(model, *held_out, budget=1.1 * model.macs_by_part()["base"])
     predictions, route = model.predict_routed(test[0])
-    found = base.predict(test[0], verbose=0).argmax(1)
-    print(f"base alone: {np.mean(found == test[1]):.2%} on {len(test[0])} test images")
+    of_base = base.predict(test[0], verbose=0).argmax(1)
+    print(f"base alone: {np.mean(of_base == test[1]):.2%} on {len(test[0])} test images")
     print(f"mixture: {np.mean(predictions.argmax(1) == test[1]):.2%}, {np.mean(~route.any(1)):.0%} left early")
     parts = {"mixture": model.mean_macs(route=route), "expected": expected.macs, "base": model.macs_by_part()["base"]}
     print("MACs: " + ", ".join(f"{name} {macs / 1e6:.2f} M" for name, macs in parts.items()))
@@ -71,9 +71,9 @@ def start(name, classes):
 
 
 def digits():
-    found = load_digits()
-    grey = np.kron(found.images, np.ones((4, 4))) * (255 / 16)
-    return np.repeat(grey[..., None], 3, axis=-1).astype("uint8"), found.target
+    data = load_digits()
+    grey = np.kron(data.images, np.ones((4, 4))) * (255 / 16)
+    return np.repeat(grey[..., None], 3, axis=-1).astype("uint8"), data.target
 
 
 def folder(path):

@@ -25,15 +25,15 @@ def main():
 
     model = zoo.load(arguments.model)
     photograph = open_image(arguments.image) if arguments.image else open_photographs()["flower.jpg"].reduce(4)
-    found = model.upscale_routed(np.asarray(photograph))
-    Image.fromarray(found.image).save(arguments.out)
-    route_map(found).save(arguments.map)
+    upscaled = model.upscale_routed(np.asarray(photograph))
+    Image.fromarray(upscaled.image).save(arguments.out)
+    route_map(upscaled).save(arguments.map)
 
-    print(f"{photograph.width} x {photograph.height} -> {found.image.shape[1]} x {found.image.shape[0]}")
+    print(f"{photograph.width} x {photograph.height} -> {upscaled.image.shape[1]} x {upscaled.image.shape[0]}")
     for branch, costs in enumerate(model.macs_by_part()["branches"]):
-        share = np.mean(found.route == branch)
+        share = np.mean(upscaled.route == branch)
         print(f"  branch {branch}: {share:6.1%} of the patches, {costs / 1e6:.1f} M MACs per 32x32 patch")
-    print(f"{found.macs / 1e9:.2f} billion MACs\npictures: {arguments.out}, {arguments.map}")
+    print(f"{upscaled.macs / 1e9:.2f} billion MACs\npictures: {arguments.out}, {arguments.map}")
 
 
 if __name__ == "__main__":
