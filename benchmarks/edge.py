@@ -13,15 +13,12 @@ every branch.
 """
 
 import argparse
-import json
-
-import numpy as np
 
 from keras_moe import zoo
 from keras_moe.export import LiteRTModel
 from keras_moe.export.litert import parity
 from keras_moe.export.targets import tflm, vela
-from keras_moe.recipes import load_recipe
+from keras_moe.recipes.publishing.edge_figures import graphs_of, shares, test_images
 from keras_moe.zoo.store import published_folder
 
 FILES = ("parts_int8.json", "routed_int8.tflite")
@@ -45,7 +42,7 @@ def main():
 def _micro(names, count):
     print("| model | file | images | same class | same experts | arena | file |\n|---|---|---|---|---|---|---|")
     for name in names:
-        images = _images(name, count)
+        images = test_images(zoo.card(name), count)
         for file in FILES:
             path = published_folder() / name / file
             if path.exists():
@@ -54,7 +51,7 @@ def _micro(names, count):
 
 def _agreement(name, path, images):
     """What tflite-micro answers beside LiteRT, and its memory: cells of a table."""
-    graphs = _graphs(path)
+    graphs = graphs_of(path)
     try:
         model = LiteRTModel(path, runtime="tflm")
         arena = max(tflm.Graph(data).arena_bytes() for data in graphs.values())
@@ -75,23 +72,22 @@ def _npu(names, count, accelerators):
     print(f"| {columns} | SRAM | DRAM | files | on the CPU |\n|{'---|' * 11}")
     for name in names:
         manifest = published_folder() / name / FILES[0]
-        if not manifest.exists() or "trunk" not in _graphs(manifest):
+        if not manifest.exists() or "trunk" not in graphs_of(manifest):
             continue
-        route = LiteRTModel(manifest).route(_images(name, count))
+        route = LiteRTModel(manifest).route(test_images(zoo.card(name), count))
         for accelerator in accelerators:
-            print(_compared(name, accelerator, route != 0), flush=True)
+            print(_compared(name, accelerator, route), flush=True)
             print(_one_file(name, accelerator), flush=True)
 
 
-def _compared(name, accelerator, ran):
-    """A row: the parts of a model, where ``ran`` says which experts each image runs, beside its baseline."""
-    parts = {n: vela.compiled(data, accelerator) for n, data in _graphs(published_folder() / name / FILES[0]).items()}
-    shares = {f"expert_{k}": share for k, share in enumerate(ran.mean(axis=0))}
-
-    def total(figure, shares):
-        return sum(getattr(part, figure) * shares.get(n, 1) for n, part in parts.items())
-
-    routed, every = ([total(figure, s) for figure in ("cycles", "macs")] for s in (shares, {}))
+def _compared(name, accelerator, route):
+    """A row: the parts of a model, whose experts run as ``route`` says, beside its baseline."""
+    parts = {n: vela.compiled(data, accelerator) for n, data in graphs_of(published_folder() / name / FILES[0]).items()}
+    used = shares(parts, route)
+    routed, every = (
+        [sum(getattr(part, figure) * share[n] for n, part in parts.items()) for figure in ("cycles", "macs")]
+        for share in (used, dict.fromkeys(parts, 1))
+    )
     dense = _baseline(name, accelerator)
     baseline = f"{dense.cycles:,} | {_ratios(routed, (dense.cycles, dense.macs))}" if dense else "none | "
     left = {n: [op.kind for op in part.operators if op.place == "CPU"] for n, part in parts.items()}
@@ -108,7 +104,7 @@ def _compared(name, accelerator, ran):
 def _one_file(name, accelerator):
     """A row: the routed file, whose ``IF`` Vela leaves to the CPU, compiling the branches."""
     try:
-        made = vela.compiled(_graphs(published_folder() / name / FILES[1])["model"], accelerator)
+        made = vela.compiled(graphs_of(published_folder() / name / FILES[1])["model"], accelerator)
     except ValueError as error:
         return f"| `{name}`, one file | {accelerator} | refused: {error} {'| ' * 8}|"
     left = [op for op in made.operators if op.place == "CPU"]
@@ -122,24 +118,12 @@ def _one_file(name, accelerator):
 def _baseline(name, accelerator):
     """The dense network that a card compares its model with, compiled; None without any."""
     manifest = published_folder() / zoo.card(name).baseline / FILES[0]
-    return vela.compiled(_graphs(manifest)["whole"], accelerator) if manifest.is_file() else None
+    return vela.compiled(graphs_of(manifest)["whole"], accelerator) if manifest.is_file() else None
 
 
 def _ratios(mine, others):
     cycles, macs = (a / b for a, b in zip(mine, others, strict=True))
     return f"{cycles:.2f} ({macs:.2f})"
-
-
-def _graphs(path):
-    """Name -> bytes of the LiteRT graphs of a file or manifest."""
-    if path.suffix != ".json":
-        return {"model": path.read_bytes()}
-    return {part["name"]: (path.parent / part["file"]).read_bytes() for part in json.loads(path.read_text())["parts"]}
-
-
-def _images(name, count):
-    images = load_recipe(name).dataset.load_test(zoo.card(name).input.shape)[0]
-    return images[np.random.default_rng(0).permutation(len(images))[:count]]
 
 
 if __name__ == "__main__":

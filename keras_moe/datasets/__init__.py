@@ -10,6 +10,7 @@ from keras_moe.datasets.camvid import CAMVID_CLASSES as CAMVID_CLASSES
 from keras_moe.datasets.camvid import CAMVID_DOMAINS as CAMVID_DOMAINS
 from keras_moe.datasets.camvid import camvid as camvid
 from keras_moe.datasets.cifar100 import CIFAR100 as CIFAR100
+from keras_moe.datasets.cifar100 import CIFAR100_COARSE as CIFAR100_COARSE
 from keras_moe.datasets.cifar100 import cifar100 as cifar100
 from keras_moe.datasets.dataset import Dataset as Dataset
 from keras_moe.datasets.dataset import Split as Split
@@ -33,7 +34,7 @@ from keras_moe.datasets.super_resolution import bsd400 as bsd400
 from keras_moe.datasets.super_resolution import super_resolution as super_resolution
 from keras_moe.datasets.two_photographs import TWO_PHOTOGRAPHS as TWO_PHOTOGRAPHS
 
-LABELLED = (DIGITS, CIFAR100, PHOTOS, CAMVID, KVASIR, DIGIT_SCENES)
+LABELLED = (DIGITS, CIFAR100, CIFAR100_COARSE, PHOTOS, CAMVID, KVASIR, DIGIT_SCENES)
 """The sets with classes or masks, which insights and the command line take by name."""
 
 

@@ -1,5 +1,6 @@
 """CIFAR-100: small photographs of 100 classes."""
 
+import dataclasses
 import os
 import pathlib
 
@@ -22,6 +23,13 @@ CIFAR100_CLASSES = (
     "snail", "snake", "spider", "squirrel", "streetcar", "sunflower", "sweet pepper", "table", "tank", "telephone",
     "television", "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow tree", "wolf",
     "woman", "worm",
+)  # fmt: skip
+
+CIFAR100_COARSE_CLASSES = (
+    "aquatic mammals", "fish", "flowers", "food containers", "fruit and vegetables", "household electrical devices",
+    "household furniture", "insects", "large carnivores", "large man-made outdoor things",
+    "large natural outdoor scenes", "large omnivores and herbivores", "medium-sized mammals",
+    "non-insect invertebrates", "people", "reptiles", "small mammals", "trees", "vehicles 1", "vehicles 2",
 )  # fmt: skip
 
 _TRAIN = ("cifar100_train_a.npz", "cifar100_train_b.npz")
@@ -92,6 +100,10 @@ def _test(shape: Shape) -> Split:
     return Split(*cifar100()[1])
 
 
+def _test_coarse(shape: Shape) -> Split:
+    return Split(*cifar100("coarse")[1])
+
+
 def _calibration(shape: Shape) -> np.ndarray:
     return cifar100()[0][0][:1000]
 
@@ -114,3 +126,7 @@ CIFAR100 = Dataset(
     score=accuracy,
     card_metrics=("accuracy",),
 )
+CIFAR100_COARSE = dataclasses.replace(
+    CIFAR100, name="cifar100_coarse", classes=CIFAR100_COARSE_CLASSES, load_test=_test_coarse
+)
+"""The same photographs in 20 classes of five each."""

@@ -46,9 +46,9 @@ class Piece:
 class Pieces:
     """A routed model: ``trunk``, ``router``, then the ``bank`` or each of ``experts``, then ``head``.
 
-    The router begins where the last feature maps end, with the pooling and the small layers on vectors in front of the
-    gate: they cost next to nothing, and what decides must be exact, so they stay apart from what an accelerator
-    computes. Trunk and router together give ``"features"``, the ``"gate_logits"``, the ``"route"`` and whatever else
+    The router begins where the last feature maps were pooled, with the small layers on vectors in front of the gate:
+    they cost next to nothing, and what decides must be exact, so they stay apart from what an accelerator computes.
+    Trunk and router together give ``"features"``, the ``"gate_logits"``, the ``"route"`` and whatever else
     the head needs. The head's first input is ``"combined"``, what the bank returned.
     """
 
@@ -156,7 +156,7 @@ def _experts(bank: ExpertBank, shape: Shape) -> tuple[Piece, ...]:
 
 
 def _is_of_vectors(call: Call) -> bool:
-    return all(len(t.shape) < MAP for t in call.results)
+    return all(len(t.shape) < MAP for t in (*call.inputs, *call.results))
 
 
 def _dependent_on(tensor: keras.KerasTensor, calls: tuple[Call, ...]) -> tuple[Call, ...]:

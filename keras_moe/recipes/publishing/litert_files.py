@@ -18,6 +18,7 @@ from keras_moe.datasets import Dataset
 from keras_moe.export import LiteRTModel, ParityError, litert
 from keras_moe.models import MoEModel
 from keras_moe.recipes import load_recipe
+from keras_moe.recipes.publishing import edge_figures
 from keras_moe.zoo import Card
 from keras_moe.zoo.model_card import File, Metric
 from keras_moe.zoo.store import published_folder
@@ -49,20 +50,22 @@ class Trial:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes the LiteRT files of a published model into its folder.")
     parser.add_argument("name", choices=zoo.list_models())
-    parser.add_argument("--files", nargs="+", choices=[*ROUTED, *PARTS], help="these alone; by default all")
+    parser.add_argument(
+        "--files", nargs="+", choices=[*ROUTED, *PARTS], help="these alone, the others stay; by default all"
+    )
     arguments = parser.parse_args()
     card = zoo.card(arguments.name)
     model, folder = zoo.load(card.name), published_folder() / card.name
     trial = Trial(load_recipe(card.name).dataset, card)
-    for old in (*folder.glob("*.tflite"), *folder.glob("parts_*.json")):
-        old.unlink()
+    wanted = _wanted(model, arguments.files or [*ROUTED, *PARTS])
+    old = {file for name in wanted for file in _files_of(folder / name)}
+    for name in old:
+        (folder / name).unlink()
     reference = trial.score(model.predict(trial.images, batch_size=16, verbose=0))
     print(f"{card.name}: Keras {trial.dataset.metric} {reference:.4f}")
-    files = [file for file in card.files if file.name.endswith(".safetensors")]
-    metrics = [metric for metric in card.metrics if not metric.name.endswith((".tflite", ".json"))]
-    for name, options in _wanted(model).items():
-        if name not in (arguments.files or _wanted(model)):
-            continue
+    files = [file for file in card.files if file.name not in old]
+    metrics = [metric for metric in card.metrics if not metric.name.endswith(tuple(wanted))]
+    for name, options in wanted.items():
         records, metric = _written(card, model, folder / name, options, trial, reference)
         if metric is None:
             continue
@@ -79,6 +82,11 @@ def main() -> None:
     write_card(dataclasses.replace(card, files=tuple(files), metrics=tuple(metrics)), folder)
 
 
+def _files_of(path: pathlib.Path) -> list[str]:
+    """Names of what a former run wrote for ``path``: a file, or a manifest and its parts."""
+    return [found.name for found in path.parent.glob(f"{path.stem}.*")]
+
+
 def _written(
     card: Card, model: MoEModel, path: pathlib.Path, options: dict[str, typing.Any], trial: Trial, reference: float
 ) -> tuple[list[File], Metric | None]:
@@ -93,14 +101,16 @@ def _written(
     path.with_suffix(".report.json").unlink()
     predictions, route = LiteRTModel(path).predict_routed(trial.images)
     value, note = trial.score(predictions), _note(report, route, trial, reference)
+    if options["quantize"] == "int8":
+        note += edge_figures.note(path, route)
     name, seeds = f"{trial.dataset.metric} of {path.name}", card.metrics[0].seeds[:1]
     metric = Metric(name, value, "test", seeds, (value,), note, trial.dataset.unit)
     return [pin(name, (path.parent / name).read_bytes()) for name in report["files"]], metric
 
 
-def _wanted(model: MoEModel) -> dict[str, dict[str, typing.Any]]:
-    """File name -> arguments of ``litert``. Without experts parts are worth having for their int8 border alone."""
-    return ROUTED | (PARTS if model.bank else INTEGERS)
+def _wanted(model: MoEModel, names: list[str]) -> dict[str, dict[str, typing.Any]]:
+    """Those of ``names`` -> arguments of ``litert``. Without experts parts are worth having for their int8 border."""
+    return {name: options for name, options in (ROUTED | (PARTS if model.bank else INTEGERS)).items() if name in names}
 
 
 def _note(report: dict[str, typing.Any], route: np.ndarray | None, trial: Trial, reference: float) -> str:

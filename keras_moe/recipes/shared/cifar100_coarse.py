@@ -1,0 +1,35 @@
+"""What the networks for a microcontroller have in common: CIFAR-100's 20 coarse classes, two rounds of learning.
+
+A round is ``keras_moe.training.Recipe`` with its defaults, 20 epochs. The dense network learns by one and then by
+another; the mixture learns the first as a trunk with one branch, and the second with all of them.
+"""
+
+import pathlib
+import typing
+
+import numpy as np
+
+from keras_moe.datasets import cifar100
+from keras_moe.models import MoEModel
+from keras_moe.recipes.publishing.measures import measure_classifier
+from keras_moe.recipes.publishing.recipe import Config
+from keras_moe.training import Recipe, classification_stage, run_stages
+
+DENSE = "resnet8_cifar100_coarse"
+EPOCHS = 20
+CONFIG: Config = {"input_shape": (32, 32, 3), "backbone": "resnet8", "classes": 20}
+NOTE = f"Twice {EPOCHS} epochs of AdamW at batch 128, a cosine from 3e-3; TensorFlow on two CPU cores."
+
+
+def learn_round(
+    model: MoEModel, seed: int, folder: pathlib.Path, epochs: int, name: str, groups: np.ndarray | None = None
+) -> dict[str, typing.Any]:
+    """One round of ``model``; ``groups`` of classes supervise its gate."""
+    train, test = cifar100("coarse")
+    stage = classification_stage(model, Recipe(epochs, seed=seed), train, test, groups, name)
+    return run_stages(model, [stage], folder / name)
+
+
+def measure_on_coarse(network: MoEModel) -> dict[str, typing.Any]:
+    """``measure_classifier`` on the 10,000 test images."""
+    return measure_classifier(network, *cifar100("coarse")[1])
