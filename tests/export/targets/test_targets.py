@@ -116,7 +116,7 @@ def test_trunk_experts_and_head_run_on_the_npu(exported):
         assert {row["place"] for row in graphs[name]["operators"]} == {"NPU"}, name
         assert min(graphs[name][figure] for figure in ("cycles", "macs", "file_bytes")) > 0
     router = {row["operation"]: row for row in graphs["router"]["operators"] if row["place"] == "CPU"}
-    assert "Float32" in router["MEAN"]["reason"]
+    assert "Float32" in router["FULLY_CONNECTED"]["reason"]
     assert router["SUM"]["layer"] == "top_k"
     compiled = path.parent / f"{path.stem}.expert_0.{accelerator}.tflite"
     assert compiled.stat().st_size == graphs["expert_0"]["file_bytes"]
