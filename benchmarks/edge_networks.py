@@ -28,7 +28,7 @@ def main():
     for backbone, alpha in DENSE:
         _print(f"{backbone}, alpha {alpha}", Classifier(SHAPE, alpha, backbone, classes=CLASSES))
     for experts in EXPERTS:
-        model = HydraNet(SHAPE, 1.0, "resnet8", experts, top_k=2, classes=CLASSES)
+        model = HydraNet(SHAPE, 1.0, "resnet8", experts, top_k=2, gate_filters=16, classes=CLASSES)
         _print(f"resnet8, {experts} experts", model)
 
 

@@ -18,7 +18,7 @@ from keras_moe.recipes.shared.cifar100_coarse import CONFIG as COMMON
 from keras_moe.recipes.shared.cifar100_coarse import DENSE, EPOCHS, NOTE, learn_round, measure_on_coarse
 from keras_moe.training import fit_drop_below, partition_classes
 
-CONFIG: Config = {**COMMON, "num_experts": 5, "top_k": 2, "gate_filters": 32}
+CONFIG: Config = {**COMMON, "num_experts": 5, "top_k": 2, "gate_filters": 16}
 SINGLE: Config = {**CONFIG, "num_experts": 1, "top_k": 1, "gate_filters": 0}
 
 

@@ -1,4 +1,4 @@
-"""resnet8_cifar100_coarse: the dense baseline of the HydraNet for a microcontroller, a wider ResNet-8.
+"""resnet8_cifar100_coarse: the dense baseline of the HydraNet for a microcontroller, a slightly wider ResNet-8.
 
     python -m keras_moe.recipes resnet8_cifar100_coarse [--publish]
 
@@ -23,12 +23,11 @@ def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> di
 RECIPE = ModelRecipe(
     name=DENSE,
     system="dense",
-    summary="A wider ResNet-8 on the 20 coarse classes of CIFAR-100, for a microcontroller: every image runs all of "
-    "it.",
+    summary="A ResNet-8 on the 20 coarse classes of CIFAR-100, for a microcontroller: every image runs all of it.",
     paper="He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016",
     paper_url="https://arxiv.org/abs/1512.03385",
     model=Classifier,
-    config={**CONFIG, "alpha": 1.2},
+    config={**CONFIG, "alpha": 1.1},
     recipe_note=NOTE,
     dataset=CIFAR100_COARSE,
     train=train,
