@@ -89,11 +89,15 @@ def test_nan_is_never_routed_on_a_microcontroller(exported):
     assert np.isnan(predictions).all()
 
 
-def test_the_example_of_a_microcontroller_runs_the_chosen_experts(exported):
-    path, _ = exported("test_single_gated", "parts", "int8", "tflm")
+@pytest.mark.parametrize("name", ["test_single_gated", "hydranet_cifar100"])
+def test_the_example_of_a_microcontroller_runs_the_chosen_experts(exported, name):
+    if name.startswith("test_"):
+        (path, _), images = exported(name, "parts", "int8", "tflm"), IMAGES[:6]
+    else:  # published, with two outputs of its trunk
+        path, images = zoo.store.published_folder() / name / "parts_int8.json", crops((32, 32, 3), 3)
     mixture = runpy.run_path(str(ROOT / "examples" / "microcontroller" / "loop.py"))["Mixture"](path)
     model = LiteRTModel(path, runtime="tflm")
-    for image in IMAGES[:6]:
+    for image in images:
         prediction, route = mixture.classify(image.astype("float32"))
         (expected,), (weights,) = model.predict_routed(image[None])
         np.testing.assert_array_equal(route, weights)
