@@ -16,6 +16,6 @@ from keras_moe.layers.pixel_shuffle import PixelShuffle as PixelShuffle
 from keras_moe.layers.weighted_sum import WeightedSum as WeightedSum
 
 if keras.backend.backend() == "torch":
-    from keras_moe.torch_convolution import convolve_in_place
+    from keras_moe.torch_maps import spare_copies
 
-    convolve_in_place()
+    spare_copies()

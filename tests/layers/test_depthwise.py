@@ -18,6 +18,8 @@ FORMS = [
     ((9, 9), 3, 1, "same", 2),
     ((9, 8), 3, 1, "valid", (2, 1)),
     ((1, 1), 3, 2, "same", 1),
+    ((5, 4), 1, 1, "same", 1),
+    ((5, 4), 1, 2, "valid", 1),
 ]
 
 
@@ -72,11 +74,10 @@ def test_it_is_saved_and_reads_channels_last(tmp_path):
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's convolution, from which copies are spared")
 @pytest.mark.parametrize(("size", "kernel", "strides", "padding", "dilation"), FORMS)
 @pytest.mark.parametrize("operation", ["conv", "depthwise_conv"])
-def test_on_pytorch_convolutions_are_keras_own(operation, size, kernel, strides, padding, dilation, monkeypatch):
+def test_on_pytorch_convolutions_are_keras_own(operation, size, kernel, strides, padding, dilation):
     import torch
-    from keras.src.backend.torch import nn
 
-    from keras_moe import torch_convolution
+    from keras_moe.torch_maps import spare_copies
 
     kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
     channels = (3, 4) if operation == "conv" else (3, 1)
@@ -87,10 +88,11 @@ def test_on_pytorch_convolutions_are_keras_own(operation, size, kernel, strides,
         y = getattr(ops, operation)(x, kernel, strides, padding, "channels_last", dilation)
         return y.detach(), *torch.autograd.grad((y**2).sum(), [x, kernel])
 
-    assert nn.conv is torch_convolution._conv
     ours = run()
-    monkeypatch.setattr(nn, "conv", torch_convolution._keras_conv)
-    for found, expected in zip(ours, run(), strict=True):
+    spare_copies(False)
+    theirs = run()
+    spare_copies()
+    for found, expected in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert ours[0].is_contiguous()
 
@@ -102,3 +104,28 @@ def test_on_pytorch_other_convolutions_are_left_to_keras():
     assert first.shape == (1, 1, 3, 3)
     assert set(ops.convert_to_numpy(first).ravel()) == {18}
     assert ops.conv(np.ones((1, 5, 2)), np.ones((3, 2, 1))).shape == (1, 3, 1)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's BatchNorm")
+@pytest.mark.parametrize("options", [{}, {"scale": False, "center": False}, {"axis": 1}])
+def test_on_pytorch_batchnorm_is_keras_own(options):
+    import torch
+
+    from keras_moe.torch_maps import spare_copies
+
+    layer, x = layers.BatchNormalization(**options), torch.tensor(RNG.normal(size=(2, 3, 5, 4)), dtype=torch.float32)
+    layer.build(x.shape)
+    weights = [RNG.uniform(0.5, 2, size=tuple(w.shape)) for w in layer.weights]
+
+    def run(training):
+        layer.set_weights(weights)
+        seen = x.clone().requires_grad_()
+        y = layer(seen, training=training)
+        return y.detach(), torch.autograd.grad((y**2).sum(), seen)[0]
+
+    ours = [*run(False), *run(True)]
+    spare_copies(False)
+    theirs = [*run(False), *run(True)]
+    spare_copies()
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
