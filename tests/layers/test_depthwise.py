@@ -104,28 +104,3 @@ def test_on_pytorch_other_convolutions_are_left_to_keras():
     assert first.shape == (1, 1, 3, 3)
     assert set(ops.convert_to_numpy(first).ravel()) == {18}
     assert ops.conv(np.ones((1, 5, 2)), np.ones((3, 2, 1))).shape == (1, 3, 1)
-
-
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's BatchNorm")
-@pytest.mark.parametrize("options", [{}, {"scale": False, "center": False}, {"axis": 1}])
-def test_on_pytorch_batchnorm_is_keras_own(options):
-    import torch
-
-    from keras_moe.torch_maps import spare_copies
-
-    layer, x = layers.BatchNormalization(**options), torch.tensor(RNG.normal(size=(2, 3, 5, 4)), dtype=torch.float32)
-    layer.build(x.shape)
-    weights = [RNG.uniform(0.5, 2, size=tuple(w.shape)) for w in layer.weights]
-
-    def run(training):
-        layer.set_weights(weights)
-        seen = x.clone().requires_grad_()
-        y = layer(seen, training=training)
-        return y.detach(), torch.autograd.grad((y**2).sum(), seen)[0]
-
-    ours = [*run(False), *run(True)]
-    spare_copies(False)
-    theirs = [*run(False), *run(True)]
-    spare_copies()
-    for found, expected in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
