@@ -16,6 +16,6 @@ from keras_moe.layers.pixel_shuffle import PixelShuffle as PixelShuffle
 from keras_moe.layers.weighted_sum import WeightedSum as WeightedSum
 
 if keras.backend.backend() == "torch":
-    from keras_moe.torch_maps import spare_copies
+    from keras_moe.torch_maps import spare_copies as _spare_copies
 
-    spare_copies()
+    _spare_copies()
