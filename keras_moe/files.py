@@ -22,6 +22,11 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         raise
 
 
+def printable(path: str | os.PathLike[str]) -> str:
+    """``path`` as text that can be printed and written: bytes of a name that are not UTF-8 become escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def to_json(value: object) -> bytes:
     """``value`` as JSON of many lines, floats to 6 decimals."""
     rounded = json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 6))

@@ -18,7 +18,8 @@ class FileBatches(keras.utils.PyDataset):
     """Shuffled batches of random views, in memory only as many as are asked for, and the next one.
 
     Threads make the next batch while the network learns from this one: Pillow decodes, cuts and scales without Python's
-    lock, so that processes would only have more to copy. Order and views depend on seed and epoch alone.
+    lock. Two threads took as much CPU time for a photograph of 224 pixels as none, two processes, which copy the views,
+    1.6 times as much (measured once, by no script of this repository). Order and views depend on seed and epoch alone.
 
     Args:
         images: a sequence of n images uint8 ``(h, w, 3)``, such as ``datasets.ImageFiles``, read one by one.

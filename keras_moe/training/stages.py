@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 import keras
 import numpy as np
 
-from keras_moe.checks import plain_numbers
+from keras_moe.checks import check, plain_numbers
 from keras_moe.models.base import MoEModel
-from keras_moe.training.best import KeepBest
+from keras_moe.training.best import MONITORS, KeepBest
 from keras_moe.training.checkpoint import Checkpoint, Progress, SaveEachEpoch
 from keras_moe.training.sources import Source, SourceBatches, Throughput
 from keras_moe.types import Array, Path
@@ -38,8 +38,10 @@ class Stage:
         loss_weights: dict, output name -> float.
         metrics: dict, output name -> list of Keras metrics or their names.
         validation_data: ``(x, targets)``, in memory, or None.
-        patience: int, epochs without a lower loss on ``validation_data`` after which the stage ends; the weights of the
+        patience: int, epochs without a better one on ``validation_data`` after which the stage ends; the weights of the
             best epoch are taken, or those before the first. None: all epochs run, and the last weights are taken.
+        monitor: ``"loss"``: the epoch of least loss is the best; or ``"accuracy"``, which must be among ``metrics``
+            of ``"prediction"``: that of greatest accuracy, of equal ones that of least loss.
 
     Example:
         >>> images, labels = datasets.digits()[0]
@@ -62,9 +64,15 @@ class Stage:
     metrics: dict[str, list[typing.Any]] | None = None
     validation_data: tuple[Array, dict[str, Array]] | None = None
     patience: int | None = None
+    monitor: str = "loss"
 
     def __post_init__(self) -> None:
         plain_numbers(self, epochs={"least": 1}, patience={"least": 1})
+        check(f"Stage {self.name!r}", "monitor", self.monitor, self.monitor in MONITORS, f"one of {MONITORS}")
+        if self.monitor == "accuracy" and "accuracy" not in (self.metrics or {}).get("prediction", ()):
+            raise ValueError(
+                f"Stage {self.name!r}: `monitor` needs metrics={{'prediction': ['accuracy']}}. Received: {self.metrics}"
+            )
         if self.patience is not None and self.validation_data is None:
             raise ValueError(f"Stage {self.name!r}: `patience` needs `validation_data`. Received: none")
 
@@ -173,7 +181,7 @@ def _run(
         return {"stage": stage.name, "epoch": epoch, "history": history}
 
     validation = stage.validation_data and _divisible(stage.validation_data)
-    best = [] if stage.patience is None else [KeepBest(checkpoint, model, stage.name, stage.patience)]
+    best = [] if stage.patience is None else [KeepBest(checkpoint, model, stage.name, stage.patience, stage.monitor)]
     if best and validation and not done:
         best[0].start(network, validation)
     if not best or not best[0].is_over(done):

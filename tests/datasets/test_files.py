@@ -269,10 +269,12 @@ def test_what_is_drawn_by_hand():
     assert sorted(two.tolist()) == ["test", "train"]
 
 
-def test_a_hundred_thousand_files_are_grouped_in_seconds():
+def test_a_hundred_thousand_files_are_grouped_and_split_in_seconds():
     rng = np.random.default_rng(0)
     facts = [Facts(bytes(row[:16]), bytes(row), "") for row in rng.integers(0, 256, (100_000, 16), dtype="uint8")]
     facts[70_000] = facts[5]._replace(digest=b"another")
     groups = groups_of(facts)
     assert groups[70_000] == groups[5] == 5
     assert len(np.unique(groups)) == 99_999
+    parts = split_files(np.arange(100_000) % 2, groups, np.full(100_000, "", "U5"), {"val": 0.1, "test": 0.2}, seed=0)
+    assert [int(np.sum(parts == part)) for part in ("train", "val", "test")] == [70_000, 10_000, 20_000]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
@@ -16,8 +17,9 @@ from PIL import Image
 from keras_moe import zoo
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
 from keras_moe.training import OperatingPoint, finetune
-from keras_moe.training.finetuning import measuring, phases
-from keras_moe.training.finetuning.plan import Settings
+from keras_moe.training.finetuning import measuring, phases, result
+from keras_moe.training.finetuning import start as start_
+from keras_moe.training.finetuning.plan import Clock, Settings
 from keras_moe.training.finetuning.start import grow_from_dense, rebuilt, start_from
 
 pytestmark = pytest.mark.once
@@ -37,15 +39,16 @@ def write_tones(folder, count=14):
 
 @pytest.fixture(scope="module")
 def tones(tmp_path_factory):
-    return write_tones(tmp_path_factory.mktemp("data") / "tones")
+    return write_tones(tmp_path_factory.mktemp("data") / os.fsdecode(b"t\xf6nes"))  # not UTF-8
 
 
 def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
-    (tones / "dark" / "bad.png").write_bytes(b"no picture")
+    bad = tones / "dark" / os.fsdecode(b"b\xe4d.png")
+    bad.write_bytes(b"no picture")
     start = Classifier(**TINY, classes=7)
     before = [np.array(w) for w in start.get_weights()]
     tuned = finetune(start, tones, tmp_path / "out", epochs=3, num_experts=2, seed=1, verbose=False)
-    (tones / "dark" / "bad.png").unlink()
+    bad.unlink()
     assert all(np.array_equal(a, b) for a, b in zip(before, start.get_weights(), strict=True))
     assert isinstance(tuned.model, HydraNet)
     assert zoo.card(str(tmp_path / "out")).classes == ("bright", "dark", "ramp")
@@ -55,7 +58,7 @@ def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
     np.testing.assert_array_equal(again.predict(images, verbose=0), tuned.model.predict(images, verbose=0))
     np.testing.assert_allclose(again.predict(images, verbose=0).sum(-1), 1, atol=1e-5)
     log = json.loads((tmp_path / "out" / "log.json").read_text())
-    assert list(log) == ["head", "dense", "mixture", "all"]
+    assert list(log) == ["dense_head", "dense", "mixture", "all"]
     assert all(logs[0]["images_per_second"] > 0 and 0 <= logs[0]["data_share"] <= 1 for logs in log.values())
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["accuracy"] == tuned.accuracy
@@ -63,21 +66,41 @@ def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
     assert metrics["dense"]["accuracy"] == tuned.dense_accuracy
     assert sorted(set(metrics["groups"])) == [0, 1]
     remarks = json.loads((tmp_path / "out" / "remarks.json").read_text())
-    assert remarks == [{"path": "dark/bad.png", "word": "is not an image", "used": False}]
+    assert remarks == [{"path": r"dark/b\xe4d.png", "word": "is not an image", "used": False}]
     page = tuned.page.read_text()
-    for text in ("95 % confidence interval", "What it confuses", "Which expert serves which class", "int8", "bad.png"):
+    for text in ("95 % confidence interval", "What it confuses", "Which expert serves which class", "int8"):
         assert text in page
+    assert r"t\xf6nes" in page
+    assert r"b\xe4d.png" in page
     assert not (tmp_path / "out.run").exists()
     with pytest.raises(FileExistsError, match="is there already"):
         finetune(start, tones, tmp_path / "out")
 
 
-def test_a_published_mixture_keeps_its_experts(tones, tmp_path):
-    tuned = finetune("test_hydranet", tones, tmp_path / "out", epochs=1, verbose=False)
+def test_a_published_mixture_keeps_its_experts_and_ends_after_an_epoch_where_time_is_over(tones, tmp_path):
+    tuned = finetune("test_hydranet", tones, tmp_path / "out", minutes=1e-4, verbose=False)
     assert isinstance(tuned.model, HydraNet)
     assert tuned.model.output_shape == (None, 3)
     assert tuned.dense_accuracy is None
-    assert list(json.loads((tmp_path / "out" / "log.json").read_text())) == ["head", "mixture", "all"]
+    log = json.loads((tmp_path / "out" / "log.json").read_text())
+    assert {stage: len(logs) for stage, logs in log.items()} == {"mixture_head": 1, "mixture": 1, "all": 1}
+
+
+def test_a_published_mixture_learns_from_its_baseline(tones, tmp_path, monkeypatch):
+    dense = Classifier(**TINY, classes=4)
+    mixture = HydraNet(**TINY, num_experts=2, classes=4)
+    grow_from_dense(mixture, dense)
+    zoo.save(dense, tmp_path / "dense", dtype="float16")
+    monkeypatch.setattr(start_, "_published", lambda name: (mixture, name, "", str(tmp_path / "dense")))
+    tuned = finetune("mixture", tones, tmp_path / "out", epochs=1, verbose=False)
+    log = json.loads((tmp_path / "out" / "log.json").read_text())
+    assert {stage: len(logs) for stage, logs in log.items()} == dict.fromkeys(
+        ["dense_head", "dense", "mixture_head", "mixture", "all"], 1
+    )
+    assert 0 <= tuned.dense_accuracy <= 1
+    assert "The dense network of the same backbone" in tuned.page.read_text()
+    mixture.get_layer("stem").weights[0].assign_add(keras.ops.ones_like(mixture.get_layer("stem").weights[0]))
+    assert start_from("mixture", 3, None, 2).dense is None  # another stem, other features
 
 
 def test_a_single_gated_mixture_learns_its_base_first(tones, tmp_path):
@@ -88,8 +111,16 @@ def test_a_single_gated_mixture_learns_its_base_first(tones, tmp_path):
     assert len(json.loads((tmp_path / "out" / "metrics.json").read_text())["curve"]) == 11
 
 
-def test_a_dense_network_for_comparison(tones, tmp_path):
-    tuned = finetune(Classifier(**TINY, classes=2), tones, tmp_path / "out", epochs=1, dense=True, verbose=False)
+def test_a_dense_network_for_comparison_is_there_whole_or_not_at_all(tones, tmp_path, monkeypatch):
+    start, options = Classifier(**TINY, classes=2), {"epochs": 1, "dense": True, "verbose": False}
+    with monkeypatch.context() as broken:
+        broken.setattr(result, "_page", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            finetune(start, tones, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+    tuned = finetune(start, tones, tmp_path / "out", **options)
+    assert tuned.page == tmp_path / "out" / "report.html"
+    assert zoo.card(str(tmp_path / "out")).name == "out"
     assert type(tuned.model) is Classifier
     assert tuned.macs == tuned.model.macs_total
     assert "Which expert" not in tuned.page.read_text()
@@ -144,8 +175,35 @@ def test_what_cannot_be_done_is_said_before_anything_is_learned(tones, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
+def test_a_result_among_the_classes_is_refused(tones):
+    with pytest.raises(ValueError, match="where it would be taken for a class"):
+        finetune("test_hydranet", tones, tones / "out")
+
+
+def test_time_is_shared_among_the_stages_by_hand(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = Clock(tmp_path, minutes=1)
+    now[0] = 110
+    limit = clock.limit("dense")  # 0.4 of the 50 seconds that are left
+    assert limit.end == 10 + 20
+    limit.set_model(types.SimpleNamespace(stop_training=False))
+    for ends, over in ((118, False), (126, True)):  # after 26 seconds another 8 would be too many
+        limit.on_epoch_begin(0)
+        now[0] = ends
+        limit.on_epoch_end(0)
+        assert limit.model.stop_training is over
+    limit.model.stop_training = False
+    for at, over in ((130, False), (131, True)):  # within an epoch
+        now[0] = at
+        limit.on_train_batch_end(0)
+        assert limit.model.stop_training is over
+    now[0] = 1000
+    assert Clock(tmp_path, minutes=1).limit("all").end == 26 + 34  # another process: the pause does not count
+
+
 def test_small_sets_are_seen_more_often():
-    assert [Settings().epochs_for(n) for n in (100, 1_600, 100_000)] == [20, 10, 4]
+    assert [Settings().epochs_for(n) for n in (100, 1_200, 100_000)] == [20, 10, 4]
     assert [Settings().views_for(n) for n in (100, 2_000, 100_000)] == [6, 4, 1]
     assert [Settings().batch_for(n) for n in (10, 200, 2_000)] == [4, 10, 32]
     assert Settings(epochs=7, batch_size=5).epochs_for(100) == 7
@@ -161,6 +219,26 @@ def test_weights_of_the_dense_network_are_in_every_branch():
     )
     softmax = rebuilt(mixture, classifier_activation="softmax").predict(images, verbose=0)
     np.testing.assert_allclose(np.log(softmax).argsort(), mixture.predict(images, verbose=0).argsort())
+
+
+def test_branches_without_some_blocks_start_as_a_network_without_them():
+    deep = {"input_shape": (32, 32, 3), "backbone": "efficientnet_lite0"}
+    start = start_from(Classifier(**deep, classes=3), classes=3, size=None, num_experts=2)
+    thin, mixture = start.make_thin(), start.make_mixture()
+    assert thin.macs_by_part()["branches"] == mixture.macs_by_part()["branches"][:1]
+    assert thin.macs_total < start.dense.macs_total
+    assert start_from(Classifier(**TINY, classes=3), classes=3, size=None, num_experts=2).make_thin is None
+
+
+def test_classes_that_look_alike_to_the_trunk_share_an_expert():
+    noise = np.random.default_rng(0).normal(size=(40, 6, 6, 2))
+    labels = np.arange(40) % 4
+    features = np.array([0, 5, 0, 5])[labels, None, None, None] + noise
+    assert phases.class_groups(features.astype("float16"), labels, 2).tolist() == [0, 1, 0, 1]
+    flat = np.concatenate([features, np.zeros_like(features)], axis=-1).astype("float16")  # channels that say nothing
+    assert phases.class_groups(flat, labels, 2).tolist() == [0, 1, 0, 1]
+    spread = np.array([1, 1, 9, 9])[labels, None, None, None] * noise  # equal means
+    assert phases.class_groups(spread, labels, 2).tolist() == [0, 0, 1, 1]
 
 
 def test_groups_go_to_the_experts_that_the_gate_prefers():

@@ -14,7 +14,7 @@ from keras_moe.datasets.files.inspection import Facts, inspect_files
 from keras_moe.datasets.files.listing import PARTS, Listing, list_files
 from keras_moe.datasets.files.report import Remark, summary
 from keras_moe.datasets.files.splitting import split_files
-from keras_moe.files import write_bytes
+from keras_moe.files import printable, write_bytes
 from keras_moe.labels import is_label
 
 
@@ -114,7 +114,7 @@ def read_labelled_files(
     parts = np.array([part or "" for part in listing.parts], "U5")
     parts = split_files(labels.astype("int64"), groups, parts, shares, seed)
     _remark_duplicates(listing, facts, groups, labels, parts)
-    return _learned_classes(listing, classes.tolist(), labels.astype("int64"), parts, str(data))
+    return _learned_classes(listing, classes.tolist(), labels.astype("int64"), parts, printable(data))
 
 
 def _readable(listing: Listing, facts: list[Facts], most_unreadable: float) -> list[Facts]:

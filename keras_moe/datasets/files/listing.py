@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from keras_moe.datasets.files.report import Remark
+from keras_moe.files import printable
 
 PARTS = ("train", "val", "test")
 _FOLDERS = {
@@ -42,8 +43,7 @@ class Listing:
 
     def name(self, path: str | os.PathLike[str]) -> str:
         """The path below the root, printable."""
-        relative = os.path.relpath(path, self.root)
-        return os.fsencode(relative).decode(errors="backslashreplace")
+        return printable(os.path.relpath(path, self.root))
 
 
 def list_files(data: str | os.PathLike[str]) -> Listing:

@@ -35,7 +35,9 @@ def split_files(
     for label in np.unique(labels[free]):
         rows = np.flatnonzero(free & (owners == label))
         drawn = rng.permutation(np.unique(groups[rows]))
-        sizes = {group: int(np.sum(groups[rows] == group)) for group in drawn.tolist()}
+        sizes = dict.fromkeys(drawn.tolist(), 0)
+        for group in groups[rows].tolist():
+            sizes[group] += 1
         for part, chosen in _draw(sizes, missing, shares).items():
             parts[rows[np.isin(groups[rows], chosen)]] = part
     return parts
@@ -43,13 +45,12 @@ def split_files(
 
 def _draw(sizes: dict[int, int], missing: list[str], shares: dict[str, float]) -> dict[str, list[int]]:
     """Groups for each missing part, the test before validation, of ``sizes``: group -> files, in drawn order."""
-    left, total, chosen = list(sizes), sum(sizes.values()), {}
+    left, total, chosen = dict(sizes), sum(sizes.values()), {}
     for part in sorted(missing):  # "test", "val"
-        wanted, taken = max(1, round(shares[part] * total)), list[int]()
+        wanted, taken, count = max(1, round(shares[part] * total)), list[int](), 0
         for group in sorted(left, key=lambda g: sizes[g] > wanted):  # those that fit first
-            fits = sum(sizes[g] for g in taken) + sizes[group] <= wanted or not taken
-            if fits and len(left) > 1:
+            if (count + sizes[group] <= wanted or not taken) and len(left) > 1:
                 taken.append(group)
-                left.remove(group)
+                count += left.pop(group)
         chosen[part] = taken
     return chosen

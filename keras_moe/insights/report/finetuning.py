@@ -31,7 +31,7 @@ class Outcome:
         macs: float, mean multiply-accumulates per image.
         interval: ``(low, high)``, the 95 % confidence interval of the accuracy.
         curve: ``OperatingPoint`` over the knob, or none.
-        dense: ``(accuracy, macs)`` of the network that it was grown from, or None.
+        dense: ``(accuracy, macs)`` of the dense network that it is compared with, or None.
     """
 
     labels: np.ndarray
@@ -129,8 +129,10 @@ def _findings(outcome: Outcome) -> list[str]:
         more = outcome.accuracy - accuracy
         compared = f"{abs(more) * 100:.1f} points {'more' if more > 0 else 'less'}" if more else "as much"
         lines.append(
-            f"The dense network that it was grown from reaches {accuracy:.1%} for {macs / 1e6:.1f} M "
-            f"multiply-accumulates an image; this one reaches {compared} for {outcome.macs / macs:.0%} of them."
+            f"The dense network of the same backbone, which learned from the same images and taught it, reaches "
+            f"{accuracy:.1%} for {macs / 1e6:.1f} M multiply-accumulates an image; this one reaches {compared} for "
+            f"{outcome.macs / macs:.0%} of them. (The last stage, in which the whole network learns, was this one's "
+            "alone.)"
         )
     return lines
 

@@ -28,7 +28,7 @@ from keras_moe.recipes.shared.photo_features import (
     photo_labels,
 )
 from keras_moe.recipes.shared.trained import trained_weights
-from keras_moe.training import Recipe, Stage, partition_classes, run_stages
+from keras_moe.training import Recipe, Stage, run_stages
 from keras_moe.training.features import behind
 from keras_moe.training.finetuning import phases
 from keras_moe.training.finetuning.features import Part
@@ -71,8 +71,9 @@ def second_round(model: MoEModel, start: MoEModel, recipe: Recipe, folder: pathl
     grow_from_dense(model, start)
     rest, learning = photo_learning(model, SECOND_VIEWS)
     experts = len(model.bank.experts) if model.bank else 1
-    groups = _groups(learning.train, experts) if experts > 1 else None
-    learning = dataclasses.replace(learning, soft=_teachings(learning.train), groups=groups, mixup=MIXUP)
+    train = learning.train
+    groups = phases.class_groups(train.views[0], train.labels, experts) if experts > 1 else None
+    learning = dataclasses.replace(learning, soft=_teachings(train), groups=groups, mixup=MIXUP)
     parts = [part for part in rest.parts if part != "base"]
     history = run_stages(rest, [_stage("second", recipe, parts, learning)], folder, verbose=2)
     return {**history, **({} if groups is None else {"groups": groups.tolist()})}
@@ -122,13 +123,3 @@ def _teachings(train: Part) -> list[np.ndarray]:
         grow_from_dense(teacher, published_dense())
         np.save(path, np.stack(phases.predictions_of_views(behind(teacher, "stem")[1], train.views)))
     return list(np.load(path))
-
-
-def _groups(train: Part, experts: int) -> np.ndarray:
-    """Groups of classes whose photographs look alike to the stem: mean and deviation of each channel."""
-    moments = [
-        [np.mean(part, (1, 2), "float32"), np.std(part, (1, 2), "float32")]
-        for part in np.array_split(train.views[0], 100)
-    ]
-    features = np.concatenate([np.concatenate(pair, axis=1) for pair in moments])
-    return partition_classes((features - features.mean(0)) / features.std(0), train.labels, experts)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import time
 import typing
@@ -11,8 +12,9 @@ import keras
 from keras_moe.checks import flag, integer, number
 from keras_moe.files import write_bytes
 
-_SHARES = {"dense": 0.4, "mixture": 0.45, "all": 0.15}  # of the minutes that are left when a stage begins, by name
-_EXAMPLES = 16_000  # images that a stage sees in all, where the user does not say
+# Of the minutes that are left when it begins, what a run of stages may take.
+_SHARES = {"dense": 0.4, "thin": 0.3, "mixture": 0.5, "all": 1.0}
+_EXAMPLES = 12_000  # images that a stage sees in all, where the user does not say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,35 +70,42 @@ class Clock:
         before = json.loads(self.path.read_text()) if self.path.exists() else 0.0
         self._began = time.monotonic() - before
 
-    def seconds(self) -> float:
-        """Since the run began; kept, so that the next process goes on from here."""
-        spent = time.monotonic() - self._began
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._began
+
+    def keep(self) -> float:
+        """``now``, kept, so that the next process goes on from here."""
+        spent = self.now()
         write_bytes(self.path, json.dumps(spent).encode())
         return spent
 
-    def limit(self, stage: str, is_last: bool) -> "Deadline":
-        """A callback that ends a stage before it takes more than its share of what is left."""
+    def limit(self, name: str) -> "Deadline":
+        """A callback for the stages that are run as ``name``: they end before they take more than their share."""
         if self.minutes is None:
-            return Deadline(None, self)
-        left = max(0.0, 60 * self.minutes - self.seconds())
-        return Deadline(left if is_last else left * _SHARES[stage], self)
+            return Deadline(math.inf, self)
+        now = self.keep()
+        return Deadline(now + _SHARES[name] * max(0.0, 60 * self.minutes - now), self)
 
 
 class Deadline(keras.callbacks.Callback):
-    """Ends a stage after the epoch before the one that would take too long. One epoch is always run."""
+    """Ends a stage after the epoch before the one that would take too long, or within the first one.
 
-    def __init__(self, seconds: float | None, clock: Clock) -> None:
+    Args:
+        end: float, seconds since the run began.
+        clock: the ``Clock`` of the run.
+    """
+
+    def __init__(self, end: float, clock: Clock) -> None:
         super().__init__()
-        self.allowed, self.clock = seconds, clock
-
-    def on_train_begin(self, logs: dict[str, typing.Any] | None = None) -> None:
-        self._began = self._epoch_began = time.monotonic()
+        self.end, self.clock = end, clock
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
         self._epoch_began = time.monotonic()
 
+    def on_train_batch_end(self, batch: int, logs: dict[str, typing.Any] | None = None) -> None:
+        self.model.stop_training = self.model.stop_training or self.clock.now() > self.end
+
     def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
-        now = time.monotonic()
-        self.clock.seconds()
-        if self.allowed is not None and now - self._began + (now - self._epoch_began) > self.allowed:
-            self.model.stop_training = True
+        now, took = self.clock.keep(), time.monotonic() - self._epoch_began
+        self.model.stop_training = self.model.stop_training or now + took > self.end

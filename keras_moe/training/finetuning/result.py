@@ -1,16 +1,17 @@
 """A fine-tuned network in its folder: the knob set, the test part measured, card, weights, records and page."""
 
 import dataclasses
+import os
 import pathlib
 import typing
 
 import numpy as np
 
 from keras_moe.datasets import LabelledFiles
-from keras_moe.files import write_bytes
+from keras_moe.files import printable, write_bytes
 from keras_moe.images import centred, with_channels
 from keras_moe.metrics import wilson_interval
-from keras_moe.models import MoEModel
+from keras_moe.models import HydraNet, MoEModel
 from keras_moe.training.finetuning.measuring import Measured, fit_budget, measured, operating_curve
 from keras_moe.training.finetuning.plan import Settings
 from keras_moe.training.finetuning.start import Start
@@ -21,6 +22,8 @@ from keras_moe.zoo import Data, Metric, calibration, save
 
 if typing.TYPE_CHECKING:
     from keras_moe.zoo import Card
+
+_PAGE = "report.html"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,7 @@ class FineTuned:
         accuracy: float, on the test part.
         interval: ``(low, high)``, floats, the 95 % confidence interval of the accuracy.
         macs: float, mean multiply-accumulates per test image.
-        dense_accuracy, dense_macs: floats, of the dense network that it was grown from; None without one.
+        dense_accuracy, dense_macs: floats, of the dense network that taught it; None without one.
 
     Example:
         >>> list(training.FineTuned.__annotations__)[:2]
@@ -58,31 +61,41 @@ class FineTuned:
         ]
         if self.dense_accuracy is not None and self.dense_macs is not None:
             lines.append(
-                f"the dense network it grew from: {self.dense_accuracy:.1%}, {self.dense_macs / 1e6:.1f} M MACs"
+                f"the dense network that taught it: {self.dense_accuracy:.1%}, {self.dense_macs / 1e6:.1f} M MACs"
             )
         return "\n".join([*lines, f"{self.page.parent}: the model; {self.page}: the page"])
 
 
-def finish(learned: Learned, start: Start, files: LabelledFiles, settings: Settings, out: pathlib.Path) -> FineTuned:
-    """Sets the knob, measures, saves into the new folder ``out``, and writes the page there."""
-    model, rest = learned.model, learned.rest
-    fit_budget(model, operating_curve(model, rest, learned.val), settings.budget)
+def finish(
+    learned: Learned, start: Start, files: LabelledFiles, settings: Settings, work: pathlib.Path, out: pathlib.Path
+) -> FineTuned:
+    """Sets the knob, measures, saves and writes the page, all in ``work``; ``out`` is there whole or not at all."""
+    model, rest, made = learned.model, learned.rest, work / "model" / out.name
+    made.parent.mkdir(exist_ok=True)
+    fit_budget(model, _affordable(learned, operating_curve(model, rest, learned.val)), settings.budget)
     test = measured(model, rest, learned.test)
     curve = operating_curve(model, rest, learned.test)
     interval = wilson_interval(int(test.right.sum()), len(test.labels))
     card = save(
-        model, out, labels=files.classes, calibration=_calibration(model, learned),
+        model, made, overwrite=True, labels=files.classes, calibration=_calibration(model, learned),
         records={"log": learned.history, "metrics": _records(test, interval, curve, learned)},
         **_fields(start, files, settings, test, learned),
     )  # fmt: skip
-    files.write_remarks(out / "remarks.json")
-    page = out / "report.html"
-    write_bytes(page, _page(learned, files, card, test, interval, curve).encode())
+    files.write_remarks(made / "remarks.json")
+    write_bytes(made / _PAGE, _page(learned, files, card, test, interval, curve).encode())
+    os.rename(made, out)
     reference = learned.reference
     return FineTuned(
-        model, card, page, test.accuracy, interval, test.macs,
+        model, card, out / _PAGE, test.accuracy, interval, test.macs,
         None if reference is None else reference.accuracy, None if reference is None else reference.macs,
     )  # fmt: skip
+
+
+def _affordable(learned: Learned, curve: list[OperatingPoint]) -> list[OperatingPoint]:
+    """The points of a HydraNet that cost no more than the dense network, if there are any; else all."""
+    if learned.reference is None or not isinstance(learned.model, HydraNet):
+        return curve  # an expert beside a base always costs more than the base
+    return [point for point in curve if point.macs <= learned.reference.macs] or curve
 
 
 def _calibration(model: MoEModel, learned: Learned) -> Array:
@@ -94,14 +107,15 @@ def _calibration(model: MoEModel, learned: Learned) -> Array:
 def _fields(
     start: Start, files: LabelledFiles, settings: Settings, test: Measured, learned: Learned
 ) -> dict[str, typing.Any]:
-    count, classes = len(files.paths), len(files.classes)
+    count, classes, source = len(files.paths), len(files.classes), pathlib.Path(files.source).resolve().name
     accuracy = round(test.accuracy, 6)
+    epochs = [f"{len(logs)} epoch{'' if len(logs) == 1 else 's'} of {stage}" for stage, logs in learned.history.items()]
     of_classes = [float(test.right[test.labels == c].mean()) for c in np.unique(test.labels)]
     metrics = {"accuracy": accuracy, "accuracy_of_classes": round(float(np.mean(of_classes)), 6)}
     return {
         "summary": f"{type(learned.model).__name__} fine-tuned from {start.name} on images of {classes} classes.",
-        "recipe_note": f"{', '.join(f'{len(logs)} epochs of {stage}' for stage, logs in learned.history.items())}.",
-        "data": Data(pathlib.Path(files.source).name, "the user's own", f"{count:,} images of {classes} classes", ""),
+        "recipe_note": f"{', '.join(epochs)}.",
+        "data": Data(source, "the user's own", f"{count:,} images of {classes} classes"),
         "metrics": tuple(Metric(k, v, "test", (settings.seed,), (v,)) for k, v in metrics.items()),
         "macs_executed": test.macs,
     }
@@ -140,6 +154,6 @@ def _page(
             None if reference is None else (reference.accuracy, reference.macs),
         ),
         lambda row: centred([learned.test.images[row]], 128)[0],
-        lambda row: pathlib.Path(learned.test.images.paths[row]).name,
+        lambda row: printable(pathlib.Path(learned.test.images.paths[row]).name),
         files.text().splitlines(),
     )  # fmt: skip

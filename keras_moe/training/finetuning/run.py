@@ -36,14 +36,16 @@ def finetune(
 
     1. The images are read and split (``datasets.read_labelled_files``), and features of the trunk, which stays as it
        is at first, are cached for the whole images and random views of them.
-    2. *head*, then *dense*: the head learns alone, then everything behind the trunk with it.
-    3. *mixture*: experts start as copies of that tail, thinned, and a gate learns which classes are whose.
-    4. *all*: the whole network, from the files, gently.
-    5. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured.
+    2. *dense*: the head learns alone, then everything behind the trunk with it. Of a published mixture that is its
+       baseline, if that has the same trunk.
+    3. *thin*, where experts have fewer blocks: the same network without them learns from all images and from *dense*.
+    4. *mixture*: experts start as copies of that, or as they were, and a gate learns which classes are whose.
+    5. *all*: the whole network, from the files, gently.
+    6. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured.
 
-    Each stage keeps the weights of least validation loss and ends when they no longer get better. The same call goes on
-    where it was interrupted, ``kill -9`` included; what it keeps for that lies in ``<out>.run`` and is removed at the
-    end.
+    Each stage keeps the weights that are most accurate on the validation part, of equal ones those of least loss, and
+    ends when half of its epochs brought no better ones. The same call goes on where it was interrupted, ``kill -9``
+    included; what it keeps for that lies in ``<out>.run`` and is removed at the end.
 
     Args:
         start: ``"efficientnet_lite0"`` (or ``1``, ``2``; extra ``imagenet``); the name of a published classifier, or
@@ -52,10 +54,10 @@ def finetune(
         data: a folder with a folder for each class, perhaps below ``train``, ``val`` and ``test``; or a ``.csv`` file.
         out: path of the new folder.
         size: int, sides of the images in pixels; None: those of ``start``.
-        epochs: int, at most, of *dense* and *mixture*; None: 4 to 20, more for few images.
+        epochs: int, at most, of *dense* and *thin*; None: 4 to 20, more for few images.
         minutes: float, of learning, about; None: as long as it takes.
         budget: float, mean multiply-accumulates per image; None: the cheapest operation that costs half a point of
-            accuracy at most, on the validation part.
+            accuracy at most, on the validation part; of a ``HydraNet`` no more than the dense network, where possible.
         dense: bool. True: a network without experts, a ``Classifier``, for comparison.
         num_experts: int, of a mixture that is grown.
         batch_size: int; None: 32, fewer of few images.
@@ -68,7 +70,8 @@ def finetune(
     Raises:
         FileExistsError: ``out`` is there already.
         FileNotFoundError, ValueError: see ``datasets.read_labelled_files``; an unknown ``start``, one that is no
-            classifier, a budget below the least that the network costs, or ``<out>.run`` of another call.
+            classifier, ``out`` in ``data``, a budget below the least that the network costs, or ``<out>.run`` of
+            another call.
 
     Example:
         >>> from PIL import Image
@@ -87,6 +90,8 @@ def finetune(
     target = pathlib.Path(out)
     if target.exists():
         raise FileExistsError(f"{target} is there already. Give another folder, or remove it.")
+    if pathlib.Path(data).is_dir() and target.resolve().is_relative_to(pathlib.Path(data).resolve()):
+        raise ValueError(f"{target} lies in {data}, where it would be taken for a class. Give a folder elsewhere.")
     work = target.with_name(f"{target.name}.run")
     with contextlib.redirect_stdout(sys.stderr):
         files = read_labelled_files(data, seed=settings.seed, track=track("reading", verbose))
@@ -95,6 +100,6 @@ def finetune(
         keras.utils.set_random_seed(settings.seed)
         begun = start_from(start, len(files.classes), settings.size, settings.num_experts)
         learned = Training(begun, files, settings, work, verbose).learn()
-        tuned = finish(learned, begun, files, settings, target)
+        tuned = finish(learned, begun, files, settings, work, target)
     shutil.rmtree(work)
     return tuned

@@ -5,6 +5,7 @@ import typing
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from keras_moe.models import Classifier, HydraNet, MoEModel, SingleGatedMoE, backbones
 from keras_moe.types import Array, Path
@@ -12,6 +13,7 @@ from keras_moe.types import Array, Path
 SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 """The backbones with ImageNet weights, and the sides of the images that they were trained on."""
 
+_BLOCKS = 2  # in each stage of a branch of a deep backbone, at most
 Config = dict[str, typing.Any]
 
 
@@ -22,16 +24,21 @@ class Start:
     Args:
         name: str, in words.
         license: str, of its weights.
-        dense: the dense network, a ``HydraNet`` of one branch that learns first; None where there is a mixture already.
-        make_mixture: makes the mixture, of random weights where ``dense`` is there to be copied into it.
+        dense: the dense network, a ``HydraNet`` of one branch that learns first, teaches the mixture and is compared
+            with it; None where there is none.
+        make_mixture: makes the mixture.
         frozen: name of the layer whose output is cached.
+        is_grown: bool, whether the mixture has random weights, into which trained ones are copied.
+        make_thin: makes a network like ``dense`` without the blocks that branches lack; None where they lack none.
     """
 
     name: str
     license: str
     dense: HydraNet | None
     make_mixture: Callable[[], MoEModel]
-    frozen: str
+    frozen: str = "stem"
+    is_grown: bool = True
+    make_thin: Callable[[], HydraNet] | None = None
 
 
 def start_from(start: Path | MoEModel, classes: int, size: int | None, num_experts: int) -> Start:
@@ -50,16 +57,17 @@ def start_from(start: Path | MoEModel, classes: int, size: int | None, num_exper
     if isinstance(start, str) and start in SIZES:
         side = size or SIZES[start]
         config = {"input_shape": (side, side, 3), "backbone": start, "alpha": 1.0}
-        dense = _dense(config, classes, "imagenet")
-        return Start(f"ImageNet's {start}", "Apache-2.0", dense, _hydranet(config, classes, num_experts), "stem")
-    model, name, license = (start, start.name, "") if isinstance(start, MoEModel) else _published(start)
+        return _grown(f"ImageNet's {start}", "Apache-2.0", _dense(config, classes, "imagenet"), config, num_experts)
+    model, name, license, baseline = (start, start.name, "", "") if isinstance(start, MoEModel) else _published(start)
     if not isinstance(model, (HydraNet, SingleGatedMoE, Classifier)) or "backbone" not in model.get_config():
         raise ValueError(
             "finetune: expected START to be a HydraNet, SingleGatedMoE or Classifier with a named backbone. Received: "
             f"{type(model).__name__} {model.name!r}. Of a network of your own make a mixture with "
             "keras_moe.models.upcycle, and train it with run_stages."
         )
-    return _of_model(model, name, license, classes, size, num_experts)
+    if isinstance(model, HydraNet) and len(model.bank.experts) > 1:
+        return _of_mixture(model, name, license, baseline, classes, size)
+    return _of_dense(model, name, license, classes, size, num_experts)
 
 
 def rebuilt(model: MoEModel, **changes: typing.Any) -> MoEModel:
@@ -79,27 +87,55 @@ def grow_from_dense(model: MoEModel, source: MoEModel) -> None:
     backbones.assign_dense(model, _dense_values(source.layers), source.name)
 
 
-def _published(start: Path) -> tuple[MoEModel, str, str]:
+def _published(start: Path) -> tuple[MoEModel, str, str, str]:
+    """The model, and its name, license and baseline."""
     from keras_moe import zoo
 
     card = zoo.card(str(start))
     if card.task != "classification":
         raise ValueError(f"finetune: expected a model that classifies. Received: {card.name}, for {card.task}")
-    return zoo.load(str(start)), card.name, card.license
+    return zoo.load(str(start)), card.name, card.license, card.baseline
 
 
-def _of_model(model: MoEModel, name: str, license: str, classes: int, size: int | None, num_experts: int) -> Start:
+def _of_mixture(model: HydraNet, name: str, license: str, baseline: str, classes: int, size: int | None) -> Start:
+    own, split_at = _own_config(model, size), model.get_config()["split_at"]
+    if split_at is None:  # of a HydraNet: all stages but the last
+        split_at = len(backbones.get(own["backbone"], own["alpha"]).stages) - 1
+    ready = rebuilt(model, classes=classes, input_shape=own["input_shape"], classifier_activation=None)
+    dense = _dense_of_stem(ready, baseline, own, split_at) if baseline else None
+    return Start(name, license, dense, lambda: ready, is_grown=False)
+
+
+def _dense_of_stem(model: MoEModel, baseline: str, own: Config, split_at: int) -> HydraNet | None:
+    """The published classifier ``baseline``, where it has the stem of ``model``, so that features of one serve both."""
+    from keras_moe import zoo
+
+    published = zoo.load(baseline)
+    config = published.get_config()
+    alike = all(config.get(k) == own.get(k) for k in ("backbone", "alpha", "blocks"))
+    if not isinstance(published, Classifier) or not alike:
+        return None
+    dense = _dense(own, int(model.output_shape[-1]), None, split_at)
+    backbones.assign_dense(dense, _dense_values(published.layers), baseline)
+    stems = [[keras.ops.convert_to_numpy(v) for v in m.get_layer("stem").weights] for m in (model, dense)]
+    same = all(np.allclose(a, b, 1e-2, 1e-4) for a, b in zip(*stems, strict=True))  # one may be stored as float16
+    return dense if same else None
+
+
+def _own_config(model: MoEModel, size: int | None) -> Config:
+    """The arguments that a network of the backbone of ``model`` has in common with it."""
     config = model.get_config()
     shape = (size, size, config["input_shape"][2]) if size else tuple(config["input_shape"])
-    if isinstance(model, HydraNet) and len(model.bank.experts) > 1:
-        ready = rebuilt(model, classes=classes, input_shape=shape, classifier_activation=None)
-        return Start(name, license, None, lambda: ready, "stem")
-    own = {"input_shape": shape, "backbone": config["backbone"], "alpha": config["alpha"]}
+    return {"input_shape": shape, "backbone": config["backbone"], "alpha": config["alpha"]}
+
+
+def _of_dense(model: MoEModel, name: str, license: str, classes: int, size: int | None, num_experts: int) -> Start:
+    config, own = model.get_config(), _own_config(model, size)
     dense = _dense(own, classes, None, config.get("split_at"))
     layers = model.parts["base"] if isinstance(model, SingleGatedMoE) else model.layers
     backbones.assign_dense(dense, _dense_values(layers), name)
     if not isinstance(model, SingleGatedMoE):
-        return Start(name, license, dense, _hydranet(own, classes, num_experts), "stem")
+        return _grown(name, license, dense, own, num_experts)
     kept = {k: config[k] for k in ("num_experts", "top_k", "split_at", "rule", "gate_units")}
 
     def make_mixture() -> MoEModel:
@@ -108,24 +144,35 @@ def _of_model(model: MoEModel, name: str, license: str, classes: int, size: int 
     return Start(name, license, dense, make_mixture, "trunk")
 
 
-def _dense(config: Config, classes: int, weights: str | None, split_at: int | None = None) -> HydraNet:
-    split_at = _split_at(config["backbone"]) if split_at is None else split_at
-    return HydraNet(
-        **config, split_at=split_at, num_experts=1, top_k=1, gate_filters=0, classes=classes,
-        classifier_activation=None, weights=weights, name="dense",
-    )  # fmt: skip
-
-
-def _hydranet(config: Config, classes: int, num_experts: int) -> Callable[[], MoEModel]:
+def _grown(name: str, license: str, dense: HydraNet, config: Config, num_experts: int) -> Start:
+    """From a dense network to a ``HydraNet``."""
+    classes, deep = int(dense.output_shape[-1]), _is_deep(config["backbone"])
     experts = min(num_experts, classes)
 
     def make_mixture() -> MoEModel:
         return HydraNet(
             **config, split_at=_split_at(config["backbone"]), num_experts=experts, top_k=min(2, experts),
-            branch_blocks=1 if _is_deep(config["backbone"]) else None, classes=classes, classifier_activation=None,
+            branch_blocks=_BLOCKS if deep else None, classes=classes, classifier_activation=None,
         )  # fmt: skip
 
-    return make_mixture
+    def make_thin() -> HydraNet:
+        return _dense(config, classes, branch_blocks=_BLOCKS)
+
+    return Start(name, license, dense, make_mixture, make_thin=make_thin if deep else None)
+
+
+def _dense(
+    config: Config,
+    classes: int,
+    weights: str | None = None,
+    split_at: int | None = None,
+    branch_blocks: int | None = None,
+) -> HydraNet:
+    split_at = _split_at(config["backbone"]) if split_at is None else split_at
+    return HydraNet(
+        **config, split_at=split_at, num_experts=1, top_k=1, branch_blocks=branch_blocks, gate_filters=0,
+        classes=classes, classifier_activation=None, weights=weights, name="dense",
+    )  # fmt: skip
 
 
 def _is_deep(backbone: str) -> bool:

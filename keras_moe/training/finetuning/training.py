@@ -30,7 +30,7 @@ class Learned:
         rest: what is left of it behind the trunk.
         val, test: a ``Part`` each, with features of the trunk as it is now.
         groups: int ``(classes,)``, the expert that each class was meant for, or None.
-        reference: the dense network that it was grown from, on the test part, or None.
+        reference: the dense network that taught it, on the test part, or None.
         history: logs by stage.
     """
 
@@ -80,33 +80,44 @@ class Training:
         parts = {part: self._part(part, trunk, "features") for part in ("train", "val", "test")}
         learning = Learning(parts["train"], parts["val"], len(self.files.classes))
         if dense is not None:
-            self._run("dense", rest, [self._head(learning), self._tail("dense", list(rest.parts), learning)])
-            grow_from_dense(self.model, dense)
-            reference = measured(dense, rest, parts["test"])
+            stages = [self._head("dense_head", learning), self._tail("dense", learning, list(rest.parts))]
+            self._run("dense", rest, stages)
+            if not self.settings.dense:
+                reference = measured(dense, rest, parts["test"])
+                learning = dataclasses.replace(learning, soft=phases.predictions_of_views(rest, parts["train"].views))
         if self.model.bank is not None:
-            learning = self._learn_mixture(rest, learning)
+            learning = self._learn_mixture(learning)
+        elif dense is not None:
+            grow_from_dense(self.model, dense)
         self._run("all", self.model, [file_stage("all", self._recipe(phases.ALL, 4), self.model, learning)])
-        return self._served(learning.groups, None if self.settings.dense else reference)
+        return self._served(learning.groups, reference)
 
-    def _learn_mixture(self, rest: MoEModel, learning: Learning) -> Learning:
-        """``rest`` is what is behind the trunk of the dense network, if there is one, else of the mixture."""
-        model, train = self.model, learning.train
-        experts = len(model.bank.experts)
-        if self.start.dense is not None:
-            soft = phases.predictions_of_views(rest, train.views)
-            learning = dataclasses.replace(learning, soft=soft)
-            groups = phases.class_groups(soft[0], train.labels, experts)
-            rest = behind(model, self.start.frozen)[1]
+    def _learn_mixture(self, learning: Learning) -> Learning:
+        model, train, rest = self.model, learning.train, behind(self.model, self.start.frozen)[1]
+        experts = min(len(model.bank.experts), len(self.files.classes))
+        groups = phases.class_groups(train.views[0], train.labels, experts)
+        if self.start.is_grown:
+            grow_from_dense(model, self._what_branches_start_as(learning))
         else:
-            self._run("head", rest, [self._head(learning)])
-            (whole,) = phases.predictions_of_views(rest, train.views[:1])
-            groups = phases.class_groups(whole, train.labels, min(experts, len(self.files.classes)))
             logits = rest.model_with_route.predict(train.views[0], batch_size=128, verbose=0)["gate_logits"]
             groups = phases.matched_to_gate(groups, logits, train.labels)
         learning = dataclasses.replace(learning, groups=groups)
+        head = [] if self.start.is_grown else [self._head("mixture_head", learning)]
         parts = ["gate", "experts"] if isinstance(model, SingleGatedMoE) else list(rest.parts)
-        self._run("mixture", rest, [self._tail("mixture", parts, learning)])
+        self._run("mixture", rest, [*head, self._tail("mixture", learning, parts, 2 if self.start.make_thin else 1)])
         return learning
+
+    def _what_branches_start_as(self, learning: Learning) -> MoEModel:
+        """The dense network; or one without the blocks that branches lack, which has learned from it."""
+        dense = self.start.dense
+        assert dense is not None
+        if self.start.make_thin is None:
+            return dense
+        thin = self.start.make_thin()
+        grow_from_dense(thin, dense)
+        rest = behind(thin, "stem")[1]
+        self._run("thin", rest, [self._tail("thin", learning, list(rest.parts))])
+        return thin
 
     def _served(self, groups: Array | None, reference: Measured | None) -> Learned:
         served = rebuilt(self.model, classifier_activation="softmax")
@@ -120,11 +131,11 @@ class Training:
         steps = track(f"{folder}: {part}", self.verbose)
         return cached_part(self.files, part, trunk, self.work / folder, views, self.settings.seed, steps)
 
-    def _head(self, learning: Learning) -> Stage:
-        return feature_stage("head", self._recipe(phases.HEAD, 4), ["combiner"], learning)
+    def _head(self, name: str, learning: Learning) -> Stage:
+        return feature_stage(name, self._recipe(phases.HEAD, 4), ["combiner"], learning)
 
-    def _tail(self, name: str, parts: Sequence[str], learning: Learning) -> Stage:
-        return feature_stage(name, self._recipe(phases.TAIL), list(parts), learning)
+    def _tail(self, name: str, learning: Learning, parts: Sequence[str], share: int = 1) -> Stage:
+        return feature_stage(name, self._recipe(phases.TAIL, share), parts, learning)
 
     def _recipe(self, recipe: Recipe, share: int = 1) -> Recipe:
         """``recipe`` for one in ``share`` of the epochs."""
@@ -134,7 +145,7 @@ class Training:
 
     def _run(self, name: str, model: MoEModel, stages: list[Stage]) -> None:
         say(f"{name}: {', '.join(f'{stage.name}, {stage.epochs} epochs at most' for stage in stages)}", self.verbose)
-        callbacks = [self.clock.limit(name, is_last=name == "all")]
+        callbacks = [self.clock.limit(name)]
         verbose = "auto" if self.verbose else 0
         self.history |= run_stages(model, stages, self.work / name, callbacks, verbose)
 
