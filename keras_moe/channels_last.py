@@ -22,6 +22,13 @@ GlobalMaxPooling2D = functools.partial(layers.GlobalMaxPooling2D, **_LAST)
 MaxPooling2D = functools.partial(layers.MaxPooling2D, **_LAST)
 UpSampling2D = functools.partial(layers.UpSampling2D, **_LAST)
 
+# Axes of features, the batch aside -> their mean over all positions: of patches or words, of a map, of a volume.
+GLOBAL_AVERAGE_POOLING = {
+    2: functools.partial(layers.GlobalAveragePooling1D, **_LAST),
+    3: GlobalAveragePooling2D,
+    4: functools.partial(layers.GlobalAveragePooling3D, **_LAST),
+}
+
 
 def check_network(name: str, calls: collections.abc.Iterable[typing.Any]) -> None:
     """``check_layer`` on all that a network does with maps.

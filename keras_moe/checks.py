@@ -6,6 +6,7 @@ import math
 import operator
 import types
 import typing
+import warnings
 
 import numpy as np
 
@@ -100,6 +101,41 @@ def number(
     fits = is_number and least <= value <= most and above < value < below
     check(owner, name, value, fits, "None or " * or_none + _interval(least, most, above, below))
     return float(value)
+
+
+def class_labels(
+    owner: str, name: str, value: typing.Any, shape: collections.abc.Iterable[int], classes: int | None = None
+) -> np.ndarray:
+    """``value`` as integer labels of ``shape``, in ``0…classes - 1``. NumPy would take -1 for the last class.
+
+    Raises:
+        ValueError: another shape, no integers, none at all, or labels out of range; it names ``owner``'s argument.
+    """
+    array: np.ndarray = np.asarray(value)
+    fits = array.shape == tuple(shape) and array.size > 0
+    check(owner, name, array.shape, fits, f"of shape {tuple(shape)} and not empty")
+    check(owner, name, array.dtype.name, array.dtype.kind in "iu", "integers")
+    last = math.inf if classes is None else classes - 1
+    received = f"{array.min()}…{array.max()}"
+    is_known = array.min() >= 0 and array.max() <= last
+    check(owner, name, received, is_known, f"in 0…{'' if classes is None else last} (leave out what is to be ignored)")
+    return array
+
+
+def are_fractions(images: np.ndarray) -> bool:
+    """Whether ``images`` are numbers in [0, 1] rather than pixels in [0, 255]."""
+    is_float = images.dtype.kind == "f" and images.size > 0
+    return bool(is_float and images.min() >= 0 and images.max() <= 1 and np.any(images % 1))
+
+
+def warn_of_fractions(owner: str, images: np.ndarray) -> None:
+    """Warns where ``images`` are fractions, which a network for pixels in [0, 255] sees as black."""
+    if are_fractions(images):
+        warnings.warn(
+            f"{owner}: expected pixels in [0, 255]. Received: numbers in [0, 1], which are nearly black; multiply them "
+            "by 255.",
+            stacklevel=3,
+        )
 
 
 def flag(owner: str, name: str, value: object) -> bool:

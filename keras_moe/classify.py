@@ -5,6 +5,8 @@ import typing
 
 import numpy as np
 
+from keras_moe.checks import warn_of_fractions
+
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
     from keras_moe.zoo import Card
@@ -54,6 +56,9 @@ def classify(model: "MoEModel", name: "Name | Card", images: np.ndarray, top: in
     Raises:
         ValueError: an image for which the prediction is not finite.
 
+    Warns:
+        UserWarning: images of numbers in [0, 1].
+
     Example:
         >>> model = zoo.load("test_hydranet")
         >>> (result,) = classify.classify(model, "test_hydranet", np.zeros((1, 8, 8, 1)), top=2)
@@ -62,6 +67,7 @@ def classify(model: "MoEModel", name: "Name | Card", images: np.ndarray, top: in
     """
     from keras_moe import zoo
 
+    warn_of_fractions("classify", np.asarray(images))
     predictions, route = model.predict_routed(images)
     labels = zoo.decode_predictions(predictions, name, top)
     return [

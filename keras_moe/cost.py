@@ -111,7 +111,9 @@ def _(layer: layers.Dense, shape: Shape) -> int:
 
 
 @_count.register(layers.Embedding)  # a look-up
-@_count.register(layers.PReLU)  # element by element
+@_count.register(layers.LayerNormalization)  # element by element, as are the next two
+@_count.register(layers.Normalization)
+@_count.register(layers.PReLU)
 def _(layer: typing.Any, shape: Shape) -> int:
     return 0
 

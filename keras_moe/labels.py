@@ -1,6 +1,9 @@
 """Labels of classes, and the text files that hold one per line."""
 
 import collections.abc
+import typing
+
+from keras_moe.checks import check
 
 _JOINERS = str.maketrans("", "", "\u200c\u200d")  # inside words of Persian or Hindi, inside emoji
 
@@ -8,6 +11,22 @@ _JOINERS = str.maketrans("", "", "\u200c\u200d")  # inside words of Persian or H
 def is_label(text: object) -> bool:
     """Whether ``text`` is what a line of any reader gives back as it is: printable, no blank at its ends, not empty."""
     return isinstance(text, str) and text.strip() == text != "" and text.translate(_JOINERS).isprintable()
+
+
+def checked(owner: str, labels: typing.Any) -> list[str]:
+    """``labels`` as a list of names in the order of the classes.
+
+    Raises:
+        ValueError: a collection without an order, such as a set, or what is no printable line; it names ``owner``.
+    """
+    unordered = isinstance(labels, (str, bytes, dict, set, frozenset)) or not isinstance(
+        labels, collections.abc.Iterable
+    )
+    check(owner, "labels", labels, not unordered, "a list of str, in the order of the classes")
+    names: list[str] = list(labels)
+    odd = [label for label in names if not is_label(label)]
+    check(owner, "labels", odd, not odd, "printable lines of text, not empty, without blanks at their ends")
+    return names
 
 
 def to_lines(labels: collections.abc.Iterable[str]) -> bytes:

@@ -23,7 +23,8 @@ class MadeOf:
     def __call__(self, *layers: keras.Layer) -> typing.Any:
         parts = parts_of(layers)
         if self.parts is None or len(parts) != len(self.parts) or not all(map(operator.is_, parts, self.parts)):
-            self.parts, self.made = parts, self.make(*layers)
+            self.made = self.make(*layers)
+            self.parts = parts  # last: other threads take it for the sign that `made` is of these
         return self.made
 
 

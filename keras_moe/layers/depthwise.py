@@ -6,6 +6,7 @@ import typing
 import keras
 from keras import layers, ops
 
+from keras_moe.checks import check
 from keras_moe.types import Tensor
 
 
@@ -19,7 +20,7 @@ class DepthwiseConv2D(layers.DepthwiseConv2D):
 
     Args:
         kernel_size: int or pair of int.
-        strides, padding, **options: as for Keras' layer; ``data_format`` is always ``"channels_last"``.
+        strides, padding, **options: as for Keras' layer; ``data_format`` must be ``"channels_last"``.
 
     Call arguments:
         inputs: float tensor ``(n, height, width, channels)``.
@@ -43,9 +44,13 @@ class DepthwiseConv2D(layers.DepthwiseConv2D):
         kernel_size: int | tuple[int, int],
         strides: int | tuple[int, int] = 1,
         padding: str = "valid",
-        data_format: str = "channels_last",
+        data_format: str | None = "channels_last",
         **options: typing.Any,
     ) -> None:
+        is_last = data_format in (None, "channels_last")
+        check(
+            "DepthwiseConv2D", "data_format", data_format, is_last, "'channels_last', of (n, height, width, channels)"
+        )
         super().__init__(kernel_size, strides, padding, data_format="channels_last", **options)
 
     def call(self, inputs: Tensor) -> Tensor:

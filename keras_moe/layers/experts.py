@@ -68,7 +68,7 @@ class ExpertBank(keras.layers.Layer):
         return self._layers  # Keras' own list of inner layers, so that the weights of a new one are the bank's
 
     def build(self, features_shape: Shape, weights_shape: Shape) -> None:
-        if weights_shape[-1] != len(self.experts):
+        if len(weights_shape) != 2 or weights_shape[-1] != len(self.experts):
             raise ValueError(
                 f"ExpertBank: `weights` must be (n, {len(self.experts)}), one column per expert. "
                 f"Received: shape {tuple(weights_shape)}"

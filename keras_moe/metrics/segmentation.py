@@ -26,7 +26,7 @@ def confusion_matrix(
         ignore: int, the label that does not count; None: there is none.
 
     Raises:
-        ValueError: shapes that differ, or labels out of range.
+        ValueError: shapes that differ, labels out of range, or numbers that are no labels, such as probabilities.
 
     Example:
         >>> metrics.confusion_matrix([0, 0, 1, 255], [0, 1, 1, 0], classes=2)
@@ -38,6 +38,8 @@ def confusion_matrix(
     masks, predicted = np.asarray(masks), np.asarray(predicted)
     if masks.shape != predicted.shape:
         raise ValueError(f"Expected masks and predictions of one shape. Received: {masks.shape}, {predicted.shape}")
+    for name, labels in (("masks", masks), ("predicted", predicted)):
+        check("confusion_matrix", name, labels.dtype, labels.dtype.kind in "biu" or not labels.size, "integers or bool")
     counted = masks != ignore
     true, guess = masks[counted].astype("int64"), predicted[counted].astype("int64")
     if len(true) and (min(true.min(), guess.min()) < 0 or max(true.max(), guess.max()) >= classes):
@@ -85,7 +87,7 @@ def dice(masks: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
         masks, predicted: bool or 0/1 arrays ``(n, h, w)``. Where both are empty an image counts 1.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes that differ, or other numbers, such as probabilities or an ignore label.
 
     Example:
         One pixel in common, one and two in the masks.
@@ -93,7 +95,7 @@ def dice(masks: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
         >>> round(metrics.dice([[[1, 1, 0]]], [[[0, 1, 0]]]), 4)  # 2 * 1 / (2 + 1)
         0.6667
     """
-    masks, predicted = np.asarray(masks, bool), np.asarray(predicted, bool)
+    masks, predicted = _foreground("masks", masks), _foreground("predicted", predicted)
     if masks.shape != predicted.shape or masks.ndim != 3:
         raise ValueError(f"Expected masks and predictions (n, h, w). Received: {masks.shape}, {predicted.shape}")
     both = (masks & predicted).sum((1, 2))
@@ -120,7 +122,8 @@ def measure_segmenter(
         dict: ``"miou"``, ``"accuracy"`` (of pixels), ``"ece"``, floats; ``"iou"``, list of a float or None per class.
 
     Raises:
-        ValueError: an argument out of range, or masks without a labelled pixel.
+        ValueError: an argument out of range, masks without a labelled pixel, another number of masks than of images, or
+            logits that are not finite.
 
     Example:
         A network that returns its input, and one image of two pixels, both of class 0; it is right about the first.
@@ -137,9 +140,14 @@ def measure_segmenter(
     ignore = integer("measure_segmenter", "ignore", ignore, or_none=True)
     masks = np.asarray(masks)
     check("measure_segmenter", "masks", masks.shape, np.any(masks != ignore), "masks with at least one labelled pixel")
+    check("measure_segmenter", "masks", len(masks), len(masks) == len(images), f"{len(images)}, one for each image")
     confusion, confidence, correct = np.zeros((classes, classes), "int64"), [], []
     for i in range(0, len(images), batch_size):
         logits = network.predict_on_batch(images[i : i + batch_size].astype("float32"))
+        if not np.all(np.isfinite(logits)):
+            raise ValueError(
+                f"measure_segmenter: {network.name!r} returns NaN or infinity, of which class 0 would be made"
+            )
         mask, guess = masks[i : i + batch_size], logits.argmax(-1)
         confusion += confusion_matrix(mask, guess, classes, ignore)
         counted = mask != ignore
@@ -151,6 +159,14 @@ def measure_segmenter(
         "ece": expected_calibration_error(np.concatenate(confidence), np.concatenate(correct)),
         "iou": [None if np.isnan(x) else float(x) for x in iou(confusion)],
     }
+
+
+def _foreground(name: str, values: npt.ArrayLike) -> np.ndarray:
+    array = np.asarray(values)
+    check(
+        "dice", name, array.dtype, array.dtype == bool or np.all((array == 0) | (array == 1)), "bool, or 0 and 1 alone"
+    )
+    return array.astype(bool)
 
 
 def _largest_probability(logits: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The base of every model of the package: predictions, routes and costs."""
 
+import copy
 import functools
 import typing
 
@@ -9,6 +10,7 @@ import numpy as np
 from keras_moe import cost
 from keras_moe.checks import integer
 from keras_moe.layers import ExpertBank
+from keras_moe.layers.changes import MadeOf
 from keras_moe.models.partitioned import PartitionedModel, dtype_scope
 from keras_moe.models.remainder import Remainder
 from keras_moe.models.routed import RoutedModel
@@ -207,7 +209,7 @@ class MoEModel(PartitionedModel):
             >>> macs["combiner"]  # 64 features to 5 classes
             320
         """
-        return dict(self._macs_of_parts)
+        return copy.deepcopy(self._macs_of_parts)
 
     def mean_macs(self, *, images: Array | None = None, route: Array | None = None) -> float:
         """The mean number of multiply-accumulates executed per image, a float.
@@ -233,9 +235,10 @@ class MoEModel(PartitionedModel):
         if experts is None:
             return float(always)
         route = np.asarray(route if images is None else self._route_of(images))
-        if route.ndim != 2 or route.shape[1] != len(experts) or len(route) == 0:
+        if route.ndim != 2 or route.shape[1] != len(experts) or len(route) == 0 or route.dtype.kind not in "biuf":
             raise ValueError(
-                f"mean_macs: a mean needs at least one row of {len(experts)} weights. Received: shape {route.shape}"
+                f"mean_macs: a mean needs at least one row of {len(experts)} weights. Received: {route.dtype} of shape "
+                f"{route.shape}"
             )
         return float(always + np.mean((route != 0) @ np.asarray(experts, "float64")))
 
@@ -245,8 +248,16 @@ class MoEModel(PartitionedModel):
             raise ValueError(f"mean_macs: expected images {(len(images), *expected)}. Received: {np.shape(images)}")
         return self.route(images)
 
-    @functools.cached_property
+    @property
     def _macs_of_parts(self) -> Macs:
+        macs: Macs = self._counted(*self.layers)
+        return macs
+
+    @functools.cached_property
+    def _counted(self) -> MadeOf:
+        return MadeOf(lambda *layers: self._count_macs())  # anew after another expert has taken one's place
+
+    def _count_macs(self) -> Macs:
         return {part: self._macs_of(layers) for part, layers in self.parts.items()}
 
     def _macs_of(self, layers: list[keras.Layer]) -> int | list[int]:

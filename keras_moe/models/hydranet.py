@@ -8,7 +8,7 @@ import typing
 import keras
 from keras import layers
 
-from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D
+from keras_moe.channels_last import GLOBAL_AVERAGE_POOLING, Conv2D, GlobalAveragePooling2D
 from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights
 from keras_moe.layers import ExpertBank, TopKGate
@@ -287,8 +287,8 @@ def _gate(shape: Shape, filters: int, num_experts: int) -> keras.Model:
         x = Conv2D(filters, 3, 2, "same", use_bias=False, name="gate_conv")(x)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="gate_conv_bn")(x)
         x = layers.ReLU(name="gate_conv_relu")(x)
-    if len(shape) == 3:
-        x = GlobalAveragePooling2D(name="gate_pool")(x)
+    if len(shape) > 1:
+        x = GLOBAL_AVERAGE_POOLING[len(shape)](name="gate_pool")(x)
     return keras.Model(inputs, layers.Dense(num_experts, dtype=ROUTING_DTYPE, name="gate_logits")(x), name="gate")
 
 

@@ -118,6 +118,22 @@ class PartitionedModel(RoutedModel):
         set_weights(self, weights)
 
     @property
+    def takes_pixels(self) -> bool:
+        """Whether its images are known to be pixels in [0, 255]; False for a network of your own, which may scale them.
+
+        Example:
+            >>> [
+            ...     keras_moe.models.Classifier((8, 8, 3), 1.0, "resnet8", include_preprocessing=scales).takes_pixels
+            ...     for scales in (True, False)
+            ... ]
+            [True, False]
+        """
+        config = getattr(self, "_config", None)
+        if config is None or any(name in config for name in _NETWORKS):
+            return False
+        return bool(config.get("include_preprocessing", True))
+
+    @property
     def parts(self) -> dict[str, list[keras.Layer]]:
         """Dict, part name -> list of layers."""
         return {part: [self.get_layer(n) for n in names] for part, names in self._part_names.items()}

@@ -46,10 +46,20 @@ class ServedModel(keras.Model):
         self._turns = turns or new()
 
     __call__ = _in_turn("__call__")
-    predict = _in_turn("predict")
+    _predict = _in_turn("predict")
     predict_on_batch = _in_turn("predict_on_batch")
     evaluate = _in_turn("evaluate")
     test_on_batch = _in_turn("test_on_batch")
+
+    def predict(self, x: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+        """Predictions, as of ``keras.Model.predict``.
+
+        Raises:
+            ValueError: no images, for which Keras has no answer.
+        """
+        if any(tuple(getattr(images, "shape", ()))[:1] == (0,) for images in keras.tree.flatten(x)):
+            raise ValueError(f"predict: expected at least one image. Received: none, for {self.name!r}")
+        return self._predict(x, *args, **kwargs)
 
     def export(
         self,

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_moe.channels_last import Flatten, GlobalAveragePooling2D
+from keras_moe.channels_last import GLOBAL_AVERAGE_POOLING, Flatten
 from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
@@ -337,7 +337,7 @@ class SingleGatedMoE(MoEModel):
 
 def _gate(shape: Shape, units: int, num_experts: int) -> keras.Model:
     x = inputs = keras.Input(shape)
-    pool = Flatten if len(shape) == 1 else GlobalAveragePooling2D
+    pool = Flatten if len(shape) == 1 else GLOBAL_AVERAGE_POOLING[len(shape)]
     x = pool(name="gate_pool")(x)
     if units:
         x = layers.Dense(units, "relu", name="gate_hidden")(x)

@@ -45,7 +45,7 @@ class ClassifierSplit:
                 "leaves nothing to be sure of; end it in two logits."
             )
         head = max(i for i, call in enumerate(calls) if _has_kernel(call))
-        cuts = [i for i in graph.cuts() if i < head]
+        cuts = [i for i in graph.cuts() if i < head and not _has_mask(calls[i])]
         if not cuts:
             raise ValueError(f"{classifier.name!r} cannot be cut: no layer's output alone is enough for the rest.")
         if split_at is None:
@@ -56,7 +56,7 @@ class ClassifierSplit:
                 names = [calls[i].name for i in cuts]
                 raise ValueError(
                     f"{classifier.name!r} cannot be cut after {split_at!r}: what follows also needs other layers' "
-                    f"outputs, or it is the end. One can cut after {names}."
+                    f"outputs or a mask, or it is the end. One can cut after {names}."
                 )
         self.split_at = calls[at].name
         self._trunk, self._tail, self._head = calls[: at + 1], calls[at + 1 : head], calls[head:]
@@ -129,17 +129,20 @@ def without_softmax(calls: tuple[Call, ...], classifier: keras.Model) -> tuple[t
     Raises:
         ValueError: no layer for the logits, or another activation at the end.
     """
+    while _is_identity(calls[-1]) and len(calls) > 1:
+        calls = calls[:-1]
     last = calls[-1]
-    if type(last.layer).__name__ == "Softmax" or (_activation(last) == "softmax" and not _has_kernel(last)):
+    activation = _activation(last)
+    if activation == "softmax" and not _has_kernel(last):
         return calls[:-1], True
     if not any(_has_kernel(call) for call in calls):
         raise ValueError(f"{classifier.name!r} has no dense or convolutional layer whose output could be logits.")
-    if not _has_kernel(last) or _activation(last) in (None, "linear"):
+    if activation in (None, "linear", "log_softmax"):  # logarithms of probabilities are logits
         return calls, False
-    if _activation(last) != "softmax":
+    if activation != "softmax":
         raise ValueError(
-            f"Expected a classifier that ends in logits or in a softmax. Received: activation {_activation(last)!r} in "
-            f"{last.name!r} of {classifier.name!r}"
+            f"Expected a classifier that ends in logits or in a softmax over the classes. Received: activation "
+            f"{activation!r} in {last.name!r} of {classifier.name!r}"
         )
     linear = type(last.layer).from_config(last.layer.get_config())
     linear.build(last.inputs[0].shape)
@@ -148,8 +151,26 @@ def without_softmax(calls: tuple[Call, ...], classifier: keras.Model) -> tuple[t
     return (*calls[:-1], Call(last.name, linear, last.args, last.kwargs, last.outputs)), True
 
 
+def _is_identity(call: Call) -> bool:
+    """Whether the call changes nothing but perhaps the dtype, as ``Activation("linear", dtype="float32")``."""
+    if isinstance(call.layer, keras.layers.Activation):
+        return bool(_activation(call) == "linear")
+    return isinstance(call.layer, keras.layers.Identity) or type(call.layer).__name__ == "Cast"  # of `keras.ops`
+
+
 def _activation(call: Call) -> typing.Any:
-    return keras.activations.serialize(call.layer.activation) if hasattr(call.layer, "activation") else None
+    """The activation that ends the call: that of the layer, or what ``layers.Softmax`` or an operation is."""
+    if getattr(call.layer, "activation", None) is not None:
+        return keras.activations.serialize(call.layer.activation)
+    kind, axis = type(call.layer).__name__, getattr(call.layer, "axis", -1)
+    if kind == "Softmax" and axis not in (-1, len(call.outputs.shape) - 1):
+        return f"softmax over axis {axis}"
+    return {"LogSoftmax": "log_softmax", "Sigmoid": "sigmoid", "Softmax": "softmax"}.get(kind)
+
+
+def _has_mask(call: Call) -> bool:
+    """Whether Keras passes a mask along with what the call gives; an expert bank would not pass it on."""
+    return getattr(call.outputs, "_keras_mask", None) is not None
 
 
 def _has_kernel(call: Call) -> bool:

@@ -104,8 +104,7 @@ class SuperResolution(MoEModel):
         """As ``macs_by_part``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
         raise NotImplementedError
 
-    @functools.cached_property
-    def _macs_of_parts(self) -> Macs:
+    def _count_macs(self) -> Macs:
         height, width = self.input_shape[1:3]
         return self.macs_of_patch(height, width)
 

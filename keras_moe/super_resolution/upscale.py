@@ -6,7 +6,7 @@ import typing
 
 import numpy as np
 
-from keras_moe.checks import check, integer
+from keras_moe.checks import check, integer, warn_of_fractions
 from keras_moe.super_resolution.tiles import Cut, cut
 from keras_moe.types import Macs
 
@@ -90,6 +90,9 @@ def upscale_routed(
         ValueError: an image of another kind, shape or range, empty, or with NaN; ``patch``, ``overlap`` or
             ``batch_size`` out of range.
 
+    Warns:
+        UserWarning: floats that lie in [0, 1].
+
     Example:
         >>> model = keras_moe.models.ClassSR((16, 16, 3), scale=2)
         >>> upscaled = super_resolution.upscale_routed(model, np.zeros((11, 13, 3), "uint8"))
@@ -98,6 +101,7 @@ def upscale_routed(
     """
     patch, overlap, batch_size = _settings(patch, overlap, batch_size)
     image = _checked(image)
+    warn_of_fractions("upscale", image)
     rgb = _as_rgb(image)
     height, width = rgb.shape[:2]
     # None around larger images: the branches have learned borders of zeros, and reflection makes borders worse.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from keras import ops
 
-from keras_moe.checks import number
+from keras_moe.checks import class_labels, number
 from keras_moe.layers import EarlyExit
 from keras_moe.models.single_gated import SingleGatedMoE
 from keras_moe.training.operating_point import OperatingPoint, fit_knob, measured_point
@@ -26,6 +26,9 @@ def anytime_curve(
         list of ``OperatingPoint``, by rising threshold; ``quality`` is the accuracy, ``exits`` the share of images that
         leave early.
 
+    Raises:
+        ValueError: labels that are no classes of the model, one for each image.
+
     Example:
         >>> images, labels = datasets.digits()[1]
         >>> model = zoo.load("test_single_gated", classifier_activation=None)
@@ -36,11 +39,12 @@ def anytime_curve(
         True
     """
     values = None if values is None else [number("anytime_curve", "values", v, 0, 1) for v in values]
+    labels = class_labels("anytime_curve", "labels", labels, (len(images),), model.output_shape[-1])
     outputs = _outputs(model, images)
     thresholds = _quantiles(outputs, model.get_layer("early_exit").rule) if values is None else values
     early_exit = EarlyExit(model.get_layer("early_exit").rule, dtype="float32")  # leaves the model's own unchanged
     outputs["route"] = model.get_layer("top_k")(outputs["gate_logits"])
-    return [_point(model, early_exit, outputs, np.asarray(labels), t) for t in sorted(thresholds)]
+    return [_point(model, early_exit, outputs, labels, t) for t in sorted(thresholds)]
 
 
 def fit_threshold(

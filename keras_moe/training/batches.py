@@ -5,7 +5,7 @@ import typing
 import keras
 import numpy as np
 
-from keras_moe.checks import flag, integer, number
+from keras_moe.checks import check, flag, integer, number
 from keras_moe.types import Array
 
 Targets = Array | dict[str, Array]
@@ -25,6 +25,9 @@ class ImageBatches(keras.utils.PyDataset):
 
     Attributes:
         epoch: int, from 0; advanced by Keras at the end of each epoch.
+
+    Raises:
+        ValueError: fewer images than a batch, or not as many targets as images.
 
     Example:
         >>> images = np.zeros((10, 8, 8, 3), "uint8")
@@ -51,6 +54,7 @@ class ImageBatches(keras.utils.PyDataset):
         augment, seed = flag(owner, "augment", augment), integer(owner, "seed", seed, 0)
         if len(images) < batch_size:
             raise ValueError(f"Expected at least one batch of {batch_size} images. Received: {len(images)} images")
+        check_count(owner, len(images), targets)
         self.images, self.targets, self.batch_size = images, targets, batch_size
         self.augment, self.pad, self.seed, self.epoch = augment, pad, seed, 0
         self._order: tuple[int, Array] | None = None
@@ -113,6 +117,13 @@ class DrawnBatches(ImageBatches):
             order = rng.choice(len(self.images), self.drawn, replace=False, p=self.probabilities)
             self._order = (self.epoch, order)
         return self._order[1]
+
+
+def check_count(owner: str, count: int, targets: Targets) -> None:
+    """Raises ValueError unless ``targets`` are arrays of ``count`` rows."""
+    for name, rows in targets.items() if isinstance(targets, dict) else [("targets", targets)]:
+        expected = f"an array with a row for each of {count} images"
+        check(owner, name, np.shape(rows), isinstance(rows, np.ndarray) and len(rows) == count, expected)
 
 
 def epoch_rows(rows: Array, seed: int, epoch: int, weights: Array | None = None) -> Array:

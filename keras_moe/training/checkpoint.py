@@ -66,7 +66,7 @@ class Checkpoint:
 
 
 class SaveEachEpoch(keras.callbacks.Callback):
-    """Saves a checkpoint at the end of every epoch.
+    """Saves a checkpoint at the end of every epoch but the last, after which ``fit`` and callbacks may set weights.
 
     Args:
         checkpoint: a ``Checkpoint``.
@@ -81,7 +81,9 @@ class SaveEachEpoch(keras.callbacks.Callback):
         self.checkpoint, self.target, self.progress = checkpoint, target, progress
 
     def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
-        self.checkpoint.save(self.target, self.progress(epoch + 1, logs or {}), self.model.optimizer)
+        progress = self.progress(epoch + 1, logs or {})
+        if epoch + 1 < self.params["epochs"]:
+            self.checkpoint.save(self.target, progress, self.model.optimizer)
 
 
 def _state(model: keras.Model, optimizer: keras.optimizers.Optimizer | None) -> dict[str, keras.Variable]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_moe.checks import check, plain_numbers
+from keras_moe.checks import check, class_labels, plain_numbers
 from keras_moe.models.base import MoEModel
 from keras_moe.training.batches import ImageBatches
 from keras_moe.training.discriminative import DiscriminativeAdamW
@@ -85,7 +85,7 @@ def classification_stage(
             ``train``; the gate keeps the labels. See ``distillation_targets``.
 
     Raises:
-        ValueError: ``soft`` of another shape.
+        ValueError: ``soft`` of another shape, or labels that are no classes of the model, one for each image.
 
     Example:
         >>> learn, test = datasets.digits()
@@ -95,8 +95,13 @@ def classification_stage(
         >>> stage.name, stage.epochs, list(stage.losses)
         ('joint', 2, ['prediction', 'gate_logits'])
     """
+    classes = model.output_shape[-1]
+    learned, held_out = (
+        class_labels("classification_stage", name, labels, (len(images),), classes)
+        for name, (images, labels) in (("train", train), ("validation", validation))
+    )
     if soft is not None:
-        rows = (len(train[0]), model.output_shape[-1])
+        rows = (len(train[0]), classes)
         check("classification_stage", "soft", soft.shape, soft.shape == rows, f"of shape {rows}, a row per image")
     sparse, dense = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
     losses = {"prediction": (sparse if soft is None else dense)(from_logits=True)}
@@ -108,8 +113,8 @@ def classification_stage(
         every: dict[str, Array] = {"prediction": classes, **gate}
         return {output: every[output] for output in losses}
 
-    learned, held_out = (train[1], validation[1]) if soft is None else (soft, np.eye(soft.shape[1])[validation[1]])
-    data = ImageBatches(train[0], targets(train[1], learned), recipe.batch_size, recipe.augment, seed=recipe.seed)
+    answers = (learned, held_out) if soft is None else (soft, np.eye(classes)[held_out])
+    data = ImageBatches(train[0], targets(learned, answers[0]), recipe.batch_size, recipe.augment, seed=recipe.seed)
     return Stage(
         name=name,
         train=tuple(parts or model.parts),
@@ -119,7 +124,7 @@ def classification_stage(
         losses=losses,
         loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if len(losses) > 1 else None,
         metrics={output: ["accuracy"] for output in losses},
-        validation_data=(validation[0], targets(validation[1], held_out)),
+        validation_data=(validation[0], targets(held_out, answers[1])),
     )
 
 

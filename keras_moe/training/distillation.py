@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_moe.checks import check, integer, number
+from keras_moe.checks import check, class_labels, integer, number
 from keras_moe.types import Array
 
 
@@ -31,7 +31,8 @@ def distillation_targets(
         float32 ``(n, classes)``, rows that sum to one.
 
     Raises:
-        ValueError: no teacher, a ``share`` out of range, or a teacher whose outputs are no probabilities.
+        ValueError: no teacher, a ``share`` out of range, a teacher whose outputs are no probabilities, or labels that
+            are none of its classes, one for each image.
 
     Example:
         >>> images, labels = datasets.digits()[1]
@@ -48,6 +49,7 @@ def distillation_targets(
     views = (images, images[:, :, ::-1])
     predictions = [_probabilities(teacher, view, batch_size) for teacher in teachers for view in views]
     mean: Array = functools.reduce(np.add, predictions) / len(predictions)
+    labels = class_labels("distillation_targets", "labels", labels, (len(images),), mean.shape[1])
     one_hot: Array = np.eye(mean.shape[1], dtype="float32")[labels]
     return share * mean + (1 - share) * one_hot
 

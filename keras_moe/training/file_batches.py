@@ -9,7 +9,7 @@ import numpy as np
 from keras_moe.checks import flag, integer
 from keras_moe.images import centred, with_channels
 from keras_moe.training.augmentation import random_view
-from keras_moe.training.batches import epoch_rows
+from keras_moe.training.batches import check_count, epoch_rows
 from keras_moe.training.features import Images
 from keras_moe.types import Array, Shape
 
@@ -35,7 +35,7 @@ class FileBatches(keras.utils.PyDataset):
         epoch: int, from 0; advanced by Keras at the end of each epoch.
 
     Raises:
-        ValueError: fewer images than a batch has.
+        ValueError: fewer images than a batch has, or not as many targets as images.
 
     Example:
         >>> from PIL import Image
@@ -67,6 +67,7 @@ class FileBatches(keras.utils.PyDataset):
         self.rows = np.arange(len(images)) if rows is None else np.asarray(rows)
         if len(self.rows) < self.batch_size:
             raise ValueError(f"Expected one batch of {batch_size} images or more. Received: {len(self.rows)} images")
+        check_count("FileBatches", len(images), targets)
         self._threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
         self._coming: dict[tuple[int, int], list[concurrent.futures.Future[Array]]] = {}
 

@@ -6,7 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_moe.checks import integer
+from keras_moe.checks import class_labels, integer
 from keras_moe.models.single_gated import SingleGatedMoE
 from keras_moe.training.batches import ImageBatches
 from keras_moe.training.classification import Recipe, adamw, classification_stage
@@ -65,7 +65,8 @@ def train_single_gated(
     """
     gate_epochs = integer("train_single_gated", "gate_epochs", gate_epochs, 1)
     noise, n_jobs = check_settings("train_single_gated", noise, n_jobs)
-    _check_labels(train, model.output_shape[-1])
+    for name, (images, labels) in (("train", train), ("validation", validation)):
+        class_labels("train_single_gated", name, labels, (len(images),), model.output_shape[-1])
     folder, experts = pathlib.Path(folder), len(model.bank.experts)
     embeddings = model.embed(train[0])
     centroids, target = _targets(embeddings, train[1], groups, experts, recipe.seed)
@@ -116,14 +117,3 @@ def _gate_stage(
 def _nearest(embeddings: Array, centroids: Array) -> Array:
     nearest: Array = ((embeddings[:, None] - centroids[None]) ** 2).sum(-1).argmin(1)
     return nearest
-
-
-def _check_labels(train: LabelledImages, classes: int) -> None:
-    images, labels = train[0], np.asarray(train[1])
-    if len(images) == 0 or labels.shape != (len(images),):
-        raise ValueError(f"Expected one label per image. Received: {len(images)} images, labels {labels.shape}")
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f"Expected integer labels in 0…{classes - 1}, the model's classes. Received: dtype {labels.dtype}, "
-            f"from {labels.min()} to {labels.max()}"
-        )

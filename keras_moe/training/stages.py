@@ -28,7 +28,8 @@ class Stage:
         name: of the stage, unique in a run.
         train: names of the model's parts that learn; all others are frozen, BatchNorm statistics included.
         epochs: int >= 1.
-        optimizer: ``() -> keras.optimizers.Optimizer``. A function, because each stage starts with a fresh one.
+        optimizer: ``() -> keras.optimizers.Optimizer``. A function, because each stage starts with a fresh one. With
+            ``use_ema`` the stage ends with the moving average of the weights, unless ``patience`` takes others.
         data: batches ``(images, targets)``: a ``keras.utils.PyDataset`` such as ``ImageBatches`` or ``FileBatches``, a
             ``tf.data.Dataset`` such as Keras' ``image_dataset_from_directory`` gives, a PyTorch ``DataLoader``, each on
             every backend; a pair of arrays; or a function that makes one of these, called only if an epoch is left to
@@ -196,7 +197,8 @@ def _run(
         )  # fmt: skip
     if best:
         best[0].restore()
-        checkpoint.save(model, {"stage": stage.name, "epoch": stage.epochs, "history": history})
+    # Also where a callback ended the stage, and what ``fit`` itself sets last: the optimizer's moving average.
+    checkpoint.save(model, {"stage": stage.name, "epoch": stage.epochs, "history": history})
 
 
 def _batches(model: MoEModel, stage: Stage) -> SourceBatches:

@@ -8,7 +8,7 @@ import typing
 
 import numpy as np
 
-from keras_moe.checks import IntegrityError
+from keras_moe.checks import IntegrityError, are_fractions
 from keras_moe.zoo.sources import Name, find
 
 SHEET = "calibration.webp"
@@ -70,6 +70,10 @@ def to_sheet(images: typing.Any, shape: tuple[int, ...]) -> bytes:
         )
     if images.dtype.kind not in "uif" or not (images.min() >= 0 and images.max() <= 255):
         raise ValueError(f"save: `calibration` must be pixels in [0, 255]. Received: {images.dtype}, or beyond them")
+    if are_fractions(images):  # rounding would leave nothing of them
+        raise ValueError(
+            "save: `calibration` must be pixels in [0, 255]. Received: numbers in [0, 1]; multiply by 255."
+        )
     count = min(len(images), most)
     columns = min(count, _COLUMNS)
     rows = count // columns

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_moe.checks import check, flag
 from keras_moe.files import to_json
+from keras_moe.labels import checked
 from keras_moe.zoo.calibration import SHEET, to_sheet
 from keras_moe.zoo.describing import describe
 from keras_moe.zoo.model_card import WEIGHTS, Card, Input
@@ -120,8 +121,9 @@ def _labels(model: MoEModel, task: str, labels: Sequence[str] | None) -> tuple[s
     count = 0 if task == "super-resolution" else int(model.output_shape[-1])
     if labels is None:
         return tuple(map(str, range(count)))
-    check("save", "labels", labels, not isinstance(labels, str) and len(labels) == count, f"{count} names of classes")
-    return tuple(map(str, labels))
+    names = checked("save", labels)
+    check("save", "labels", names, len(names) == count, f"{count} names of classes")
+    return tuple(names)
 
 
 def _macs_executed(model: MoEModel, shape: tuple[int, ...], images: Array | None) -> float:

@@ -127,6 +127,17 @@ def test_a_replaced_expert_learns_and_counts_among_the_weights():
     np.testing.assert_allclose(model.predict(X, verbose=0), ops.convert_to_numpy(model(X)), atol=1e-5)
 
 
+def test_the_cost_is_that_of_the_experts_that_are_there():
+    model = affine_model()
+    assert model.macs_by_part() == {"gate": 6, "experts": [4, 4, 4]}
+    assert model.macs_total == 18
+    model.bank.experts[1] = keras.Sequential([keras.Input((2,)), keras.layers.Dense(5), keras.layers.Dense(2)])
+    assert model.macs_by_part() == {"gate": 6, "experts": [4, 20, 4]}
+    assert model.mean_macs(route=[[0, 1, 0], [1, 0, 0]]) == 6 + (20 + 4) / 2
+    model.macs_by_part()["experts"].clear()  # the caller's own
+    assert model.macs_total == 34
+
+
 def test_nothing_is_made_anew_without_a_change():
     model = affine_model()
     model.compile("sgd", "mse")

@@ -37,6 +37,11 @@ def test_answers_as_keras(size, kernel, strides, padding, dilation):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_another_layout_is_refused():
+    with pytest.raises(ValueError, match="`data_format` must be 'channels_last'"):
+        DepthwiseConv2D(3, data_format="channels_first")
+
+
 def test_sum_of_slices_by_hand():
     x = ops.reshape(ops.arange(1.0, 10.0, dtype="float32"), (1, 3, 3, 1))
     kernel = ops.ones((3, 3, 1, 1))

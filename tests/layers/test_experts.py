@@ -89,6 +89,8 @@ def test_experts_that_do_not_tell_their_shape():
 
 
 def test_wrong_weights_are_refused():
+    with pytest.raises(ValueError, match=r"one column per expert.*\(None, 16, 3\)"):
+        ExpertBank(affine_experts()).build((None, 2), (None, 16, 3))
     with pytest.raises(ValueError, match=r"one column per expert.*\(None, 2\)"):
         ExpertBank(affine_experts())(keras.KerasTensor((None, 2)), keras.KerasTensor((None, 2)))
     with pytest.raises(ValueError, match="output shapes must be equal"):

@@ -62,6 +62,34 @@ def test_bad_input(mask, guess):
         confusion_matrix(mask, guess, 4)
 
 
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda: confusion_matrix([0, 1], [0.2, 0.9], 2), "`predicted` must be integers or bool"),
+        (lambda: dice(np.zeros((1, 1, 2)), [[[0.2, 0.9]]]), "`predicted` must be bool, or 0 and 1 alone"),
+        (lambda: dice([[[0, 255]]], np.zeros((1, 1, 2))), "`masks` must be bool, or 0 and 1 alone"),
+        (lambda: expected_calibration_error([75.0], [True]), r"`confidence` must be in \[0, 1\]"),
+        (lambda: confidence_bins([0.5, np.nan]), r"`confidence` must be in \[0, 1\]"),
+        (lambda: expected_calibration_error([0.5, 0.7], [True]), "`correct` must be one per confidence"),
+    ],
+)
+def test_numbers_of_another_kind_are_refused(ask, message):
+    with pytest.raises(ValueError, match=message):
+        ask()
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "message"), [(np.nan, 1, "NaN or infinity"), (1.0, 2, "`masks` must be 2,")]
+)
+def test_a_segmenter_that_cannot_be_measured(value, count, message):
+    import keras
+
+    inputs = keras.Input((1, 1, 2))
+    network = keras.Model(inputs, keras.layers.Identity()(inputs))
+    with pytest.raises(ValueError, match=message):
+        measure_segmenter(network, np.full((count, 1, 1, 2), value), np.zeros((1, 1, 1), int), 2)
+
+
 def test_measure_segmenter_by_hand():
     import keras
 

@@ -32,6 +32,9 @@ def test_route(hydra):
     assert ((route > 0).sum(1) == 2).all()
     np.testing.assert_allclose(route.sum(1), 1, atol=1e-6)
     assert hydra.route(X[:0]).shape == (0, 3)
+    for ask in (hydra.predict, hydra.predict_routed):
+        with pytest.raises(ValueError, match="at least one image"):
+            ask(X[:0])
     predictions, same = hydra.predict_routed(X)
     np.testing.assert_allclose(same, route, atol=1e-6)
     np.testing.assert_allclose(predictions, hydra.predict(X, verbose=0), atol=1e-6)

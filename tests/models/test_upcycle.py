@@ -9,6 +9,7 @@ import pytest
 from keras import layers
 
 from keras_moe.models import Classifier, HydraNet, upcycle
+from keras_moe.models.split_classifier import ClassifierSplit
 
 SYSTEMS = ("single_gated", "hydranet")
 
@@ -145,6 +146,65 @@ def sigmoid():
     return keras.Model(x, layers.Dense(1, "sigmoid")(layers.Dense(3)(x)))
 
 
+def ending_in(*end):
+    def make():
+        x = keras.Input((4,))
+        y = layers.Dense(2)(layers.Dense(3, name="hidden")(x))
+        for layer in end:
+            y = layer(y)
+        return keras.Model(x, y)
+
+    return make
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("end", "softmax"),
+    [
+        ([layers.Softmax()], True),
+        ([keras.ops.softmax], True),
+        ([layers.Activation("softmax"), layers.Activation("linear", dtype="float32")], True),
+        ([layers.Softmax(1), layers.Identity()], True),
+        ([layers.Activation("linear")], False),
+        ([keras.ops.log_softmax], False),
+        ([layers.Rescaling(0.5)], False),
+    ],
+)
+def test_what_probabilities_and_logits_end_in(end, softmax):
+    assert ClassifierSplit(ending_in(*end)(), "hidden").softmax == softmax
+
+
+def of_patches():  # a small vision transformer; normalized over several axes on the way
+    x = keras.Input((8, 8, 3))
+    y = layers.LayerNormalization([1, 2, 3])(layers.Conv2D(6, 2, 2)(x))
+    y = layers.Reshape((16, 6), name="patches")(y)
+    y = layers.Add(name="attended")([y, layers.MultiHeadAttention(2, 3)(y, y)])
+    return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling1D()(layers.Dense(5, "relu")(y))))
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_classifier_of_patches(system):
+    classifier, x = of_patches(), np.random.default_rng(0).random((3, 8, 8, 3)).astype("float32")
+    model = upcycle(classifier, "attended", num_experts=2, system=system)
+    np.testing.assert_allclose(model.predict(x, verbose=0), classifier.predict(x, verbose=0), atol=1e-5)
+    assert model.route(x).shape == (3, 2)
+
+
+def masked():
+    x = keras.Input((5,), dtype="int32")
+    y = layers.Embedding(9, 4, mask_zero=True, name="words")(x)
+    y = layers.SimpleRNN(3, name="reading")(layers.Dense(4, name="each")(y))
+    return keras.Model(x, layers.Dense(2)(layers.Dense(3)(y)))
+
+
+@pytest.mark.once
+def test_no_cut_where_a_mask_would_be_lost():
+    words = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 6, 7]])
+    classifier = masked()
+    model = upcycle(classifier, "reading", num_experts=2)
+    np.testing.assert_allclose(model.predict(words, verbose=0), classifier.predict(words, verbose=0), atol=1e-6)
+
+
 def segmenter():
     x = keras.Input((8, 8, 3))
     return keras.Model(x, layers.Conv2D(2, 1)(x))
@@ -203,11 +263,15 @@ def test_what_is_no_classifier(given, message):
         (two_outputs, {}, "2 outputs"),
         (two_inputs, {}, "2 inputs"),
         (sigmoid, {}, "'sigmoid'"),
+        (ending_in(layers.Activation("sigmoid")), {}, "'sigmoid'"),
+        (ending_in(keras.ops.sigmoid, layers.Identity()), {}, "'sigmoid'"),
+        (ending_in(layers.Softmax(0)), {}, "softmax over axis 0"),
         (segmenter, {}, r"\(n, classes\)"),
         (nothing_before_the_logits, {}, "cannot be cut"),
         (long_skip, {"split_at": "summ"}, r"nearest.*'sum'"),
         (long_skip, {"split_at": "inner"}, r"after \['stem', 'sum', 'pool'\]"),
         (long_skip, {"split_at": "end"}, "it is the end"),
+        (masked, {"split_at": "each"}, r"or a mask, .* One can cut after \['reading'"),
         (long_skip, {"num_experts": 1}, "`num_experts` must be an int >= 2"),
         (long_skip, {"num_experts": 2.0}, "`num_experts`"),
         (long_skip, {"system": "switch"}, "`system` must be one of"),

@@ -95,6 +95,12 @@ def test_bad_images(image, match):
         upscaled(image)
 
 
+def test_numbers_in_0_1_are_said_to_be_black():
+    with pytest.warns(UserWarning, match=r"upscale: expected pixels in \[0, 255\]"):
+        upscaled(np.full((9, 9, 3), 0.5))
+    upscaled(np.ones((9, 9, 3)))  # black pixels, whole numbers
+
+
 @pytest.mark.parametrize("wrong", [{"patch": 7}, {"overlap": 6}, {"overlap": -1}, {"batch_size": 0}, {"patch": 9.0}])
 def test_bad_settings(wrong):
     with pytest.raises(ValueError, match=r"upscale: `[a-z_]+` must be"):

@@ -217,7 +217,7 @@ def test_the_gate_points_at_the_nearest_centroid():
 @pytest.mark.once
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(TRAIN[1] + 1, "0…9"), (TRAIN[1].astype("float32"), "integer"), (TRAIN[1][:-1], "one label per image")],
+    [(TRAIN[1] + 1, "0…9"), (TRAIN[1].astype("float32"), "integer"), (TRAIN[1][:-1], "of shape")],
 )
 def test_bad_labels_are_refused_before_training(labels, message, tmp_path):
     with pytest.raises(ValueError, match=message):

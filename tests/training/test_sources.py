@@ -160,6 +160,8 @@ def test_files_come_in_an_order_and_views_of_seed_and_epoch(tmp_path):
     np.testing.assert_array_equal(again[2][0], made[2][0])
     with pytest.raises(ValueError, match="one batch of 7 images or more"):
         FileBatches(files, {}, (8, 8, 3), batch_size=7)
+    with pytest.raises(ValueError, match="`prediction` must be an array with a row for each of 6 images"):
+        FileBatches(files, {"prediction": np.arange(7)}, (8, 8, 3), batch_size=2)
 
 
 @pytest.mark.once

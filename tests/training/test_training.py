@@ -100,6 +100,29 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     assert content(again.layers) == weights
 
 
+@pytest.mark.once
+def test_a_stage_ends_with_the_average_that_its_optimizer_took(tmp_path):
+    """An average that never moves is that of the first step; who reads the checkpoint finds it, too."""
+    images, labels = np.repeat(DATA[0][:1], 64, axis=0), np.zeros(64, "int64")
+
+    def run(folder, steps, **average):
+        keras.utils.set_random_seed(1)
+        model, recipe = hydra(), Recipe(1, batch_size=64 // steps, augment=False)
+        one = classification_stage(model, recipe, (images, labels), DATA, parts=("branches",))
+        one = Stage(**{**vars(one), "optimizer": lambda: keras.optimizers.SGD(0.1, **average)})
+        run_stages(model, [one], tmp_path / folder, verbose=0)
+        return content(model.layers)
+
+    averaged = run("average", 2, use_ema=True, ema_momentum=1.0)
+    for path, value in run("one step", 1).items():
+        if "moving" not in path:  # statistics are of batches
+            np.testing.assert_allclose(
+                np.frombuffer(averaged[path], "float32"), np.frombuffer(value, "float32"), 1e-4, 1e-6
+            )
+    assert run("average", 2, use_ema=True, ema_momentum=1.0) == averaged  # it is over
+    assert run("no average", 2) != averaged
+
+
 class Interruption(Exception):
     pass
 
@@ -232,6 +255,8 @@ def test_soft_labels_by_hand():
     ],
 )
 def test_soft_labels_refuse(arguments, message):
+    with pytest.raises(ValueError, match=r"`labels` must be in 0…1 .*Received: labels='-1…1'"):
+        distillation_targets([teacher()], DATA[0][:2], np.array([-1, 1]))
     teachers, *rest = arguments
     teachers = [teacher("linear") if t == "logits" else t for t in teachers]
     with pytest.raises(ValueError, match=message):
@@ -321,3 +346,13 @@ def test_augmentation_by_hand():
 def test_too_few_images():
     with pytest.raises(ValueError, match="at least one batch of 128"):
         ImageBatches(DATA[0], DATA[1])
+
+
+@pytest.mark.once
+def test_targets_that_do_not_fit():
+    for targets in (DATA[1][1:], {"prediction": DATA[1], "gate_logits": DATA[1][:-1]}, DATA[1].tolist()):
+        with pytest.raises(ValueError, match="an array with a row for each of 64 images"):
+            ImageBatches(DATA[0], targets, 32)
+    for labels in (DATA[1] - 1, DATA[1] + 1, DATA[1][:63], DATA[1] / 1):
+        with pytest.raises(ValueError, match=r"`train` must be (in 0…4|integers|of shape \(64,\))"):
+            classification_stage(hydra(), Recipe(1, batch_size=32), (DATA[0], labels), DATA, GROUPS)

@@ -201,9 +201,11 @@ def test_what_a_card_cannot_describe_is_refused(kind, folder):
     ("arguments", "error", "message"),
     [
         ({"labels": ("a", "b")}, ValueError, "`labels` must be 3 names of classes"),
-        ({"labels": "abc"}, ValueError, "`labels` must be 3 names of classes"),
+        ({"labels": "abc"}, ValueError, "`labels` must be a list of str, in the order of the classes"),
+        ({"labels": {"a", "b", "c"}}, ValueError, "`labels` must be a list of str, in the order of the classes"),
+        ({"labels": [b"a", None, 3]}, ValueError, r"printable lines of text.*Received: labels=\[b'a', None, 3\]"),
         ({"labels": ("a", "b", "a")}, ValueError, "labels must be distinct"),
-        ({"labels": ("a", "b", "c\nd")}, ValueError, "each one printable line"),
+        ({"labels": ("a", "b", "c\nd")}, ValueError, "printable lines of text"),
         ({"dtype": "bfloat16"}, ValueError, "`dtype` must be one of"),
         ({"overwrite": 1}, ValueError, "`overwrite` must be a bool"),
         ({"licence": "MIT"}, TypeError, r"a card has no fields \['licence'\]"),
@@ -332,3 +334,5 @@ def test_without_calibration_images(tiny, folder):
     model = models.Classifier((8, 8, 3), 0.5, "resnet8", classes=3, include_preprocessing=False)
     with pytest.raises(ValueError, match=r"`calibration` must be None for a model that takes \[-1, 1\]"):
         zoo.save(model, folder, calibration=np.zeros((1, 8, 8, 3)), overwrite=True)
+    with pytest.raises(ValueError, match=r"Received: numbers in \[0, 1\]"):
+        zoo.save(tiny, folder, calibration=images_for(tiny) / 255, overwrite=True)

@@ -6,7 +6,7 @@ import functools
 import keras
 import numpy as np
 
-from keras_moe.checks import check
+from keras_moe.checks import check, class_labels
 from keras_moe.graph import is_functional
 from keras_moe.layers import ExpertBank
 from keras_moe.models.base import MoEModel
@@ -53,13 +53,7 @@ def check_data(model: keras.Model, images: Array, labels: Array) -> None:
         raise ValueError(
             f"compress: expected finite images (n, {', '.join(map(str, input_shape))}). Received: shape {images.shape}"
         )
-    classes = model.outputs[0].shape[-1]
-    whole = labels.shape == (len(images),) and labels.dtype.kind in "iu"
-    if not whole or not np.all((labels >= 0) & (labels < classes)):
-        raise ValueError(
-            f"compress: expected one integer label in 0…{classes - 1} per image. Received: {len(images)} images and "
-            f"labels of shape {labels.shape}, {labels.dtype}"
-        )
+    class_labels("compress", "train", labels, (len(images),), model.outputs[0].shape[-1])
 
 
 def check_reached(model: keras.Model, names: list[str] | None, images: Array) -> None:

@@ -15,6 +15,7 @@ from keras_moe.export.compression.tf_keras_clone import copy_back, transcribe
 from keras_moe.graph import Call, open_graph, outer_graph, replay
 from keras_moe.layers import ExpertBank
 from keras_moe.layers.dispatch import dispatch
+from keras_moe.models.split_classifier import without_softmax
 from keras_moe.types import Array, Tensor
 
 _Networks: typing.TypeAlias = dict[str, tf_keras.Model]
@@ -37,7 +38,7 @@ class Network:
     """
 
     def __init__(self, model: keras.Model, names: list[str] | None, method: Method, batches: list[Array]) -> None:
-        self.method, self._graph = method, open_graph(model)
+        self.method, self._model, self._graph = method, model, open_graph(model)
         chosen = [model] if names is None else [n for name in names for n in _networks(model.get_layer(name))]
         self._chosen = {n.name: self._graph if n is model else open_graph(n) for n in chosen}
         if len(self._chosen) < len(chosen):
@@ -50,9 +51,7 @@ class Network:
 
     @property
     def ends_in_softmax(self) -> bool:
-        last = self._graph.calls[-1].layer
-        activation = getattr(last, "activation", None)
-        return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+        return without_softmax(self._graph.calls, self._model)[1]
 
     def finish(self) -> dict[str, bytes]:
         """Gives the model its new weights; returns name -> bytes of ``.tflite`` files, where the method makes any."""

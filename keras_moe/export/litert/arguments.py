@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_moe.checks import check
 from keras_moe.export.litert.convert import QUANTIZATIONS
-from keras_moe.labels import is_label
+from keras_moe.labels import checked
 from keras_moe.models import MoEModel
 from keras_moe.types import Array, Shape
 
@@ -40,11 +40,7 @@ def check_form(
 
 def checked_labels(model: MoEModel, labels: typing.Any) -> list[str]:
     """``labels`` as a list: one for each class of the model, or none."""
-    unordered = isinstance(labels, (str, bytes, dict, set, frozenset))
-    check("litert", "labels", labels, not unordered, "a list of str, in the order of the classes")
-    names: list[str] = list(labels)
-    odd = [label for label in names if not is_label(label)]
-    check("litert", "labels", odd, not odd, "printable lines of text, not empty, without blanks at their ends")
+    names = checked("litert", labels)
     classes = model.output_shape[-1] if model.answers == "classes" else 0
     if len(names) not in (0, classes):
         raise ValueError(

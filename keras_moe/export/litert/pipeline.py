@@ -7,7 +7,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_moe.checks import check, flag, require
+from keras_moe.checks import check, flag, require, warn_of_fractions
 from keras_moe.export import tensorflow_process
 from keras_moe.export.litert import on_tensorflow, parity
 from keras_moe.export.litert.arguments import check_form, check_model, checked_images, checked_labels, noise
@@ -77,7 +77,7 @@ def litert(
 
     Warns:
         UserWarning: an expert to which fewer than 20 representative images are routed; operations that fall off an
-            accelerator.
+            accelerator; images of numbers in [0, 1] for a model that takes pixels.
 
     Example:
         >>> network = models.Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
@@ -103,6 +103,8 @@ def litert(
         representative_dataset = checked_images("representative_dataset", representative_dataset, shape)
     test_images = representative_dataset if images is None else checked_images("images", images, shape)
     test_images = noise(shape) if test_images is None else test_images[:_CHECKED]
+    if model.takes_pixels:
+        warn_of_fractions("litert", test_images if representative_dataset is None else representative_dataset)
     expected, route = model.predict_routed(test_images)
     arguments = {
         "path": str(path.absolute()),

@@ -20,6 +20,7 @@ from keras_moe.graph import Call, Graph
 from keras_moe.layer_state import set_weights
 from keras_moe.types import Array, Tensor
 
+_ACTIVATIONS = (layers.Activation, layers.LeakyReLU, layers.PReLU, layers.ReLU)  # element by element
 _TINY = 1e-6  # ranges below are of channels that are not used
 _Pair: typing.TypeAlias = tuple[Call, Call]  # a convolution, and the next one
 
@@ -49,7 +50,7 @@ def _pairs(graph: Graph) -> list[_Pair]:
         if type(call.layer) is not layers.Conv2D or not _homogeneous(call.layer) or not kernel_alone(call.layer):
             continue
         then = only_reader(call)
-        while then and not hasattr(then.layer, "kernel") and _homogeneous(then.layer):
+        while then and type(then.layer) in _ACTIVATIONS and _homogeneous(then.layer):
             then = only_reader(then)
         if then and type(then.layer) in (layers.Conv2D, layers.Conv2DTranspose) and _whole(then.layer):
             pairs.append((call, then))

@@ -10,6 +10,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from keras_moe.checks import class_labels
 from keras_moe.insights.measures import validation
 
 
@@ -110,6 +111,6 @@ def disagreement(expert_labels: npt.ArrayLike, predicted_labels: npt.ArrayLike) 
 
 
 def _labels(owner: str, expert_labels: npt.ArrayLike, predicted_labels: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    predicted = validation.labels(owner, "predicted_labels", predicted_labels, np.shape(predicted_labels))
+    predicted = class_labels(owner, "predicted_labels", predicted_labels, np.shape(predicted_labels))
     shape = (*np.shape(expert_labels)[:1], *predicted.shape)
-    return validation.labels(owner, "expert_labels", expert_labels, shape), predicted
+    return class_labels(owner, "expert_labels", expert_labels, shape), predicted

@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from keras_moe.checks import integer
+from keras_moe.checks import class_labels, integer
 from keras_moe.insights.measures import validation
 
 
@@ -68,7 +68,7 @@ def class_by_expert(route: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -
     """
     classes = integer("class_by_expert", "classes", classes, 1)
     weights = validation.weights("class_by_expert", "route", route)
-    labels = validation.labels("class_by_expert", "labels", labels, weights.shape[:-1], classes).reshape(-1)
+    labels = class_labels("class_by_expert", "labels", labels, weights.shape[:-1], classes).reshape(-1)
     rows = np.bincount(labels, minlength=classes)
     sums = np.stack([np.bincount(labels, column, minlength=classes) for column in _rows(weights).T], axis=1)
     return np.where(rows[:, None] > 0, sums / np.maximum(rows, 1)[:, None], np.nan)
@@ -113,8 +113,8 @@ def accuracy_where_routed(expert_labels: npt.ArrayLike, labels: npt.ArrayLike, r
     weights = validation.weights("accuracy_where_routed", "route", route)
     count = weights.shape[-1]
     shape = (count, *weights.shape[:-1])
-    expert_labels = validation.labels("accuracy_where_routed", "expert_labels", expert_labels, shape)
-    right = expert_labels == validation.labels("accuracy_where_routed", "labels", labels, shape[1:])
+    expert_labels = class_labels("accuracy_where_routed", "expert_labels", expert_labels, shape)
+    right = expert_labels == class_labels("accuracy_where_routed", "labels", labels, shape[1:])
     leading = leading_expert(weights)
     rows = [right[:, leading == k] for k in range(count)]
     return np.stack([r.mean(1) if r.size else np.full(count, np.nan) for r in rows])

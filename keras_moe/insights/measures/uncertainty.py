@@ -10,7 +10,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from keras_moe.checks import integer, number
+from keras_moe.checks import class_labels, integer, number
 from keras_moe.insights.measures import validation
 from keras_moe.insights.measures.routing import normalised_entropy
 from keras_moe.metrics import confidence_bins, expected_calibration_error
@@ -86,7 +86,7 @@ def expert_variance(expert_probabilities: npt.ArrayLike, predicted_labels: npt.A
     """
     experts = validation.probabilities("expert_variance", "expert_probabilities", expert_probabilities)
     shape, classes = experts.shape[1:-1], experts.shape[-1]
-    labels = validation.labels("expert_variance", "predicted_labels", predicted_labels, shape, classes)
+    labels = class_labels("expert_variance", "predicted_labels", predicted_labels, shape, classes)
     deviation = np.take_along_axis(experts, labels[None, ..., None], -1)[..., 0].std(0)
     share: np.ndarray = deviation / max(deviation.max(), np.finfo(deviation.dtype).tiny)
     return share
@@ -129,7 +129,7 @@ def reliability(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int =
     """
     bins = integer("reliability", "bins", bins, 1)
     probabilities = validation.probabilities("reliability", "probabilities", probabilities)
-    labels = validation.labels("reliability", "labels", labels, probabilities.shape[:-1], probabilities.shape[-1])
+    labels = class_labels("reliability", "labels", labels, probabilities.shape[:-1], probabilities.shape[-1])
     confidence = probabilities.max(-1).reshape(-1).astype("float64")
     right = (probabilities.argmax(-1) == labels).reshape(-1)
     bin_of_each = confidence_bins(confidence, bins)

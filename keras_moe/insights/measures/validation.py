@@ -1,7 +1,5 @@
 """Checks of the arrays from which insights are computed."""
 
-import collections.abc
-
 import numpy as np
 import numpy.typing as npt
 
@@ -36,26 +34,6 @@ def weights(owner: str, name: str, value: npt.ArrayLike) -> np.ndarray:
     if not np.all(np.isfinite(array)) or array.min() < 0:
         raise _expected(owner, name, "finite weights >= 0", "negative weights, NaN or infinity")
     return array.astype("float64", copy=False)
-
-
-def labels(
-    owner: str, name: str, value: npt.ArrayLike, shape: collections.abc.Iterable[int], classes: int | None = None
-) -> np.ndarray:
-    """``value`` as integer labels of ``shape``, in ``0…classes - 1``.
-
-    Raises:
-        ValueError: another shape, no integers, none at all, or labels out of range.
-    """
-    array = np.asarray(value)
-    if array.shape != tuple(shape) or array.size == 0:
-        raise _expected(owner, name, f"of shape {tuple(shape)} and not empty", f"shape {array.shape}")
-    if array.dtype.kind not in "iu":
-        raise _expected(owner, name, "integers", f"{array.dtype}")
-    if array.min() < 0 or (classes is not None and array.max() >= classes):
-        last = "" if classes is None else classes - 1
-        received = f"from {array.min()} to {array.max()}"
-        raise _expected(owner, name, f"in 0…{last} (leave out what is to be ignored)", received)
-    return array
 
 
 def _expected(owner: str, name: str, expected: str, received: str) -> ValueError:

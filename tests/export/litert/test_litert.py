@@ -16,7 +16,7 @@ from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.export import IntegrityError, LiteRTModel, ParityError, litert
 from keras_moe.export.flatbuffer import operations, tensors
-from keras_moe.export.litert import integrity, interpreters
+from keras_moe.export.litert import integrity, interpreters, pipeline
 from keras_moe.export.litert.parity import check, compare
 from keras_moe.models import Classifier, MoEModel, Patcher, SegmentationMoE, UNet
 from keras_moe.weights import read_tensors
@@ -379,6 +379,13 @@ def test_bad_arguments(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         litert(**arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.once
+def test_a_model_for_pixels_is_not_calibrated_with_black_without_a_word(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "_run", lambda *_: {})  # which ends the export
+    with pytest.warns(UserWarning, match=r"multiply them by 255"), pytest.raises(KeyError):
+        litert(loaded("test_hydranet"), tmp_path / "x.tflite", quantize="int8", representative_dataset=IMAGES / 255)
 
 
 @on_tensorflow
