@@ -4,7 +4,9 @@
 
 Forward of a batch, of one image, and a training step, each compiled by the backend; every backend is a process of its
 own, and the rounds take turns. *own* is the backbone as the package builds it, *Keras'* the same network with
-``keras.layers.DepthwiseConv2D``. The medians are printed as images per second, and as a share of TensorFlow's.
+``keras.layers.DepthwiseConv2D`` and, on PyTorch, Keras' own operations. *native* is the network that the package
+``efficientnet-lite-pytorch`` builds without Keras, in the format ``channels_last``. The medians are printed as images
+per second, and as a share of TensorFlow's.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import time
 
 BACKENDS = ("tensorflow", "jax", "torch")
 TASKS = ("forward", "one image", "training")
+KINDS = ("own", "Keras'", "native")
 
 
 def main():
@@ -52,22 +55,24 @@ def _report(speeds, arguments):
 
     print(f"{arguments.backbone} at {arguments.size} px, batch {arguments.batch}: images/s, share of TensorFlow's")
     for task in TASKS:
-        for kind in ("own", "Keras'"):
-            medians = {b: np.median([found[f"{task}, {kind}"] for found in speeds[b]]) for b in BACKENDS}
-            cells = [f"{b} {v:8.1f} ({v / medians['tensorflow']:.2f})" for b, v in medians.items()]
-            print(f"{task:10} {kind:7}", *cells, sep="  ")
+        for kind in KINDS:
+            name = f"{task}, {kind}"
+            medians = {b: np.median([found[name] for found in speeds[b]]) for b in BACKENDS if name in speeds[b][0]}
+            base = np.median([found[f"{task}, own"] for found in speeds["tensorflow"]])
+            print(f"{task:10} {kind:7}", *(f"{b} {v:8.1f} ({v / base:.2f})" for b, v in medians.items()), sep="  ")
 
 
 def _work(arguments):
     """Answers each line of the input with images per second, by task and kind."""
     import numpy as np
 
-    runs = {}
-    for kind in ("own", "Keras'"):
-        for task, run, images in _tasks(_network(kind, arguments), arguments, np.random.default_rng(0)):
+    runs, rng = {}, np.random.default_rng(0)
+    images = rng.uniform(0, 255, (arguments.batch, arguments.size, arguments.size, 3)).astype("float32")
+    for kind in KINDS:
+        for task, run, count in _native(images, arguments) if kind == "native" else _tasks(kind, images, arguments):
             run()
             run()
-            runs[f"{task}, {kind}"] = run, images
+            runs[f"{task}, {kind}"] = run, count
     print(json.dumps("ready"), flush=True)
     for _ in sys.stdin:
         print(json.dumps({name: images / _seconds(run) for name, (run, images) in runs.items()}), flush=True)
@@ -99,16 +104,57 @@ def _network(kind, arguments):
     return keras.models.clone_model(own, clone_function=theirs, recursive=True)
 
 
-def _tasks(network, arguments, rng):
+def _tasks(kind, images, arguments):
     import keras
     import numpy as np
 
-    images = rng.uniform(0, 255, (arguments.batch, *network.input_shape[1:])).astype("float32")
-    labels = np.arange(arguments.batch) % 100
-    yield "forward", lambda: network.predict_on_batch(images), arguments.batch
-    yield "one image", lambda: network.predict_on_batch(images[:1]), 1
+    network, labels = _network(kind, arguments), np.arange(len(images)) % 100
+    own = _as_keras if kind == "Keras'" and keras.backend.backend() == "torch" else lambda run: run
+    yield "forward", own(lambda: network.predict_on_batch(images)), len(images)
+    yield "one image", own(lambda: network.predict_on_batch(images[:1])), 1
     network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    yield "training", lambda: network.train_on_batch(images, labels), arguments.batch
+    yield "training", own(lambda: network.train_on_batch(images, labels)), len(images)
+
+
+def _as_keras(run):
+    """``run`` with the operations that Keras has on PyTorch."""
+    from keras_moe.torch_maps import spare_copies
+
+    def with_them():
+        spare_copies(False)
+        run()
+        spare_copies()
+
+    return with_them
+
+
+def _native(images, arguments):
+    """The tasks without Keras, on PyTorch alone."""
+    if os.environ["KERAS_BACKEND"] != "torch":
+        return
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name(arguments.backbone.replace("_", "-"), override_params={"num_classes": 100})
+    network.to(memory_format=torch.channels_last).eval()
+    optimizer = torch.optim.SGD(network.parameters(), 0.01)
+    x = torch.tensor(images).permute(0, 3, 1, 2)
+    labels = torch.arange(len(x)) % 100
+
+    def forward(x):
+        network.eval()
+        with torch.no_grad():
+            network(x).numpy()
+
+    def train():
+        network.train()
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(x), labels).backward()
+        optimizer.step()
+
+    yield "forward", lambda: forward(x), len(x)
+    yield "one image", lambda: forward(x[:1]), 1
+    yield "training", train, len(x)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ import keras
 from keras import tree
 
 from keras_moe.layer_state import copy_weights, held, inner_layers, own_variables
+from keras_moe.sparing_tensorflow import spare_tensorflow
+
+spare_tensorflow()  # before a layer is described
 
 Config: typing.TypeAlias = dict[str, typing.Any]  # name of a setting -> plain data
 Changes: typing.TypeAlias = dict[str, Config]  # key of an inner layer -> its settings

@@ -103,8 +103,8 @@ def assign(variables: Variables, tensors: Tensors, source: object, skip: collect
         >>> variable.numpy().tolist()
         [1.0, 2.0]
     """
-    expected = {name: v for name, v in variables.items() if not _matches(name, skip)}
-    offered = {name: t for name, t in tensors.items() if not _matches(name, skip)}
+    expected = {name: v for name, v in variables.items() if not matches(name, skip)}
+    offered = {name: t for name, t in tensors.items() if not matches(name, skip)}
     problems = [f"missing: {name} {tuple(v.shape)}" for name, v in expected.items() if name not in offered]
     problems += [f"unknown: {name} {t.shape}" for name, t in offered.items() if name not in expected]
     for name in expected.keys() & offered.keys():
@@ -114,6 +114,16 @@ def assign(variables: Variables, tensors: Tensors, source: object, skip: collect
         raise ValueError(f"The weights in {source} do not fit the model; nothing was loaded:\n  {listed}")
     for name, variable in expected.items():
         variable.assign(offered[name])
+
+
+def matches(name: str, patterns: collections.abc.Iterable[str]) -> bool:
+    """Whether one of ``patterns``, as in ``fnmatch``, is that of ``name``.
+
+    Example:
+        >>> weights.matches("combiner/predictions/bias", ["*predictions/*"])
+        True
+    """
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def read_tensors(source: Path | bytes, label: Path | None = None) -> Tensors:
@@ -198,10 +208,6 @@ def _stored(name: str, variable: keras.Variable, dtype: str | None) -> np.ndarra
 
 def _label(source: Path | bytes, label: Path | None) -> str:
     return str(label or ("the given bytes" if isinstance(source, bytes) else source))
-
-
-def _matches(name: str, patterns: collections.abc.Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _misfits(name: str, variable: keras.Variable, tensor: np.ndarray) -> list[str]:

@@ -23,6 +23,7 @@ HEAVY = {
 IMPORTED = """
 import json, sys
 import keras
+import numpy as np
 before = set(sys.modules)
 import keras_moe
 facts = {"first": sorted(sys.modules), "model": str(keras.saving.get_registered_object("keras_moe>HydraNet"))}
@@ -34,6 +35,8 @@ try:
     keras_moe.exports
 except AttributeError as error:
     facts["error"] = str(error)
+keras_moe.zoo.load("test_hydranet").predict(np.zeros((1, 8, 8, 1)), verbose=0)
+facts["used"] = sorted(set(sys.modules) - before)
 print(json.dumps(facts))
 """
 one_process = pytest.mark.xdist_group("import")
@@ -49,6 +52,13 @@ def imported():
 def test_brings_in_nothing_heavy_beyond_keras(imported):
     assert "keras_moe.cli" in imported["added"]
     assert {name.split(".")[0] for name in imported["added"]} & HEAVY == set()
+
+
+@one_process
+def test_a_model_of_another_backend_does_not_import_tensorflow(imported):
+    """Keras would, wherever TensorFlow is installed, which takes seconds."""
+    assert "safetensors" in imported["used"]
+    assert "tensorflow" not in imported["used"]
 
 
 def test_version():

@@ -1,5 +1,7 @@
 """Layers: gates, early exits, expert banks, ensemblers, and the parts of published systems."""
 
+import keras
+
 from keras_moe.layers.attention import EfficientAttention as EfficientAttention
 from keras_moe.layers.cost_bias import CostBias as CostBias
 from keras_moe.layers.depthwise import DepthwiseConv2D as DepthwiseConv2D
@@ -12,3 +14,8 @@ from keras_moe.layers.inference import inference_only as inference_only
 from keras_moe.layers.patchwise import PatchWise as PatchWise
 from keras_moe.layers.pixel_shuffle import PixelShuffle as PixelShuffle
 from keras_moe.layers.weighted_sum import WeightedSum as WeightedSum
+
+if keras.backend.backend() == "torch":
+    from keras_moe.torch_maps import spare_copies as _spare_copies
+
+    _spare_copies()

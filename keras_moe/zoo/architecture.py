@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import concurrent.futures
 import math
 import typing
@@ -10,6 +11,7 @@ from keras_moe.zoo.model_card import WEIGHTS, Card, source_of
 
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
+    from keras_moe.types import Tensor
 
 Config: typing.TypeAlias = dict[str, typing.Any]
 
@@ -29,6 +31,34 @@ def make(model: str, config: Config) -> MoEModel:
     inner = dict(config[source])
     model_made = getattr(cls, f"from_{source}")(**{**config, source: make(inner.pop("model"), inner)})
     return model_made
+
+
+def make_to_load(model: str, config: Config, skip: collections.abc.Sequence[str] = ()) -> MoEModel:
+    """``make``, with zeros for the weights that ``load_weights`` is about to set.
+
+    Random values that would be thrown away take seconds: JAX compiles a function for each shape. A model made from a
+    network of its own has them all the same, because it copies that network's.
+
+    Args:
+        model, config: as for ``make``.
+        skip: patterns of the paths of weights that keep their initial values, as for ``load_weights``.
+    """
+    import keras
+
+    from keras_moe.layer_state import inner_layers
+    from keras_moe.weights import matches
+
+    if source_of(config) is not None:
+        return make(model, config)
+    with keras.StatelessScope():  # variables have their initial values when it ends
+        made = make(model, config)
+        for weight in made.weights:
+            if weight._value is None and not matches(weight.path, skip):
+                weight._initializer = _zeros
+    if keras.backend.backend() == "torch":
+        for layer in inner_layers(made):
+            layer.torch_params  # noqa: B018  # PyTorch's own record of them, which Keras keeps outside such a scope
+    return made
 
 
 def arguments_of(card: Card, classes: int | None = None) -> Config:
@@ -81,3 +111,10 @@ def _check_size(card: Card, size: int, how: str) -> None:
             f"it has {size:,} parameters. Expected {how} {card.params:,}, as the card says, and 2 bytes or more for "
             f"each in {WEIGHTS}"
         )
+
+
+def _zeros(shape: tuple[int, ...], dtype: str) -> Tensor:
+    import numpy as np
+    from keras import ops
+
+    return ops.convert_to_tensor(np.zeros(shape, "float32"), dtype)  # `ops.zeros` is compiled for each shape on JAX

@@ -9,7 +9,7 @@ import typing
 
 from keras_moe.checks import flag, integer
 from keras_moe.files import write_bytes
-from keras_moe.zoo.architecture import arguments_of, check_buildable, make
+from keras_moe.zoo.architecture import arguments_of, check_buildable, make, make_to_load
 from keras_moe.zoo.model_card import WEIGHTS, Card, Setting, model_arguments, source_of
 from keras_moe.zoo.sources import Name, Published, Source, find
 
@@ -68,13 +68,14 @@ def load(
         check_buildable(described, place.label)
     source = _source(place, described, weights)
     label = source if isinstance(source, pathlib.Path) else f"{place.label}/{WEIGHTS}"
-    model = make(described.model, {"name": described.name, **arguments_of(described, classes), **kwargs})
+    new_head = weights == "default" and classes not in (None, len(described.classes))
+    # An argument that its layer keeps in a variable, such as `drop_below`, keeps the caller's value.
+    skip = [f"*/{argument}" for argument in kwargs] + [_HEAD] * (new_head or not include_top)
+    config = {"name": described.name, **arguments_of(described, classes), **kwargs}
+    model = make(described.model, config) if source is None else make_to_load(described.model, config, skip)
     if described.settings:
         _apply(described.settings, model, place.label)
     if source is not None:
-        new_head = weights == "default" and classes not in (None, len(described.classes))
-        # An argument that its layer keeps in a variable, such as `drop_below`, keeps the caller's value.
-        skip = [f"*/{argument}" for argument in kwargs] + [_HEAD] * (new_head or not include_top)
         load_weights(model, source, skip, label)
     return model
 

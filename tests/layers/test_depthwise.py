@@ -18,6 +18,8 @@ FORMS = [
     ((9, 9), 3, 1, "same", 2),
     ((9, 8), 3, 1, "valid", (2, 1)),
     ((1, 1), 3, 2, "same", 1),
+    ((5, 4), 1, 1, "same", 1),
+    ((5, 4), 1, 2, "valid", 1),
 ]
 
 
@@ -72,3 +74,38 @@ def test_it_is_saved_and_reads_channels_last(tmp_path):
     images = RNG.normal(size=(1, 4, 4, 2))
     np.testing.assert_array_equal(copy.predict(images, verbose=0), model.predict(images, verbose=0))
     assert copy.layers[1].data_format == "channels_last"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's convolution, from which copies are spared")
+@pytest.mark.parametrize(("size", "kernel", "strides", "padding", "dilation"), FORMS)
+@pytest.mark.parametrize("operation", ["conv", "depthwise_conv"])
+def test_on_pytorch_convolutions_are_keras_own(operation, size, kernel, strides, padding, dilation):
+    import torch
+
+    from keras_moe.torch_maps import spare_copies
+
+    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
+    channels = (3, 4) if operation == "conv" else (3, 1)
+    x = torch.tensor(RNG.normal(size=(2, *size, 3)), dtype=torch.float32, requires_grad=True)
+    kernel = torch.tensor(RNG.normal(size=(*kernel, *channels)), dtype=torch.float32, requires_grad=True)
+
+    def run():
+        y = getattr(ops, operation)(x, kernel, strides, padding, "channels_last", dilation)
+        return y.detach(), *torch.autograd.grad((y**2).sum(), [x, kernel])
+
+    ours = run()
+    spare_copies(False)
+    theirs = run()
+    spare_copies()
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    assert ours[0].is_contiguous()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's convolution")
+def test_on_pytorch_other_convolutions_are_left_to_keras():
+    x, kernel = np.ones((1, 2, 5, 5), "float32"), np.ones((3, 3, 2, 1), "float32")
+    first = ops.conv(x, kernel, data_format="channels_first")
+    assert first.shape == (1, 1, 3, 3)
+    assert set(ops.convert_to_numpy(first).ravel()) == {18}
+    assert ops.conv(np.ones((1, 5, 2)), np.ones((3, 2, 1))).shape == (1, 3, 1)

@@ -7,6 +7,7 @@ from keras import ops
 from tiny_zoo import LABELS, publish, tiny_model
 
 from keras_moe import models, zoo
+from keras_moe.layer_state import held, inner_layers
 from keras_moe.weights import read_tensors, save_weights, write_tensors
 from keras_moe.zoo import store
 
@@ -148,6 +149,35 @@ def test_no_such_file(weights):
 def test_other_words(weights):
     with pytest.raises(ValueError, match="`weights` must be 'default', None or the path"):
         zoo.load("tiny", weights=weights)
+
+
+def test_random_values_are_drawn_for_a_new_head_alone(monkeypatch):
+    drawn, draw = [], keras.initializers.VarianceScaling.__call__
+
+    def noted(self, shape, *args, **kwargs):
+        drawn.append(tuple(shape))
+        return draw(self, shape, *args, **kwargs)
+
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", noted)
+    zoo.load("tiny")
+    assert not drawn
+    head = arrays(zoo.load("tiny", classes=7))["combiner/predictions/kernel"]
+    assert drawn == [head.shape]
+    assert np.ptp(head) > 0
+
+
+def test_a_loaded_model_is_described_and_made_anew_as_any_other(original):
+    model = zoo.load("tiny")
+    configs = [
+        [layer.get_config() for layer in inner_layers(each) if layer.weights and not held(layer)]
+        for each in (model, original)
+    ]
+    assert configs[0] == configs[1]
+    assert model.get_config() == {**original.get_config(), "name": "tiny"}
+    anew = arrays(models.HydraNet.from_config(model.get_config()))
+    assert all(np.ptp(array) > 0 for name, array in anew.items() if name.endswith("kernel"))
+    if keras.backend.backend() == "torch":
+        assert len(model.state_dict()) == len(original.state_dict()) > 0
 
 
 def test_other_number_of_classes_keeps_all_but_the_head(original):
