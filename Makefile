@@ -5,7 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test browser lint cards docs docs-serve release clean
+# What reads strangers' bytes.
+PARSERS := keras_moe/zoo/model_card.py,keras_moe/zoo/toml.py,keras_moe/zoo/architecture.py,keras_moe/zoo/sources.py,keras_moe/zoo/store.py,keras_moe/zoo/calibration.py,keras_moe/labels.py,keras_moe/weights.py,keras_moe/torch_file.py,keras_moe/images.py,keras_moe/export/litert/integrity.py,keras_moe/export/litert/description.py,keras_moe/datasets/files/*,keras_moe/insights/folders.py
+
+.PHONY: demo test browser lint cards docs docs-serve fuzz endurance versions release clean
 
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=jax $(BIN)/python examples/classify_photos.py --out demo.png
@@ -48,6 +51,25 @@ docs: $(VENV)/test-ready
 
 docs-serve: $(VENV)/test-ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# New cases for the parsers of strangers' data, and what share of the parsers they reach.
+fuzz: MINUTES ?= 60
+fuzz: $(VENV)/test-ready
+	KERAS_BACKEND=torch $(BIN)/python -m coverage run --data-file=$(VENV)/fuzz-coverage --include='keras_moe/*' tests/fuzz --minutes $(MINUTES)
+	$(BIN)/python -m coverage report --data-file=$(VENV)/fuzz-coverage --include='$(PARSERS)' --skip-empty
+
+# Hours: 100,000 predictions on each backend, every model loaded 100 times, trainings killed, the service under load.
+endurance: $(VENV)/test-ready
+	@for backend in tensorflow jax torch; do \
+		KERAS_BACKEND=$$backend $(BIN)/python -m benchmarks.endurance predictions || exit 1; \
+	done
+	KERAS_BACKEND=torch $(BIN)/python -m benchmarks.endurance models
+	KERAS_BACKEND=torch $(BIN)/python -m benchmarks.endurance kills
+	KERAS_BACKEND=torch $(BIN)/python examples/service/load_test.py --minutes 10
+
+# A part of the suite with the oldest versions that pyproject.toml names, and on JAX and PyTorch alone.
+versions: $(VENV)/test-ready
+	.ci/versions $(BIN)
 
 # Wheel, sdist, sums and the list of what they bring along in dist/, tried in an empty environment.
 release: $(VENV)/test-ready

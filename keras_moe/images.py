@@ -5,6 +5,7 @@ import os
 import pathlib
 import struct
 import typing
+import zlib
 
 import numpy as np
 
@@ -15,9 +16,13 @@ if typing.TYPE_CHECKING:
 
 Source: typing.TypeAlias = str | os.PathLike[str] | typing.BinaryIO
 
-# All that Pillow's parsers let out on a damaged header, pixel stream or EXIF block.
-DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error)
+# All that Pillow's forty parsers let out on a damaged header, pixel stream or EXIF block.
+DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, AttributeError,
+    AssertionError, EOFError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
 
+_BY_PROGRAMS = ("EPS",)  # Pillow starts Ghostscript to draw it: a program, on a file of a stranger perhaps
 _COMMON = ("PNG", "JPEG", "WebP", "…")
 
 
@@ -50,7 +55,8 @@ def read_image(
             the first picture is taken.
         input_shape: ``(height, width, channels)`` of the model, with 1 or 3 channels.
         max_pixels: int, refused above it by the size in the header, before anything is decoded. None: Pillow's limit.
-        formats: names of Pillow's, such as ``("JPEG", "PNG")``, for files of strangers. None: all that it reads.
+        formats: names of Pillow's, such as ``("JPEG", "PNG")``, for files of strangers. None: all that it reads itself;
+            not EPS, for which it would start a program.
 
     Returns:
         float32 array ``(height, width, channels)`` in [0, 255].
@@ -94,6 +100,8 @@ def open_image(
     path, name = _named(path)
     try:
         with Image.open(path, formats=formats) as image:
+            if formats is None and image.format in _BY_PROGRAMS:
+                raise UnidentifiedImageError
             if max_pixels is not None and image.width * image.height > max_pixels:
                 raise TooManyPixels(
                     f"{name} is too large to open safely: {image.width} x {image.height} pixels; at most "

@@ -1,6 +1,6 @@
 """Sends many requests from several clients to a service of its own; prints errors, times and the server's memory.
 
-    python examples/service/load_test.py [MODEL] [--requests 10000] [--clients 8]
+    python examples/service/load_test.py [MODEL] [--requests 10000 | --minutes 10] [--clients 8]
 
 Memory is read from /proc: Linux alone.
 """
@@ -88,11 +88,14 @@ def photographs():
     yield "notes.jpg", b"these are notes", 400
 
 
-def client(port, files, count):
-    """Sends ``count`` requests in one connection; returns their times, and answers other than expected."""
+def client(port, files, count, end):
+    """Sends ``count`` requests in one connection, none after ``end``; returns their times, and answers other than
+    expected."""
     seconds, errors = [], []
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     for i in range(count):
+        if time.monotonic() > end:
+            break
         name, data, expected = files[i % len(files)]
         start = time.perf_counter()
         try:
@@ -132,11 +135,12 @@ def watched(process):
         found.append(memory(process))
 
 
-def load(port, requests, clients):
+def load(port, requests, clients, minutes=float("inf")):
     """Seconds of each request, and errors, of as many clients at once."""
+    end = time.monotonic() + 60 * minutes
     files, counts = list(photographs()), [requests // clients + (i < requests % clients) for i in range(clients)]
     with concurrent.futures.ThreadPoolExecutor(clients) as threads:
-        results = list(threads.map(lambda count: client(port, files, count), counts))
+        results = list(threads.map(lambda count: client(port, files, count, end), counts))
     return [s for seconds, _ in results for s in seconds], [e for _, errors in results for e in errors]
 
 
@@ -144,6 +148,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="hydranet_cifar100", metavar="MODEL")
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--minutes", type=float, help="as many requests as there is time for")
     parser.add_argument("--clients", type=int, default=8)
     arguments = parser.parse_args()
 
@@ -152,7 +157,10 @@ def main():
         load(port, 20 * arguments.clients, arguments.clients)  # threads and buffers are there after these
         start = time.perf_counter()
         with watched(process) as megabytes:
-            seconds, errors = load(port, arguments.requests, arguments.clients)
+            if arguments.minutes is None:
+                seconds, errors = load(port, arguments.requests, arguments.clients)
+            else:
+                seconds, errors = load(port, 10**9, arguments.clients, arguments.minutes)
         taken = time.perf_counter() - start
     half, most = 1000 * np.percentile(seconds, [50, 99])
     before, after = megabytes[0], megabytes[-1]

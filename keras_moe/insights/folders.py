@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from keras_moe.images import read_image
+from keras_moe.images import DAMAGE, read_image
 from keras_moe.insights.samples import Samples
 from keras_moe.metrics import IGNORE
 from keras_moe.zoo import Card
@@ -88,14 +88,17 @@ def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
 def _read_mask(path: pathlib.Path, image_path: pathlib.Path, input_shape: collections.abc.Sequence[int]) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    with Image.open(path) as mask, Image.open(image_path) as image:
-        size = ImageOps.exif_transpose(image).size
-        if mask.mode not in ("L", "P", "1") or mask.size != size:
-            raise ValueError(
-                f"{path}: expected 8 bits, grey or palette, of the image's size {size}. Received: mode {mask.mode!r}, "
-                f"size {mask.size}"
-            )
-        labels = Image.fromarray(np.asarray(mask).astype("uint8"))  # of a palette its indices, not its colours
+    try:
+        with Image.open(path, formats=("PNG",)) as mask, Image.open(image_path) as image:
+            size = ImageOps.exif_transpose(image).size
+            if mask.mode not in ("L", "P", "1") or mask.size != size:
+                raise ValueError(
+                    f"expected 8 bits, grey or palette, of the image's size {size}. Received: mode {mask.mode!r}, "
+                    f"size {mask.size}"
+                )
+            labels = Image.fromarray(np.asarray(mask).astype("uint8"))  # of a palette its indices, not its colours
+    except (*DAMAGE, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is not a mask that can be read: {error}") from error
     height, width = input_shape[:2]
     return np.asarray(ImageOps.fit(labels, (width, height), Image.Resampling.NEAREST))
 

@@ -1,5 +1,6 @@
 """Models on the Hugging Face Hub, read by ``hf://user/repo[@revision]``."""
 
+import functools
 import pathlib
 import re
 import typing
@@ -29,7 +30,7 @@ class Hub:
     """A repository on the Hub, as a ``Source``. All its files are those of one commit: of the card that is read first.
 
     Downloads are in the cache of ``huggingface_hub``, whose environment variables hold (``HF_HOME``,
-    ``HF_HUB_OFFLINE``, ``HF_TOKEN``, ``HF_ENDPOINT``).
+    ``HF_HUB_OFFLINE``, ``HF_TOKEN``, ``HF_ENDPOINT``); ``KERAS_MOE_OFFLINE`` forbids the network here, too.
 
     Args:
         address: ``"hf://user/repo"``, and perhaps ``"@"`` and a branch, a tag or a commit.
@@ -64,10 +65,11 @@ class Hub:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:
-            metadata = hf_hub_download(self.repo, name, revision=self._revision, dry_run=True)
+            download = functools.partial(hf_hub_download, self.repo, name, local_files_only=store.is_offline())
+            metadata = download(revision=self._revision, dry_run=True)
             self._revision = metadata.commit_hash
             self._check_size(name, metadata.file_size, most)
-            path = pathlib.Path(hf_hub_download(self.repo, name, revision=self._revision))
+            path = pathlib.Path(download(revision=self._revision))
         except LocalEntryNotFoundError as error:
             if optional and try_to_load_from_cache(self.repo, name, revision=self._revision) is _CACHED_NO_EXIST:
                 return b""

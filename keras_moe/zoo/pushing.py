@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_moe.checks import flag, require
+from keras_moe.zoo import store
 from keras_moe.zoo.calibration import SHEET
 from keras_moe.zoo.hub import PREFIX, is_address, no_answer
 from keras_moe.zoo.hub_card import readme
@@ -51,6 +52,8 @@ def push(
     from huggingface_hub import CommitOperationAdd, HfApi
 
     contents = _contents(name, repo, images)
+    if store.is_offline():
+        raise ConnectionError("push: KERAS_MOE_OFFLINE forbids the network; nothing was published.")
     api = HfApi(endpoint=endpoint, token=token)
     try:
         api.create_repo(repo, private=private, exist_ok=True)

@@ -122,5 +122,5 @@ def _is_folder(name: Name) -> bool:
     try:
         restore(pathlib.Path(os.path.realpath(name)))
         return os.fspath(name) != "" and pathlib.Path(name).is_dir()
-    except ValueError:  # a zero byte
+    except (ValueError, OSError):  # a zero byte, too long a name
         return False

@@ -79,9 +79,14 @@ def fetch(name: str, file: File) -> bytes:
     return _into_cache(f"{mirror}/{name}/{file.name}", file, cached)
 
 
+def is_offline() -> bool:
+    """Whether ``KERAS_MOE_OFFLINE`` forbids the network."""
+    return os.environ.get("KERAS_MOE_OFFLINE", "0") not in ("", "0")
+
+
 def _mirror() -> str | None:
     url = os.environ.get("KERAS_MOE_MIRROR", "").rstrip("/")
-    if not url or os.environ.get("KERAS_MOE_OFFLINE", "0") not in ("", "0"):
+    if not url or is_offline():
         return None
     if not url.startswith(("https://", "http://", "file:///")):
         raise ValueError(f"KERAS_MOE_MIRROR must start with https://, http:// or file:///. Received: {url!r}")

@@ -15,11 +15,6 @@ from keras_moe.zoo.calibration import from_sheet
 pytestmark = pytest.mark.once
 
 
-@pytest.fixture
-def fresh():
-    """Nothing here leaves state in Keras, and clearing it costs more than these tests."""
-
-
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
     """The content of a sound folder: file name -> bytes."""

@@ -75,11 +75,6 @@ MALFORMED = {
 }
 
 
-@pytest.fixture
-def fresh():
-    """Nothing here leaves state in Keras, and clearing it costs more than these tests."""
-
-
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_malformed(kind, tmp_path):
     path = tmp_path / "hostile.safetensors"

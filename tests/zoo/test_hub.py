@@ -80,6 +80,20 @@ def test_a_commit_stays_what_it_was_and_needs_no_network(hub, folder):
     assert len(hub.asked) == asked
 
 
+def test_offline_asks_nobody(hub, folder, monkeypatch):
+    kept = hub.commit("me/pets", content(folder))
+    zoo.load("hf://me/pets")
+    asked = len(hub.asked)
+    monkeypatch.setenv("KERAS_MOE_OFFLINE", "1")
+    assert zoo.card("hf://me/pets") == zoo.card(f"hf://me/pets@{kept}")
+    zoo.load("hf://me/pets")
+    with pytest.raises(ConnectionError, match="is not on this machine"):
+        zoo.card("hf://me/other")
+    with pytest.raises(ConnectionError, match="KERAS_MOE_OFFLINE forbids the network"):
+        zoo.push(folder, "me/pets", endpoint=hub.url)
+    assert len(hub.asked) == asked
+
+
 def test_files_that_are_not_the_cards(hub, folder):
     data = bytearray(content(folder)["weights.safetensors"])
     data[-1] ^= 1

@@ -84,7 +84,7 @@ def test_card():
         zoo.card("x")
 
 
-@pytest.mark.parametrize("name", ["../tiny", "/nowhere", "", None, "tiny/", "tiny\0", ["tiny"]])
+@pytest.mark.parametrize("name", ["../tiny", "/nowhere", "", None, "tiny/", "tiny\0", "tiny" * 1000, ["tiny"]])
 @pytest.mark.parametrize("function", [zoo.card, zoo.load, lambda name: zoo.decode_predictions([[1.0]], name)])
 def test_unknown_names(function, name):
     with pytest.raises(ValueError, match="Unknown model"):

@@ -15,7 +15,7 @@ from keras_moe.checks import IntegrityError
 from keras_moe.types import Path
 
 _PREFIX = b"sha256:"
-_LENGTH = len(_PREFIX) + 64
+LENGTH = len(_PREFIX) + 64
 _OLDEST = (1980, 1, 1, 0, 0, 0)  # ZIP's first day: equal content gives equal bytes
 
 
@@ -25,8 +25,12 @@ def seal(model: bytes, files: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "a") as archive:
         for name, data in files.items():
             archive.writestr(zipfile.ZipInfo(name, _OLDEST), data)
-        archive.comment = bytes(_LENGTH)
-    content = buffer.getvalue()[:-_LENGTH]
+        archive.comment = bytes(LENGTH)
+    return checksummed(buffer.getvalue()[:-LENGTH])
+
+
+def checksummed(content: bytes) -> bytes:
+    """``content`` and its checksum, of ``LENGTH`` bytes."""
     return content + _PREFIX + hashlib.sha256(content).hexdigest().encode()
 
 
@@ -42,14 +46,19 @@ def unseal(data: bytes, label: Path) -> dict[str, bytes]:
     """
     if data[4:8] != b"TFL3":
         raise IntegrityError(f"{label} is not a LiteRT model: expected 'TFL3' at byte 4. Received: {data[4:8]!r}")
-    content, checksum = data[:-_LENGTH], data[-_LENGTH:]
-    if checksum != _PREFIX + hashlib.sha256(content).hexdigest().encode():
+    if data != checksummed(data[:-LENGTH]):
         raise IntegrityError(
             f"{label} is truncated, altered, or was not written by keras_moe.export: the checksum at its end is "
             f"missing or does not match its {len(data)} bytes. Fetch or export it again."
         )
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > len(data):  # nothing that `seal` writes is compressed
+                raise ValueError("its attached files are larger than itself")
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except Exception as error:  # an archive of a stranger, who can write a checksum too, raises nearly anything
+        raise IntegrityError(f"{label} was not written by keras_moe.export: {error}") from error
 
 
 def manifest(values: dict[str, typing.Any]) -> bytes:

@@ -3,14 +3,13 @@
 import collections.abc
 import functools
 import hashlib
-import json
 import pathlib
 
 import numpy as np
 
 from keras_moe.checks import IntegrityError, check, integer, require
-from keras_moe.export.litert import integrity, interpreters
-from keras_moe.export.litert.metadata import DESCRIPTION, LABELS
+from keras_moe.export.litert import description, integrity, interpreters
+from keras_moe.export.litert.metadata import LABELS
 from keras_moe.labels import from_lines
 from keras_moe.types import Array, Path
 
@@ -61,18 +60,21 @@ class LiteRTModel:
         require("LiteRTModel", "litert", "ai_edge_litert")
         path = pathlib.Path(path)
         if path.suffix == ".json":
-            self.description = integrity.read_manifest(_read(path, sha256), path)
-            graphs = {row["name"]: (path.parent / row["file"], row["sha256"]) for row in self.description["parts"]}
+            self.description = description.checked(integrity.read_manifest(_read(path, sha256), path), path)
+            graphs = description.parts(self.description, path)
         else:
             graphs = {"model": (path, sha256)}
         contents = {name: _read(*pinned) for name, pinned in graphs.items()}
         files = {name: integrity.unseal(data, graphs[name][0]) for name, data in contents.items()}
-        if "model" in files:
-            self.description = json.loads(files["model"][DESCRIPTION])
+        if path.suffix != ".json":
+            self.description = description.attached(files["model"], path)
         self.labels = from_lines(next((attached[LABELS] for attached in files.values() if LABELS in attached), b""))
         self._pool = interpreters.Pool(contents, _interpreter(runtime, num_threads))
-        with self._pool.lent():  # makes the first interpreters: what cannot be run is refused here
-            pass
+        try:
+            with self._pool.lent():  # makes the first interpreters
+                pass
+        except (ValueError, RuntimeError, LookupError, TypeError) as error:
+            raise ValueError(f"{path} cannot be run by {runtime}: {error}") from error
 
     @property
     def runtime_seconds(self) -> float:

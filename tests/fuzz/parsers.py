@@ -1,0 +1,10 @@
+"""Every parser of strangers' data: name -> (strategy of its cases, what must hold for each of them).
+
+A case passes if the parser answers soundly or raises the error that its docstring names; anything else is a fault.
+"""
+
+import attached
+import described
+import pictured
+
+PARSERS = described.PARSERS | attached.PARSERS | pictured.PARSERS
