@@ -72,7 +72,7 @@ versions: $(VENV)/test-ready
 	.ci/versions $(BIN)
 
 # Wheel, sdist, sums and the list of what they bring along in dist/, tried in an empty environment.
-release: $(VENV)/test-ready
+release: versions
 	.ci/release $(BIN)
 
 $(VENV)/python-ready:

@@ -1,6 +1,5 @@
 """Models on the Hugging Face Hub, read by ``hf://user/repo[@revision]``."""
 
-import functools
 import pathlib
 import re
 import typing
@@ -65,11 +64,12 @@ class Hub:
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
         try:
-            download = functools.partial(hf_hub_download, self.repo, name, local_files_only=store.is_offline())
-            metadata = download(revision=self._revision, dry_run=True)
+            metadata = hf_hub_download(
+                self.repo, name, revision=self._revision, dry_run=True, local_files_only=store.is_offline()
+            )
             self._revision = metadata.commit_hash
             self._check_size(name, metadata.file_size, most)
-            path = pathlib.Path(download(revision=self._revision))
+            path = hf_hub_download(self.repo, name, revision=self._revision, local_files_only=store.is_offline())
         except LocalEntryNotFoundError as error:
             if optional and try_to_load_from_cache(self.repo, name, revision=self._revision) is _CACHED_NO_EXIST:
                 return b""
@@ -82,7 +82,7 @@ class Hub:
             raise ValueError(f"{self.label} is no model folder: it has no {name}.") from error
         except no_answer() as error:
             raise ConnectionError(f"{self.label} cannot be read: {str(error).splitlines()[0]}") from error
-        with path.open("rb") as file:
+        with pathlib.Path(path).open("rb") as file:
             return file.read(most + 1)
 
     def _check_size(self, name: str, size: int | None, most: int) -> None:

@@ -62,6 +62,6 @@ def files_below(folder):
 
 
 def wait_until(holds):
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 60
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.02)

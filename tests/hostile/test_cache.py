@@ -5,8 +5,6 @@ import errno
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 import traceback
@@ -94,19 +92,16 @@ def test_corrupted_cache_met_by_many_threads(mirror, cached):
     assert cached.read_bytes() == DATA
 
 
+@forks
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
 def test_sigkill_during_a_download_leaves_no_file(mirror, home):
     mirror.go_on.clear()
-    script = (
-        f"from keras_moe.zoo.store import fetch; from keras_moe.zoo.model_card import File; fetch('tiny', {FILE!r})"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "KERAS_BACKEND": "numpy"})
-    wait_until(lambda: mirror.asked or process.poll() is not None)
-    assert mirror.asked == [URL]
+    process = forked(lambda: store.fetch("tiny", FILE))
+    wait_until(lambda: mirror.asked)
     time.sleep(0.1)  # half of the file is on its way, the rest is held back
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL
-    assert [path.name for path in files_below(home) if path.name != "keras.json"] == []
+    os.kill(process, signal.SIGKILL)
+    assert exit_code(process) == -signal.SIGKILL
+    assert not files_below(home)
     mirror.go_on.set()
     assert store.fetch("tiny", FILE) == DATA
 

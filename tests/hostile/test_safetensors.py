@@ -102,13 +102,22 @@ class Model:
         self.weights = [keras.Variable(np.ones(2, "float32"), name="a")]
 
 
+WRONG_TYPE = "wrong type: a is {}, expected float32"
+
+
 @pytest.mark.parametrize(
-    ("dtype", "numpy"), [("I32", "int32"), ("U32", "uint32"), ("C64", "complex64"), ("BOOL", "bool")]
+    ("dtype", "numpy", "message"),
+    [
+        ("I32", "int32", WRONG_TYPE),
+        ("U32", "uint32", WRONG_TYPE),
+        ("C64", "complex64", f"{WRONG_TYPE}|is not a safetensors file"),  # to safetensors 0.5
+        ("BOOL", "bool", WRONG_TYPE),
+    ],
 )
-def test_numbers_of_another_kind(dtype, numpy):
+def test_numbers_of_another_kind(dtype, numpy, message):
     size = 2 * np.dtype(numpy).itemsize
     model = Model()
-    with pytest.raises(ValueError, match=f"wrong type: a is {numpy}, expected float32"):
+    with pytest.raises(ValueError, match=message.format(numpy)):
         load_weights(model, file({"a": tensor(dtype, (2,), (0, size))}, bytes(size)))
     assert model.weights[0].numpy().tolist() == [1.0, 1.0]
 

@@ -82,13 +82,13 @@ def test_a_commit_stays_what_it_was_and_needs_no_network(hub, folder):
 
 def test_offline_asks_nobody(hub, folder, monkeypatch):
     kept = hub.commit("me/pets", content(folder))
-    zoo.load("hf://me/pets")
+    card = zoo.card(f"hf://me/pets@{kept}")
     asked = len(hub.asked)
     monkeypatch.setenv("KERAS_MOE_OFFLINE", "1")
-    assert zoo.card("hf://me/pets") == zoo.card(f"hf://me/pets@{kept}")
-    zoo.load("hf://me/pets")
-    with pytest.raises(ConnectionError, match="is not on this machine"):
-        zoo.card("hf://me/other")
+    assert zoo.card(f"hf://me/pets@{kept}") == card
+    for address in ("hf://me/pets", "hf://me/other"):  # which commit a branch means is for the Hub to say
+        with pytest.raises(ConnectionError, match="is not on this machine, and the Hub cannot be asked"):
+            zoo.card(address)
     with pytest.raises(ConnectionError, match="KERAS_MOE_OFFLINE forbids the network"):
         zoo.push(folder, "me/pets", endpoint=hub.url)
     assert len(hub.asked) == asked

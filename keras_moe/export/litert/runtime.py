@@ -59,6 +59,7 @@ class LiteRTModel:
         check("LiteRTModel", "runtime", runtime, runtime in RUNTIMES, f"one of {RUNTIMES}")
         require("LiteRTModel", "litert", "ai_edge_litert")
         path = pathlib.Path(path)
+        graphs: collections.abc.Mapping[str, tuple[pathlib.Path, str | None]]
         if path.suffix == ".json":
             self.description = description.checked(integrity.read_manifest(_read(path, sha256), path), path)
             graphs = description.parts(self.description, path)
