@@ -15,7 +15,8 @@ def fresh():
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_answers_or_refuses(name):
+def test_answers_or_refuses(name, monkeypatch):
+    monkeypatch.setenv("KERAS_MOE_OFFLINE", "1")
     cases, check = PARSERS[name]
 
     @settings(
