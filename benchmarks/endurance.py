@@ -118,6 +118,7 @@ def _training(root, name, epochs):
     """The process of a training in a folder. It is forked, for it would import Keras for seconds."""
     process = os.fork()
     if process == 0:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # to the end of the process
         recipe = load_recipe(RECIPE)
         keras.utils.set_random_seed(1)
         recipe.train(recipe.model(**recipe.config), 1, pathlib.Path(root, name), epochs)
