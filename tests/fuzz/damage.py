@@ -78,7 +78,7 @@ NAMES = (
 
 _FOLDERS = ["train", "val", "test", "Test", "a", "b", "ü", "u\u0308", "\x1b[31m", ".h", "images", "masks"]
 _FILES = ["1.png", "2.png", "3.jpg", "x.csv", "y.txt", "Thumbs.db", "\udcff.png"]
-_KINDS = ["picture", "wide", "grey", "damaged", "empty", "text", "link", "up", "pipe", "folder"]
+_KINDS = ["picture", "wide", "grey", "damaged", "empty", "text", "link", "circle", "pipe", "folder"]
 TREES = st.lists(
     st.tuples(st.lists(st.sampled_from(_FOLDERS), max_size=3), st.sampled_from(_FILES), st.sampled_from(_KINDS)),
     max_size=12,
@@ -92,18 +92,18 @@ def planted(tree, contents):
         for folders, name, kind in tree:
             with contextlib.suppress(OSError):  # something of that name is there
                 os.makedirs(os.path.join(root, *folders), exist_ok=True)
-                _plant(os.path.join(root, *folders, name), kind, contents)
+                _plant(root, os.path.join(root, *folders, name), kind, contents)
         yield root
 
 
-def _plant(path, kind, contents):
+def _plant(root, path, kind, contents):
     if kind in contents:
         with open(path, "xb") as file:
             file.write(contents[kind])
     elif kind == "link":
         os.symlink("nowhere", path)
-    elif kind == "up":
-        os.symlink("..", path)
+    elif kind == "circle":
+        os.symlink(root, path)
     else:
         {"pipe": os.mkfifo, "folder": os.mkdir}[kind](path)
 
