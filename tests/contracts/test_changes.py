@@ -157,3 +157,9 @@ def test_made_of():
     layer.activation = keras.activations.tanh
     remember(layer), remember(layer)
     assert made[1:] == [keras.activations.tanh]
+    layer.scale = 2.0  # one thing more, after all that it was made of
+    remember(layer), remember(layer)
+    assert len(made) == 3
+    del layer.scale
+    remember(layer)
+    assert len(made) == 4

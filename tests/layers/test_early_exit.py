@@ -32,6 +32,11 @@ def test_confidence(threshold, expected):
     np.testing.assert_allclose(leave(EarlyExit("confidence", threshold), TOP1), expected, atol=1e-6)
 
 
+def test_at_one_nobody_leaves_however_sure():
+    sure = np.array([[200.0, 0.0]], "float32")  # a probability of exactly 1
+    np.testing.assert_array_equal(leave(EarlyExit(), TOP1[:1], GATE[:1], sure), TOP1[:1])
+
+
 # gate * (1 - confidence): (.4 .1), (.05 .05), (.15 .1).
 @pytest.mark.parametrize(
     ("threshold", "expected"),
