@@ -89,15 +89,6 @@ def here(tmp_path_factory, optimized):
 
 @pytest.mark.once
 @one_worker
-def test_a_cluster_trains_the_same_experts(here, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-    with cluster, distributed.Client(cluster), joblib.parallel_config("dask"):
-        assert same(here, trained(tmp_path))
-
-
-@pytest.mark.once
-@one_worker
 def test_an_engine_that_hands_results_over_together(here, tmp_path):
     class Together(joblib.parallel.SequentialBackend):  # as Ray's
         supports_return_generator = False
