@@ -9,8 +9,9 @@ and differs only in the work that it executes:
 =========  ==========================================  ==========================================
 name       work                                        used for
 =========  ==========================================  ==========================================
-dense      every expert on every row                   the oracle of the tests; training on JAX
+dense      every expert on every row                   the oracle of the tests; formats without branches
 gathered   each expert on the rows that chose it       TensorFlow and PyTorch (shapes may vary)
+bucketed   each expert on those rows and empty seats   training on JAX, for experts that are alike
 looped     each expert on tiles of those rows          JAX (shapes must be static under XLA)
 guarded    each expert on the whole batch, or not      a batch of one at inference, on every backend
 swapped    each expert on the rows that chose it       TensorFlow, inside ``inference_only``
@@ -43,14 +44,15 @@ def dispatch(
         experts: sequence of K built layers with equal input and output shapes.
         x: float tensor ``(n, ...)``.
         weights: float tensor ``(n, K)``.
-        training: bool, an argument of the experts. On JAX, training runs every expert on the whole batch, because state
-            such as BatchNorm's cannot leave a traced branch.
+        training: bool, an argument of the experts. On JAX, training runs experts that differ on the whole batch.
 
     Returns:
         Tensor ``(n, ...)`` with the experts' output shape and the dtype of ``weights``.
     """
-    if (keras.backend.backend() == "jax" and training) or is_every_expert() or _is_recorded(x):
+    if is_every_expert() or _is_recorded(x):
         return dense(experts, x, weights, training)
+    if keras.backend.backend() == "jax" and training:
+        return _trained_on_jax(experts, x, weights)
     if keras.backend.backend() == "tensorflow" and not training:
         from keras_moe.layers.dispatch.tensorflow import can_swap, swapped
 
@@ -63,6 +65,17 @@ def dispatch(
 
         return looped(experts, x, weights)
     return gathered(experts, x, weights, training)
+
+
+def _trained_on_jax(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor) -> Tensor:
+    from keras_moe.layers.dispatch.bucketed import bucketed, can_bucket
+    from keras_moe.layers.dispatch.jax import is_eager
+
+    if is_eager(x) and is_eager(weights):
+        return gathered(experts, x, weights, training=True)
+    if x.shape[0] and can_bucket(experts):
+        return bucketed(experts, x, weights)
+    return dense(experts, x, weights, training=True)
 
 
 def _is_recorded(x: Tensor) -> bool:

@@ -4,6 +4,7 @@ import collections.abc
 import typing
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_moe.layers.dispatch.common import weighted, zeros
@@ -31,6 +32,9 @@ def _split(x: Tensor, counts: Tensor, shape: Shape) -> collections.abc.Sequence[
     if keras.backend.backend() == "torch":
         parts = x.split(counts.tolist())
         return parts
+    if keras.backend.backend() == "jax":  # not traced: the counts are numbers
+        parts = ops.split(x, np.cumsum(counts)[:-1].tolist())
+        return parts
     import tensorflow as tf
 
     return [tf.ensure_shape(part, (None, *shape)) for part in tf.split(x, counts, num=counts.shape[0])]
@@ -44,7 +48,7 @@ def _run_rows(expert: typing.Any, x: Tensor, dtype: typing.Any, training: bool) 
     def skip() -> Tensor:
         return zeros(expert, x, 0, dtype) + (_no_gradient(expert, dtype) if training else 0)
 
-    if keras.backend.backend() == "torch":  # the number of rows is known, and a conditional costs more than "if"
+    if keras.backend.backend() != "tensorflow":  # the number of rows is known, and a conditional costs more than "if"
         return run() if len(x) else skip()
     return ops.cond(ops.shape(x)[0] > 0, run, skip)
 

@@ -9,33 +9,24 @@ them; TensorFlow also merges it into the convolution before it.
 """
 
 import collections.abc
-import inspect
 import typing
 
 import keras
-import numpy as np
 import tensorflow as tf
-from keras import tree
 
 from keras_moe.graph import Call, is_functional, open_graph
-from keras_moe.layer_state import derives, inner_layers
-from keras_moe.layers.changes import telling
+from keras_moe.layers.dispatch.anatomy import are_alike
 from keras_moe.layers.dispatch.common import output_shape, weighted
 from keras_moe.layers.inference import is_inference_only
-from keras_moe.types import Shape, Tensor
+from keras_moe.types import Tensor
 
 
 def can_swap(experts: collections.abc.Sequence[typing.Any]) -> bool:
     """Whether ``swapped`` is allowed here, and the experts are one graph with different variables, all on the CPU."""
     if not is_inference_only() or tf.executing_eagerly():
         return False
-    if any(derives(layer) for expert in experts for layer in inner_layers(expert)):
-        return False  # values that a layer derives from its weights would be constants of the graph: the first expert's
     variables = [v._value for expert in experts for v in expert.variables]
-    if not variables or not all(_on_cpu(v) for v in variables):
-        return False
-    anatomies = {_anatomy(expert) for expert in experts}
-    return len(anatomies) == 1 and None not in anatomies
+    return all(_on_cpu(v) for v in variables) and are_alike(experts)
 
 
 def swapped(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor) -> Tensor:
@@ -123,29 +114,3 @@ def _read(handle: Tensor, variable: keras.Variable) -> Tensor:
 
 def _on_cpu(variable: typing.Any) -> bool:
     return isinstance(variable, tf.Variable) and hasattr(variable, "handle") and "CPU" in variable.device
-
-
-def _anatomy(expert: typing.Any) -> tuple[str, tuple[tuple[Shape, str], ...]] | None:
-    """An expert's computation without values: its configuration without names, and the shapes of its variables.
-
-    None for an expert without a configuration.
-    """
-    layers = list(expert._flatten_layers())
-    names = {layer.name: str(i) for i, layer in enumerate(layers)}
-    # The configuration of a custom layer may describe it at its making, not now.
-    now = [{name: _plain(value) for name, value in telling(layer).items()} for layer in layers]
-    try:
-        config = keras.saving.serialize_keras_object(expert)
-    except NotImplementedError:
-        return None
-    nameless = tree.map_structure(lambda x: names.get(x, x) if isinstance(x, str) else x, [config, now])
-    return repr(nameless), tuple((tuple(v.shape), v._value.dtype.name) for v in expert.variables)
-
-
-def _plain(value: typing.Any) -> typing.Any:
-    """A value whose representation tells it from others; None in place of objects."""
-    if isinstance(value, np.ndarray):
-        return value.tobytes()
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, (bool, int, float, str)) or inspect.isfunction(value) else None
