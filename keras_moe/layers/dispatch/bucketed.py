@@ -96,8 +96,8 @@ def _training(expert: typing.Any) -> Run:
 
 
 def _in_training(layer: typing.Any, taken: Tensor) -> collections.abc.Callable[..., typing.Any]:
-    if _is_norm(layer):
-        return lambda x, **_: layer(x, training=True, mask=_broadcast(taken, x.shape[:-1]))
+    if _is_norm(layer):  # by `call`: else the mask would stay with the output, and the next layer warn of it
+        return lambda x, **_: layer.call(x, training=True, mask=_broadcast(taken, x.shape[:-1]))
     if "training" in inspect.signature(layer.call).parameters:
         return lambda *args, **kwargs: layer(*args, **{**kwargs, "training": True})
     called: collections.abc.Callable[..., typing.Any] = layer
