@@ -44,7 +44,8 @@ def dispatch(
         experts: sequence of K built layers with equal input and output shapes.
         x: float tensor ``(n, ...)``.
         weights: float tensor ``(n, K)``.
-        training: bool, an argument of the experts. On JAX, training runs experts that differ on the whole batch.
+        training: bool, an argument of the experts. On JAX, training runs experts on the whole batch that are not alike,
+            have layers of the user's own, or are on several devices.
 
     Returns:
         Tensor ``(n, ...)`` with the experts' output shape and the dtype of ``weights``.
@@ -73,7 +74,8 @@ def _trained_on_jax(experts: collections.abc.Sequence[typing.Any], x: Tensor, we
 
     if is_eager(x) and is_eager(weights):
         return gathered(experts, x, weights, training=True)
-    if x.shape[0] and can_bucket(experts):
+    # Rows of several devices would be gathered on each of them.
+    if x.shape[0] and keras.distribution.distribution() is None and can_bucket(experts):
         return bucketed(experts, x, weights)
     return dense(experts, x, weights, training=True)
 
