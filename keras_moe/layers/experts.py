@@ -22,9 +22,9 @@ class ExpertBank(keras.layers.Layer):
     whose weight is zero. A row of zeros runs nothing and returns zeros: an early exit. A row with a NaN runs every
     expert and returns NaN. ``keras_moe.layers.dispatch`` describes the algorithms.
 
-    In training gradients flow to the chosen experts and to the weights. Each expert sees its own rows only, and so do its
-    BatchNorm statistics. On JAX that needs experts that are alike and of Keras' layers, on one device; others compute the
-    whole batch, and their statistics are those of the whole batch.
+    In training gradients flow to the chosen experts and to the weights. Each expert sees its own rows only, and so do
+    its BatchNorm statistics. On JAX that needs experts that are alike and of Keras' layers, on one device; others
+    compute the whole batch, and their statistics are those of the whole batch.
 
     Args:
         experts: list of layers or models with equal input and output shapes. Their inner layers may differ.
