@@ -54,7 +54,7 @@ class DepthwiseConv2D(layers.DepthwiseConv2D):
         super().__init__(kernel_size, strides, padding, data_format="channels_last", **options)
 
     def call(self, inputs: Tensor) -> Tensor:
-        if self.depth_multiplier != 1 or not _is_jax_on_cpu():
+        if self.depth_multiplier != 1 or not is_jax_on_cpu():
             return super().call(inputs)
         outputs = _sum_of_slices(inputs, self.kernel, self.strides, self.padding, self.dilation_rate)
         if self.use_bias:
@@ -62,7 +62,8 @@ class DepthwiseConv2D(layers.DepthwiseConv2D):
         return outputs if self.activation is None else self.activation(outputs)
 
 
-def _is_jax_on_cpu() -> bool:
+def is_jax_on_cpu() -> bool:
+    """Whether JAX is the backend and computes on a CPU."""
     if keras.backend.backend() != "jax":
         return False
     import jax

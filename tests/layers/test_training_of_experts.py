@@ -101,3 +101,29 @@ def test_on_jax_experts_that_differ_or_hold_what_is_unknown_compute_the_whole_ba
     assert not can_bucket([Own(), Own()])
     norm = keras.layers.BatchNormalization
     assert not can_bucket([keras.Sequential([keras.Input((4, 4, 2)), norm(axis=1)]) for _ in range(2)])
+
+
+@pytest.mark.skipif(not JAX, reason="a convolution for JAX")
+@pytest.mark.parametrize(
+    ("kernel", "strides", "dilation"), [((3, 3), 1, 1), ((3, 1), 2, 1), ((2, 5), (3, 1), 1), (3, 1, 2)]
+)
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_the_gradient_of_a_convolution_is_that_of_jax(kernel, strides, dilation, padding):
+    import jax
+
+    from keras_moe.layers.dispatch.bucketed import _convolve
+
+    layer = keras.layers.Conv2D(4, kernel, strides, padding, dilation_rate=dilation, activation="tanh")
+    layer.build((None, 9, 8, 2))
+    x = np.random.default_rng(0).normal(size=(3, 9, 8, 2)).astype("float32")
+
+    def total(run):
+        def of(values, x):
+            with keras.StatelessScope(list(zip(layer.weights, values, strict=True))):
+                return ops.sum(run(x) ** 2)
+
+        return jax.jit(jax.value_and_grad(of, (0, 1)))([v.value for v in layer.weights], x)
+
+    expected, found = total(layer), total(lambda x: _convolve(layer, x))
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

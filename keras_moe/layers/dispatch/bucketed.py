@@ -15,22 +15,29 @@ import typing
 import jax
 import jax.numpy as jnp
 import keras
+from keras import ops
 
 from keras_moe.graph import is_functional, open_graph, replay
 from keras_moe.layer_state import inner_layers
+from keras_moe.layers.depthwise import DepthwiseConv2D, is_jax_on_cpu
 from keras_moe.layers.dispatch.anatomy import are_alike
 from keras_moe.layers.dispatch.common import output_shape, weighted
+from keras_moe.layers.dispatch.convolution import convolve
 from keras_moe.types import Tensor
 
 Run: typing.TypeAlias = collections.abc.Callable[[list[Tensor], Tensor, Tensor], tuple[Tensor, list[Tensor]]]
 
 
 def can_bucket(experts: collections.abc.Sequence[typing.Any]) -> bool:
-    """Whether experts are one computation in which BatchNorm alone has rows depend on each other and keeps a state."""
+    """Whether experts are one computation in which BatchNorm alone has rows depend on each other and keeps a state.
+
+    Of convolutions it may hold those whose gradient is fast in a branch.
+    """
     first = experts[0]
     called = [call.layer for call in open_graph(first).calls] if is_functional(first) else [first]
     layers = [layer for layer in called if isinstance(layer, keras.Layer)]
-    return all(_is_norm(layer) or _is_by_row(layer) for layer in layers) and are_alike(experts)
+    known = all(_is_norm(layer) or _is_convolution(layer) or _is_by_row(layer) for layer in layers)
+    return known and are_alike(experts)
 
 
 def bucketed(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor) -> Tensor:
@@ -98,10 +105,21 @@ def _training(expert: typing.Any) -> Run:
 def _in_training(layer: typing.Any, taken: Tensor) -> collections.abc.Callable[..., typing.Any]:
     if _is_norm(layer):  # by `call`: else the mask would stay with the output, and the next layer warn of it
         return lambda x, **_: layer.call(x, training=True, mask=_broadcast(taken, x.shape[:-1]))
+    if _is_convolution(layer) and is_jax_on_cpu():
+        return functools.partial(_convolve, layer)
     if "training" in inspect.signature(layer.call).parameters:
         return lambda *args, **kwargs: layer(*args, **{**kwargs, "training": True})
     called: collections.abc.Callable[..., typing.Any] = layer
     return called
+
+
+def _convolve(layer: keras.layers.Conv2D, x: Tensor) -> Tensor:
+    """What ``layer`` computes."""
+    x, kernel = (ops.cast(t, layer.compute_dtype) for t in (x, layer.kernel))
+    outputs = convolve(x, kernel, layer.strides, layer.padding, layer.dilation_rate)
+    if layer.use_bias:
+        outputs = outputs + ops.cast(layer.bias, layer.compute_dtype)
+    return outputs if layer.activation is None else layer.activation(outputs)
 
 
 def _broadcast(taken: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -113,11 +131,19 @@ def _is_norm(layer: typing.Any) -> bool:
     return type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, layer.input_spec.ndim - 1)
 
 
+def _is_convolution(layer: typing.Any) -> bool:
+    """Whether ``layer`` is an ordinary convolution of maps ``(n, height, width, channels)``."""
+    if type(layer) is not keras.layers.Conv2D or layer.quantization_mode or layer.activity_regularizer:
+        return False
+    return bool(layer.groups == 1 and layer.data_format == "channels_last")
+
+
 def _is_by_row(layer: keras.Layer) -> bool:
     """Whether ``layer`` is known to treat each row by itself, to keep no state but seeds and to add no loss."""
     return all(
         type(inner).__module__.startswith(("keras.", "keras_moe."))
         and not isinstance(inner, keras.layers.Lambda)
+        and (not hasattr(inner, "kernel_size") or isinstance(inner, DepthwiseConv2D))
         and not inner._non_trainable_variables
         and inner.activity_regularizer is None
         for inner in inner_layers(layer)
