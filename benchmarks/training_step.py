@@ -3,7 +3,7 @@
     KERAS_BACKEND=jax python -m benchmarks.training_step [--backbone resnet20] [--size 32] [--batch 256] [--experts 8]
 
 *routed* sends each image to one expert, chosen by noise on the gate's logits, so that the shares are even. *ideal* is
-the same network with a single expert; *dense* is *routed* with every expert on every image. The rounds take turns
+the same network with a single expert and no routing; *dense* is *routed* with every expert on every image. The rounds take turns
 within one run; the medians are printed, and the seconds until the first step is done, most of which is compiling.
 """
 
@@ -32,7 +32,10 @@ def main():
     rng = np.random.default_rng(0)
     shape = (arguments.batch, arguments.size, arguments.size, 3)
     images, labels = rng.uniform(0, 255, shape).astype("float32"), np.arange(arguments.batch) % 100
-    runs = {"ideal": _step(1, arguments, images, labels), "routed": _step(arguments.experts, arguments, images, labels)}
+    runs = {
+        "ideal": _step(1, arguments, images, labels, every_expert),
+        "routed": _step(arguments.experts, arguments, images, labels),
+    }
     if arguments.dense:
         runs["dense"] = _step(arguments.experts, arguments, images, labels, every_expert)
     first = {name: _seconds(run) for name, run in runs.items()}

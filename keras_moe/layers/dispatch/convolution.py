@@ -27,11 +27,11 @@ def convolve(x: Tensor, kernel: Tensor, strides: Numbers, padding: str, dilation
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _convolution(x: Tensor, kernel: Tensor, strides: Pair, pads: tuple[Pair, Pair], dilation: Pair) -> Tensor:
-    return _run(x, kernel, strides, pads, rhs_dilation=dilation)
+    return _run(x, kernel, strides, pads, dilation)
 
 
 def _forward(x: Tensor, kernel: Tensor, strides: Pair, pads: tuple[Pair, Pair], dilation: Pair) -> typing.Any:
-    return _run(x, kernel, strides, pads, rhs_dilation=dilation), (x, kernel)
+    return _run(x, kernel, strides, pads, dilation), (x, kernel)
 
 
 def _backward(strides: Pair, pads: tuple[Pair, Pair], dilation: Pair, seen: typing.Any, dy: Tensor) -> typing.Any:
@@ -42,17 +42,26 @@ def _backward(strides: Pair, pads: tuple[Pair, Pair], dilation: Pair, seen: typi
     before = [spans[i] - 1 - pads[i][0] for i in sides]
     after = [x.shape[i + 1] - gapped[i] - before[i] + spans[i] - 1 for i in sides]
     turned = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
-    dx = _run(dy, turned, (1, 1), tuple(zip(before, after, strict=True)), lhs_dilation=strides, rhs_dilation=dilation)
+    dx = _run(dy, turned, (1, 1), tuple(zip(before, after, strict=True)), dilation, lhs_dilation=strides)
     rest = [gapped[i] + spans[i] - 1 - x.shape[i + 1] - pads[i][0] for i in sides]  # negative: pixels nobody saw
     x = x[:, : x.shape[1] + min(0, rest[0]), : x.shape[2] + min(0, rest[1])]
     around = tuple((pads[i][0], max(0, rest[i])) for i in sides)
-    dk = _run(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), dilation, around, rhs_dilation=strides)
+    dk = _run(x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3), dilation, around, strides)
     return dx, dk.transpose(1, 2, 0, 3)
 
 
 _convolution.defvjp(_forward, _backward)
 
 
-def _run(x: Tensor, kernel: Tensor, strides: Pair, pads: tuple[Pair, ...], **dilations: Pair) -> Tensor:
-    outputs: Tensor = jax.lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_ORDER, **dilations)
+def _run(
+    x: Tensor,
+    kernel: Tensor,
+    strides: Pair,
+    pads: tuple[Pair, ...],
+    rhs_dilation: Pair,
+    lhs_dilation: Pair = (1, 1),
+) -> Tensor:
+    outputs: Tensor = jax.lax.conv_general_dilated(
+        x, kernel, strides, pads, lhs_dilation, rhs_dilation, dimension_numbers=_ORDER
+    )
     return outputs
