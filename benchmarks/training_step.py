@@ -3,8 +3,9 @@
     KERAS_BACKEND=jax python -m benchmarks.training_step [--backbone resnet20] [--size 32] [--batch 256] [--experts 8]
 
 *routed* sends each image to one expert, chosen by noise on the gate's logits, so that the shares are even. *ideal* is
-the same network with a single expert and no routing; *dense* is *routed* with every expert on every image. The rounds take turns
-within one run; the medians are printed, and the seconds until the first step is done, most of which is compiling.
+the same network with a single expert and no routing; *dense* is *routed* with every expert on every image. The rounds
+take turns within one run; the medians are printed, and the seconds until the first step is done, most of which is
+compiling.
 """
 
 import argparse
