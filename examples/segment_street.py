@@ -24,7 +24,7 @@ COLOURS = np.array(
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("image", nargs="?", metavar="IMAGE")
-    parser.add_argument("--model", default="segmentation_sparse_camvid")
+    parser.add_argument("--model", default="segmentation_sparse_lite0_camvid")
     parser.add_argument("--out", default="segmented.png")
     arguments = parser.parse_args()
 
