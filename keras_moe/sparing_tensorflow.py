@@ -25,4 +25,5 @@ class _OnceImported:
 
 def spare_tensorflow() -> None:
     """Has Keras' serialization ask for TensorFlow's types only once TensorFlow is there."""
-    serialization_lib.tf = _OnceImported()
+    if hasattr(serialization_lib, "tf"):  # a private name of Keras, which a later version may not have
+        serialization_lib.tf = _OnceImported()

@@ -13,12 +13,13 @@ from keras.src.backend.torch import nn
 
 from keras_moe.types import Tensor
 
-_keras_conv: typing.Any = nn.conv
+_keras_conv: typing.Any = getattr(nn, "conv", None)  # a private name of Keras, which a later version may not have
 
 
 def spare_copies(spare: bool = True) -> None:
     """Has Keras' layers convolve maps as they lie in memory; with False, as Keras does."""
-    nn.conv = _conv if spare else _keras_conv
+    if _keras_conv is not None:
+        nn.conv = _conv if spare else _keras_conv
 
 
 def _conv(
