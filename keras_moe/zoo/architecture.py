@@ -26,11 +26,11 @@ def make(model: str, config: Config) -> MoEModel:
 
     cls, source = getattr(models, model), source_of(config)
     if source is None:
-        model_made: MoEModel = cls(**config)
-        return model_made
+        made: MoEModel = cls(**config)
+        return made
     inner = dict(config[source])
-    model_made = getattr(cls, f"from_{source}")(**{**config, source: make(inner.pop("model"), inner)})
-    return model_made
+    made = getattr(cls, f"from_{source}")(**{**config, source: make(inner.pop("model"), inner)})
+    return made
 
 
 def make_to_load(model: str, config: Config, skip: collections.abc.Sequence[str] = ()) -> MoEModel:

@@ -127,7 +127,7 @@ def _start_ranges(wrapped: tf_keras.Model, network: tf_keras.Model, batches: lis
 
 
 def _has(wrapped: tf_keras.Model, layer: tf_keras.layers.Layer) -> bool:
-    return f"quant_{layer.name}" in {quantized.name for quantized in wrapped.layers}
+    return f"quant_{layer.name}" in {each.name for each in wrapped.layers}
 
 
 def _check_integer(content: bytes, name: str) -> None:

@@ -64,10 +64,10 @@ def checked_images(name: str, images: typing.Any, shape: Shape) -> Array:
         )
     if array.ndim != 4 or array.shape[1:] != tuple(shape) or not len(array):
         raise ValueError(f"litert: `{name}` must be {expected}. Received: shape {array.shape}")
-    checked: Array = array.astype("float32")
-    if not np.all(np.isfinite(checked)):
+    floats: Array = array.astype("float32")
+    if not np.all(np.isfinite(floats)):
         raise ValueError(f"litert: `{name}` must be finite. Received: NaN or infinity")
-    return checked
+    return floats
 
 
 def noise(shape: tuple[int, ...]) -> Array:

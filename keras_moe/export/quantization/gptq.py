@@ -69,9 +69,9 @@ def round_kernel(kernel: Array, products: Array, step: Array | None = None) -> A
     compensation = np.linalg.cholesky(np.linalg.inv(damped)).T
     for i, row in enumerate(compensation):
         exact = np.where(stays[i], weights[i], remaining[i])
-        rounded = np.clip(np.rint(exact / step), -_STEPS, _STEPS) * step
-        remaining[i + 1 :] -= row[i + 1 :, None] * (remaining[i] - rounded) / row[i]
-        remaining[i] = rounded
+        on_grid = np.clip(np.rint(exact / step), -_STEPS, _STEPS) * step
+        remaining[i + 1 :] -= row[i + 1 :, None] * (remaining[i] - on_grid) / row[i]
+        remaining[i] = on_grid
     return remaining.reshape(kernel.shape).astype("float32")
 
 
@@ -83,7 +83,7 @@ def _round(layer: keras.Layer, kernel: Array, products: Array) -> Array:
 
 def _round_transposed(kernel: Array, products: Array, strides: tuple[int, int]) -> Array:
     """A kernel ``(h, w, outputs, inputs)``, of which each output pixel sees every ``strides``-th weight."""
-    step, rounded = np.abs(kernel).max((0, 1, 3)).astype("float64") / _STEPS, np.empty_like(kernel)
+    step, on_grid = np.abs(kernel).max((0, 1, 3)).astype("float64") / _STEPS, np.empty_like(kernel)
     places = np.arange(len(products)).reshape(*_reach(kernel.shape, strides), -1)
     for y, x in np.ndindex(*strides):
         part = np.s_[y :: strides[0], x :: strides[1]]
@@ -91,8 +91,8 @@ def _round_transposed(kernel: Array, products: Array, strides: tuple[int, int]) 
         if not taps.size:
             continue
         positions = places[-taps.shape[0] :, -taps.shape[1] :].ravel()
-        rounded[part] = round_kernel(taps, products[np.ix_(positions, positions)], step).swapaxes(2, 3)[::-1, ::-1]
-    return rounded
+        on_grid[part] = round_kernel(taps, products[np.ix_(positions, positions)], step).swapaxes(2, 3)[::-1, ::-1]
+    return on_grid
 
 
 def _reach(size: tuple[int, ...], strides: tuple[int, int]) -> tuple[int, ...]:
