@@ -4,6 +4,7 @@ Marked ``once`` is what tests Python around the networks (commands, pages, cards
 runs on PyTorch alone. TensorFlow and JAX would take most of their time to compile the same networks for it again.
 """
 
+import gc
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -47,6 +48,12 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("once"):
                 item.add_marker(pytest.mark.skip(reason="of no backend: runs on PyTorch, which compiles nothing"))
+
+
+def pytest_collection_finish():
+    """What was imported stays: collecting garbage, which each LiteRT conversion asks for, need not walk through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -76,7 +76,7 @@ def rebuilt(model: MoEModel, **changes: typing.Any) -> MoEModel:
     copy: MoEModel = type(model)(**{**config, **changes})
     for source, target in zip(model.weights, copy.weights, strict=True):
         if source.shape == target.shape:
-            target.assign(source)
+            target.assign(source.numpy())  # through NumPy: on JAX the two would share one buffer
         elif "predictions" not in target.path:
             raise ValueError(f"finetune: {target.path} has the shape {tuple(target.shape)}, not {tuple(source.shape)}")
     return copy
