@@ -23,13 +23,13 @@ from keras_moe.recipes.shared.photos import (
     second_round,
     with_seed,
 )
-from keras_moe.training.finetuning.start import grow_from_dense
+from keras_moe.training.finetuning.start import grow_from
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
     network = dense(160, branch_blocks=1)
     history = second_round(network, published_dense(), with_seed(THINNED, seed, epochs), folder)
-    grow_from_dense(model, network)
+    grow_from(model, network)
     return history
 
 

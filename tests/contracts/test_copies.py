@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_moe.models import Classifier, HydraNet, upcycle
-from keras_moe.training.finetuning.start import grow_from_dense, rebuilt, start_from
+from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
 TINY = {"input_shape": (8, 8, 3), "backbone": "resnet8", "alpha": 0.5, "classes": 3, "classifier_activation": None}
 
@@ -23,7 +23,7 @@ def _rebuilt():
 def _grown():
     start = start_from(Classifier(**TINY), classes=3, size=None, num_experts=2)
     copy = start.make_mixture()
-    grow_from_dense(copy, start.dense)
+    grow_from(copy, start.dense)
     return start.dense, copy
 
 

@@ -20,7 +20,7 @@ from keras_moe.training import OperatingPoint, finetune
 from keras_moe.training.finetuning import measuring, phases, result
 from keras_moe.training.finetuning import start as start_
 from keras_moe.training.finetuning.plan import Clock, Settings
-from keras_moe.training.finetuning.start import grow_from_dense, rebuilt, start_from
+from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
 pytestmark = pytest.mark.once
 TINY = {"input_shape": (16, 16, 3), "backbone": "resnet8"}
@@ -77,25 +77,27 @@ def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
         finetune(start, tones, tmp_path / "out")
 
 
-def test_a_published_mixture_keeps_its_experts_and_ends_after_an_epoch_where_time_is_over(tones, tmp_path):
+def test_a_published_mixture_ends_after_an_epoch_where_time_is_over(tones, tmp_path):
     tuned = finetune("test_hydranet", tones, tmp_path / "out", minutes=1e-4, verbose=False)
     assert isinstance(tuned.model, HydraNet)
     assert tuned.model.output_shape == (None, 3)
     assert tuned.dense_accuracy is None
     log = json.loads((tmp_path / "out" / "log.json").read_text())
-    assert {stage: len(logs) for stage, logs in log.items()} == {"mixture_head": 1, "mixture": 1, "all": 1}
+    assert {stage: len(logs) for stage, logs in log.items()} == dict.fromkeys(
+        ["thin_head", "thin", "mixture", "all"], 1
+    )
 
 
 def test_a_published_mixture_learns_from_its_baseline(tones, tmp_path, monkeypatch):
     dense = Classifier(**TINY, classes=4)
     mixture = HydraNet(**TINY, num_experts=2, classes=4)
-    grow_from_dense(mixture, dense)
+    grow_from(mixture, dense)
     zoo.save(dense, tmp_path / "dense", dtype="float16")
     monkeypatch.setattr(start_, "_published", lambda name: (mixture, name, "", str(tmp_path / "dense")))
     tuned = finetune("mixture", tones, tmp_path / "out", epochs=1, verbose=False)
     log = json.loads((tmp_path / "out" / "log.json").read_text())
     assert {stage: len(logs) for stage, logs in log.items()} == dict.fromkeys(
-        ["dense_head", "dense", "mixture_head", "mixture", "all"], 1
+        ["dense_head", "dense", "thin_head", "thin", "mixture", "all"], 1
     )
     assert 0 <= tuned.dense_accuracy <= 1
     assert "The dense network of the same backbone" in tuned.page.read_text()
@@ -212,13 +214,25 @@ def test_small_sets_are_seen_more_often():
 def test_weights_of_the_dense_network_are_in_every_branch():
     start = start_from(Classifier(**TINY, classes=3), classes=3, size=None, num_experts=2)
     mixture = start.make_mixture()
-    grow_from_dense(mixture, start.dense)
+    grow_from(mixture, start.dense)
     images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype("float32")
     np.testing.assert_allclose(
         mixture.predict(images, verbose=0), start.dense.predict(images, verbose=0), rtol=1e-4, atol=1e-4
     )
     softmax = rebuilt(mixture, classifier_activation="softmax").predict(images, verbose=0)
     np.testing.assert_allclose(np.log(softmax).argsort(), mixture.predict(images, verbose=0).argsort())
+
+
+def test_of_branches_the_mean_is_taken():
+    mixture, single = HydraNet(**TINY, num_experts=2, classes=3), HydraNet(**TINY, num_experts=1, top_k=1, classes=3)
+    first, second = ({v.path.rsplit("branch_", 1)[1][2:]: v for v in b.weights} for b in mixture.bank.experts)
+    for name in first:
+        first[name].assign(np.full(first[name].shape, 1.0))
+        second[name].assign(np.full(first[name].shape, 4.0))
+    grow_from(single, mixture)
+    assert all(np.all(np.array(w) == 2.5) for w in single.bank.experts[0].get_weights())
+    stems = [network.get_layer("stem").get_weights() for network in (single, mixture)]
+    assert all(np.array_equal(a, b) for a, b in zip(*stems, strict=True))
 
 
 def test_branches_without_some_blocks_start_as_a_network_without_them():
@@ -239,12 +253,6 @@ def test_classes_that_look_alike_to_the_trunk_share_an_expert():
     assert phases.class_groups(flat, labels, 2).tolist() == [0, 1, 0, 1]
     spread = np.array([1, 1, 9, 9])[labels, None, None, None] * noise  # equal means
     assert phases.class_groups(spread, labels, 2).tolist() == [0, 0, 1, 1]
-
-
-def test_groups_go_to_the_experts_that_the_gate_prefers():
-    groups, labels = np.array([0, 1, 1]), np.array([0, 1, 2])
-    gate_logits = np.array([[0.0, 0.0, 5.0], [4.0, 0.0, 0.0], [4.0, 0.0, 0.0]])
-    assert phases.matched_to_gate(groups, gate_logits, labels).tolist() == [2, 0, 0]
 
 
 def test_the_knob_is_the_cheapest_within_half_a_point_or_the_best_within_a_budget():

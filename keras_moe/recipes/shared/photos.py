@@ -32,7 +32,7 @@ from keras_moe.training import Recipe, Stage, run_stages
 from keras_moe.training.features import behind
 from keras_moe.training.finetuning import phases
 from keras_moe.training.finetuning.features import Part
-from keras_moe.training.finetuning.start import grow_from_dense
+from keras_moe.training.finetuning.start import grow_from
 
 CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
 THIN_CONFIG: Config = {**CONFIG, "blocks": (1, 2, 2, 1, 1, 1, 1)}
@@ -68,7 +68,7 @@ def second_round(model: MoEModel, start: MoEModel, recipe: Recipe, folder: pathl
     makes of them, which is what the gate sees: of groups that the dense network confuses it knows hardly more than
     half.
     """
-    grow_from_dense(model, start)
+    grow_from(model, start)
     rest, learning = photo_learning(model, SECOND_VIEWS)
     experts = len(model.bank.experts) if model.bank else 1
     train = learning.train
@@ -120,6 +120,6 @@ def _teachings(train: Part) -> list[np.ndarray]:
     path = CACHE / f"{DENSE}_{weights.sha256[:8]}_{len(train.views)}.npy"
     if not path.exists():
         teacher = dense(160)
-        grow_from_dense(teacher, published_dense())
+        grow_from(teacher, published_dense())
         np.save(path, np.stack(phases.predictions_of_views(behind(teacher, "stem")[1], train.views)))
     return list(np.load(path))

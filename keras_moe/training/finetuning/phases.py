@@ -154,18 +154,3 @@ def class_groups(features: Array, labels: Array, experts: int) -> Array:
     looks = np.concatenate(moments)
     deviation = looks.std(0)
     return partition_classes((looks - looks.mean(0)) / np.where(deviation, deviation, 1), labels, experts)
-
-
-def matched_to_gate(groups: Array, gate_logits: Array, labels: Array) -> Array:
-    """``groups`` renumbered so that they are given to the experts that the gate already sends their images to."""
-    import scipy.special
-    from scipy.optimize import linear_sum_assignment
-
-    experts = gate_logits.shape[1]
-    preferred = scipy.special.softmax(gate_logits, axis=-1)
-    rows = groups[labels]
-    wanted = np.stack(
-        [preferred[rows == g].mean(0) if np.any(rows == g) else np.zeros(experts) for g in range(experts)]
-    )
-    renumbered: Array = linear_sum_assignment(-wanted)[1][groups]
-    return renumbered

@@ -39,7 +39,8 @@ def finetune(
     2. *dense*: the head learns alone, then everything behind the trunk with it. Of a published mixture that is its
        baseline, if that has the same trunk.
     3. *thin*, where experts have fewer blocks: the same network without them learns from all images and from *dense*.
-    4. *mixture*: experts start as copies of that, or as they were, and a gate learns which classes are whose.
+       Of a published mixture it starts as the mean of its experts, each of which knows other classes than yours.
+    4. *mixture*: experts start as copies of that, and a gate learns which classes are whose.
     5. *all*: the whole network, from the files, gently.
     6. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured.
 

@@ -1,5 +1,6 @@
 """The networks that fine-tuning starts from."""
 
+import collections
 import dataclasses
 import typing
 from collections.abc import Callable
@@ -28,8 +29,8 @@ class Start:
             with it; None where there is none.
         make_mixture: makes the mixture.
         frozen: name of the layer whose output is cached.
-        is_grown: bool, whether the mixture has random weights, into which trained ones are copied.
-        make_thin: makes a network like ``dense`` without the blocks that branches lack; None where they lack none.
+        make_thin: makes a network of one branch like those of the mixture; None where ``dense`` is that.
+        mixture: a mixture of such branches that knows other classes, whose mean the thin network starts as; or None.
     """
 
     name: str
@@ -37,8 +38,8 @@ class Start:
     dense: HydraNet | None
     make_mixture: Callable[[], MoEModel]
     frozen: str = "stem"
-    is_grown: bool = True
     make_thin: Callable[[], HydraNet] | None = None
+    mixture: MoEModel | None = None
 
 
 def start_from(start: Path | MoEModel, classes: int, size: int | None, num_experts: int) -> Start:
@@ -82,8 +83,8 @@ def rebuilt(model: MoEModel, **changes: typing.Any) -> MoEModel:
     return copy
 
 
-def grow_from_dense(model: MoEModel, source: MoEModel) -> None:
-    """Gives every copy of a stage in ``model`` what the dense network ``source`` of that backbone has there."""
+def grow_from(model: MoEModel, source: MoEModel) -> None:
+    """Gives every copy of a stage in ``model`` what ``source``, of that backbone, has there; of copies their mean."""
     backbones.assign_dense(model, _dense_values(source.layers), source.name)
 
 
@@ -103,7 +104,12 @@ def _of_mixture(model: HydraNet, name: str, license: str, baseline: str, classes
         split_at = len(backbones.get(own["backbone"], own["alpha"]).stages) - 1
     ready = rebuilt(model, classes=classes, input_shape=own["input_shape"], classifier_activation=None)
     dense = _dense_of_stem(ready, baseline, own, split_at) if baseline else None
-    return Start(name, license, dense, lambda: ready, is_grown=False)
+
+    def make_thin() -> HydraNet:
+        blocks = ready.get_config().get("branch_blocks")
+        return _dense(own, int(ready.output_shape[-1]), split_at=split_at, branch_blocks=blocks)
+
+    return Start(name, license, dense, lambda: ready, make_thin=make_thin, mixture=ready)
 
 
 def _dense_of_stem(model: MoEModel, baseline: str, own: Config, split_at: int) -> HydraNet | None:
@@ -186,5 +192,7 @@ def _split_at(backbone: str) -> int | None:
 
 
 def _dense_values(layers: list[keras.Layer]) -> dict[str | None, Array]:
-    named = {backbones.dense_name(v.path): v for layer in layers for v in layer.weights}
-    return {name: keras.ops.convert_to_numpy(v) for name, v in named.items() if name}
+    copies: dict[str | None, list[Array]] = collections.defaultdict(list)
+    for variable in (v for layer in layers for v in layer.weights):
+        copies[backbones.dense_name(variable.path)].append(keras.ops.convert_to_numpy(variable))
+    return {name: np.mean(arrays, axis=0) for name, arrays in copies.items() if name}

@@ -16,7 +16,7 @@ from keras_moe.training.finetuning.measuring import Measured, check_budget, meas
 from keras_moe.training.finetuning.phases import Learning, feature_stage, file_stage
 from keras_moe.training.finetuning.plan import Clock, Settings
 from keras_moe.training.finetuning.progress import say, track
-from keras_moe.training.finetuning.start import Start, grow_from_dense, rebuilt
+from keras_moe.training.finetuning.start import Start, grow_from, rebuilt
 from keras_moe.training.stages import History, Stage, run_stages
 from keras_moe.types import Array
 
@@ -88,7 +88,7 @@ class Training:
         if self.model.bank is not None:
             learning = self._learn_mixture(learning)
         elif dense is not None:
-            grow_from_dense(self.model, dense)
+            grow_from(self.model, dense)
         self._run("all", self.model, [file_stage("all", self._recipe(phases.ALL, 4), self.model, learning)])
         return self._served(learning.groups, reference)
 
@@ -96,27 +96,23 @@ class Training:
         model, train, rest = self.model, learning.train, behind(self.model, self.start.frozen)[1]
         experts = min(len(model.bank.experts), len(self.files.classes))
         groups = phases.class_groups(train.views[0], train.labels, experts)
-        if self.start.is_grown:
-            grow_from_dense(model, self._what_branches_start_as(learning))
-        else:
-            logits = rest.model_with_route.predict(train.views[0], batch_size=128, verbose=0)["gate_logits"]
-            groups = phases.matched_to_gate(groups, logits, train.labels)
+        grow_from(model, self._what_branches_start_as(learning))
         learning = dataclasses.replace(learning, groups=groups)
-        head = [] if self.start.is_grown else [self._head("mixture_head", learning)]
         parts = ["gate", "experts"] if isinstance(model, SingleGatedMoE) else list(rest.parts)
-        self._run("mixture", rest, [*head, self._tail("mixture", learning, parts, 2 if self.start.make_thin else 1)])
+        self._run("mixture", rest, [self._tail("mixture", learning, parts, 2 if self.start.make_thin else 1)])
         return learning
 
     def _what_branches_start_as(self, learning: Learning) -> MoEModel:
-        """The dense network; or one without the blocks that branches lack, which has learned from it."""
-        dense = self.start.dense
-        assert dense is not None
+        """A network of one such branch that has learned from all images: the dense one, or one without some blocks."""
         if self.start.make_thin is None:
-            return dense
-        thin = self.start.make_thin()
-        grow_from_dense(thin, dense)
+            assert self.start.dense is not None
+            return self.start.dense
+        thin, source = self.start.make_thin(), self.start.mixture or self.start.dense
+        assert source is not None
+        grow_from(thin, source)
         rest = behind(thin, "stem")[1]
-        self._run("thin", rest, [self._tail("thin", learning, list(rest.parts))])
+        head = [] if source is self.start.dense else [self._head("thin_head", learning)]
+        self._run("thin", rest, [*head, self._tail("thin", learning, list(rest.parts))])
         return thin
 
     def _served(self, groups: Array | None, reference: Measured | None) -> Learned:
