@@ -111,7 +111,7 @@ class Training:
         assert source is not None
         grow_from(thin, source)
         rest = behind(thin, "stem")[1]
-        head = [] if source is self.start.dense else [self._head("thin_head", learning)]
+        head = [] if source is self.start.dense else [self._head("thin_head", learning, 2)]
         self._run("thin", rest, [*head, self._tail("thin", learning, list(rest.parts))])
         return thin
 
@@ -127,8 +127,8 @@ class Training:
         steps = track(f"{folder}: {part}", self.verbose)
         return cached_part(self.files, part, trunk, self.work / folder, views, self.settings.seed, steps)
 
-    def _head(self, name: str, learning: Learning) -> Stage:
-        return feature_stage(name, self._recipe(phases.HEAD, 4), ["combiner"], learning)
+    def _head(self, name: str, learning: Learning, share: int = 4) -> Stage:
+        return feature_stage(name, self._recipe(phases.HEAD, share), ["combiner"], learning)
 
     def _tail(self, name: str, learning: Learning, parts: Sequence[str], share: int = 1) -> Stage:
         return feature_stage(name, self._recipe(phases.TAIL, share), parts, learning)
