@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 # What reads strangers' bytes.
 PARSERS := keras_moe/zoo/model_card.py,keras_moe/zoo/toml.py,keras_moe/zoo/architecture.py,keras_moe/zoo/sources.py,keras_moe/zoo/store.py,keras_moe/zoo/calibration.py,keras_moe/labels.py,keras_moe/weights.py,keras_moe/torch_file.py,keras_moe/images.py,keras_moe/export/litert/integrity.py,keras_moe/export/litert/description.py,keras_moe/datasets/files/*,keras_moe/insights/folders.py
 
-.PHONY: demo test browser lint cards docs docs-serve fuzz endurance versions release clean
+.PHONY: demo test slow-upcycle slow-dtypes browser lint cards docs docs-serve fuzz endurance versions release clean
 
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=jax $(BIN)/python examples/classify_photos.py --out demo.png
@@ -26,10 +26,15 @@ test: lint
 		echo "== $$backend"; \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist loadgroup || exit 1; \
 	done
-	@# What takes minutes, where it takes least or is most likely to break.
-	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -n 2 -m slow tests/models/test_upcycle.py
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -n 2 -m slow tests/contracts/test_dtypes.py
-	@$(MAKE) browser
+	@# Three processes of their own, none of which keeps two cores busy alone.
+	@$(MAKE) --no-print-directory --output-sync=target -j 3 slow-upcycle slow-dtypes browser
+
+# What takes minutes, where it takes least or is most likely to break.
+slow-upcycle: $(VENV)/test-ready
+	KERAS_BACKEND=torch $(BIN)/python -m pytest -q -m slow tests/models/test_upcycle.py
+
+slow-dtypes: $(VENV)/test-ready
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -m slow tests/contracts/test_dtypes.py
 
 # The web page in headless Chromium; skipped where Chromium or npm cannot be had.
 browser: $(VENV)/test-ready

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.models import Classifier, HydraNet, upcycle
 from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
@@ -36,3 +37,39 @@ def test_training_a_copy_leaves_its_source(copied):
     copy.fit(images, np.zeros(4, int), verbose=0)
     np.testing.assert_array_equal(source.predict(images, verbose=0), before)
     assert all(np.array_equal(a, b) for a, b in zip(source.get_weights(), weights, strict=True))
+
+
+def _dense(units):
+    """Two layers of ones: the first alike for any ``units``."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(units)])
+    model.set_weights([np.ones_like(w) for w in model.get_weights()])
+    return model
+
+
+def _from_another(target):
+    copy_weights(_dense(5), target)
+
+
+def _from_arrays(target):
+    set_weights(target, [np.zeros((2, 3)), np.zeros(3), np.zeros((3, 5)), np.zeros(5)])
+
+
+def _of_other_layers(target):
+    source = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.EinsumDense("ab,bc->ac", (4,))])
+    copy_weights(source, target)
+
+
+@pytest.mark.parametrize(
+    ("assign", "message"),
+    [
+        (_from_another, r"other shapes than those of 'sequential\w*'.*: \(3, 5\) for \(3, 4\)"),
+        (_from_arrays, r"other shapes than those of 'sequential\w*'.*: \(3, 5\) for \(3, 4\)"),
+        (lambda target: set_weights(target, [np.zeros((2, 3))]), "has 4 weights. Received: 1 arrays"),
+        (_of_other_layers, "have other layers"),
+    ],
+)
+def test_weights_that_do_not_fit_change_nothing(assign, message):
+    target = _dense(4)
+    with pytest.raises(ValueError, match=message):
+        assign(target)
+    assert all(np.all(w == 1) for w in target.get_weights())

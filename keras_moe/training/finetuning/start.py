@@ -73,14 +73,18 @@ def start_from(start: Path | MoEModel, classes: int, size: int | None, num_exper
 
 def rebuilt(model: MoEModel, **changes: typing.Any) -> MoEModel:
     """A copy of ``model`` with other arguments; layers of the head keep their weights where these still fit."""
-    config = {k: v for k, v in model.get_config().items() if k not in ("settings", "name")}
-    copy: MoEModel = type(model)(**{**config, **changes})
+    copy: MoEModel = type(model)(**{**_arguments(model), **changes})
     for source, target in zip(model.weights, copy.weights, strict=True):
         if source.shape == target.shape:
             target.assign(source.numpy())  # through NumPy: on JAX the two would share one buffer
         elif "predictions" not in target.path:
             raise ValueError(f"finetune: {target.path} has the shape {tuple(target.shape)}, not {tuple(source.shape)}")
     return copy
+
+
+def _arguments(model: MoEModel) -> Config:
+    """What ``model`` was made with, but for its name and what was set later."""
+    return {k: v for k, v in model.get_config().items() if k not in ("settings", "name")}
 
 
 def grow_from(model: MoEModel, source: MoEModel) -> None:
@@ -106,8 +110,8 @@ def _of_mixture(model: HydraNet, name: str, license: str, baseline: str, classes
     dense = _dense_of_stem(ready, baseline, own, split_at) if baseline else None
 
     def make_thin() -> HydraNet:
-        blocks = ready.get_config().get("branch_blocks")
-        return _dense(own, int(ready.output_shape[-1]), split_at=split_at, branch_blocks=blocks)
+        one_branch = {"num_experts": 1, "top_k": 1, "drop_below": 0.0, "gate_filters": 0}
+        return HydraNet(**{**_arguments(ready), **one_branch})
 
     return Start(name, license, dense, lambda: ready, make_thin=make_thin, mixture=ready)
 
