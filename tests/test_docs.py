@@ -13,12 +13,11 @@ import subprocess
 import sys
 import tomllib
 
+import keras
 import pytest
 import zoo_pages
 
 from keras_moe import cli, zoo
-
-pytestmark = pytest.mark.once
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -69,8 +68,15 @@ LESSONS = dict(lessons())
 COMMANDS = {f"{name}: {shlex.join(each)}": (name, each) for name, text in PAGES.items() for each in commands(text)}
 
 
+# What exports runs where that takes no process of its own; training takes longer there.
+EXPORTING = [name for name, code in LESSONS.items() if "litert(" in code and "finetune(" not in code]
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports run on TensorFlow")
+
+
 @pytest.mark.filterwarnings("default:litert. fewer than:UserWarning")  # as the lesson says
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=on_tensorflow if name in EXPORTING else pytest.mark.once) for name in LESSONS]
+)
 def test_code_runs(name, tmp_path, monkeypatch):
     code = LESSONS[name]
     monkeypatch.chdir(tmp_path)
@@ -81,6 +87,7 @@ def test_code_runs(name, tmp_path, monkeypatch):
         exec(compile(code, name, "exec"), {})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("label", COMMANDS)
 def test_commands_exist(label):
     page, (program, *words) = COMMANDS[label]
@@ -105,6 +112,7 @@ def test_commands_exist(label):
         assert (folder / "package-lock.json").is_file()
 
 
+@pytest.mark.once
 def test_commands_are_marked_as_such():
     """Else the test above would not see them."""
     for name, text in PAGES.items():
@@ -112,6 +120,7 @@ def test_commands_are_marked_as_such():
         assert not [each for each in unmarked if re.search(r"^(keras-moe|make|python|pip|npm) ", each, re.M)], name
 
 
+@pytest.mark.once
 def test_links_exist():
     for text in (ROOT / "README.md", ROOT / "MODEL_CARDS.md"):
         links = re.findall(r"\]\(([^)#:]+)\)", text.read_text(encoding="utf-8"))

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.once, pytest.mark.xdist_group("service")]
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "service"
 sys.path.insert(0, str(EXAMPLE))
+import app  # noqa: E402
 import load_test  # noqa: E402
 from load_test import ask, form  # noqa: E402
 
@@ -292,6 +293,14 @@ def test_a_model_folder(tmp_path):
         ([MODEL, "--max-megabytes", "-1"], "expected a number above 0"),
     ],
 )
-def test_what_it_cannot_serve(arguments, reason):
-    with pytest.raises(RuntimeError, match=reason), load_test.serving(*arguments):
+def test_what_it_cannot_serve(arguments, reason, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["app.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_a_service_that_does_not_start_says_why():
+    with pytest.raises(RuntimeError, match="no_such"), load_test.serving("no_such"):
         pass
