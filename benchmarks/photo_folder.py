@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from keras_moe import datasets
-from keras_moe.datasets.photos import PHOTOS_CLASSES, PHOTOS_DOMAINS
+from keras_moe.datasets.photos import PHOTOS_DOMAINS
 
 
 def main():
@@ -23,16 +23,16 @@ def main():
     parser.add_argument("--size", type=int, default=224, help="pixels of a side")
     arguments = parser.parse_args()
     images, labels = datasets.photos("test")
-    before = PHOTOS_DOMAINS[: PHOTOS_DOMAINS.index(arguments.domain)]
-    first, names = sum(len(PHOTOS_CLASSES[name]) for name in before), PHOTOS_CLASSES[arguments.domain]
-    for label, name in enumerate(names, first):
-        folder = arguments.out / name
+    names, domains = datasets.photos_classes()
+    chosen = [label for label, domain in enumerate(domains) if domain == arguments.domain]
+    for label in chosen:
+        folder = arguments.out / names[label]
         folder.mkdir(parents=True)
         for i in np.flatnonzero(labels == label)[: arguments.each]:
             photograph = Image.fromarray(images[i]).resize((arguments.size, arguments.size), Image.Resampling.BICUBIC)
             photograph.save(folder / f"{i}.jpg", quality=90)
     photographs = sum(1 for _ in arguments.out.glob("*/*.jpg"))
-    print(f"{photographs:,} photographs of {len(names)} classes, {arguments.size} px")
+    print(f"{photographs:,} photographs of {len(chosen)} classes, {arguments.size} px")
 
 
 if __name__ == "__main__":

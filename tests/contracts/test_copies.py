@@ -1,4 +1,4 @@
-"""A model whose weights were copied answers as before once the copy was trained: the two share no memory."""
+"""Copied weights: training the copy leaves its source as it was, and weights that do not fit leave their target so."""
 
 import keras
 import numpy as np
