@@ -4,11 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Python keeps what it compiled, wherever it is told not to: tests start hundreds of processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What reads strangers' bytes.
 PARSERS := keras_moe/zoo/model_card.py,keras_moe/zoo/toml.py,keras_moe/zoo/architecture.py,keras_moe/zoo/sources.py,keras_moe/zoo/store.py,keras_moe/zoo/calibration.py,keras_moe/labels.py,keras_moe/weights.py,keras_moe/torch_file.py,keras_moe/images.py,keras_moe/export/litert/integrity.py,keras_moe/export/litert/description.py,keras_moe/datasets/files/*,keras_moe/insights/folders.py
 
-.PHONY: demo test slow-upcycle slow-dtypes browser lint cards docs docs-serve fuzz endurance versions release clean
+.PHONY: demo test slow-upcycle slow-dtypes browser lint types cards docs docs-serve fuzz endurance versions release clean
 
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=jax $(BIN)/python examples/classify_photos.py --out demo.png
@@ -26,8 +28,8 @@ test: lint
 		echo "== $$backend"; \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest -q -n 2 --dist loadgroup || exit 1; \
 	done
-	@# Three processes of their own, none of which keeps two cores busy alone.
-	@$(MAKE) --no-print-directory --output-sync=target -j 3 slow-upcycle slow-dtypes browser
+	@# Four processes of their own, none of which keeps two cores busy alone.
+	@$(MAKE) --no-print-directory --output-sync=target -j 4 slow-upcycle slow-dtypes browser types
 
 # What takes minutes, where it takes least or is most likely to break.
 slow-upcycle: $(VENV)/test-ready
@@ -38,13 +40,14 @@ slow-dtypes: $(VENV)/test-ready
 
 # The web page in headless Chromium; skipped where Chromium or npm cannot be had.
 browser: $(VENV)/test-ready
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q tests/browser
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -q -m browser tests/browser
 
 lint: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/test-ready
 	$(BIN)/mypy
-	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.model_cards_md --check
 
 cards: $(VENV)/test-ready
 	KERAS_BACKEND=jax $(BIN)/python -m keras_moe.zoo.model_cards_md
@@ -91,7 +94,7 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml
 # PyTorch is pinned: its CPU build of this version is what the suite is known to pass with. uv installs the rest, in
 # seconds instead of minutes.
 $(VENV)/test-ready: $(VENV)/python-ready pyproject.toml
-	$(BIN)/pip install --quiet --progress-bar on torch==2.13.0 uv
+	$(BIN)/pip install --quiet --no-compile --progress-bar on torch==2.13.0 uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -e ".[tensorflow,jax,torch,litert,edge,onnx,tfmot,cv,browser,service,docs,dev]"
 	touch $@
 

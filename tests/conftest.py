@@ -11,23 +11,31 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
-import keras
 import pytest
 
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
+BACKEND = os.environ["KERAS_BACKEND"]
 
-    # A test runs its graphs a few times at most: optimizing them costs more than it gives.
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+# Keras is imported where it is used: the process that hands out tests to workers, which wait for it, needs none.
 
-if keras.backend.backend() == "jax":
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_compilation():
+    """What a test compiles runs a few times at most: less of it is compiled, and nothing optimized."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    if BACKEND == "jax":
+        draw_by_numpy()
+
+
+def draw_by_numpy():
+    """Random values of JAX, which compiles for half a second for each shape of a weight; outside a trace by NumPy."""
     import jax
     import numpy as np
     from scipy.special import ndtr, ndtri
 
     def by_numpy(draw, quantile):
-        """``draw`` of JAX, which compiles for half a second for each shape of a weight; outside a trace by NumPy."""
-
         def drawn(key, *, shape, dtype, **limits):
             if isinstance(key, jax.core.Tracer):
                 return draw(key, shape=shape, dtype=dtype, **limits)
@@ -44,7 +52,7 @@ if keras.backend.backend() == "jax":
 
 
 def pytest_collection_modifyitems(items):
-    if keras.backend.backend() != "torch":
+    if BACKEND != "torch":
         for item in items:
             if item.get_closest_marker("once"):
                 item.add_marker(pytest.mark.skip(reason="of no backend: runs on PyTorch, which compiles nothing"))
@@ -59,6 +67,8 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def fresh():
     """Names, seeds and policies do not leak from one test to the next."""
+    import keras
+
     keras.utils.clear_session(free_memory=False)  # collecting all garbage takes longer than most tests
     keras.utils.set_random_seed(0)
     yield
@@ -67,4 +77,4 @@ def fresh():
 
 @pytest.fixture
 def backend():
-    return keras.backend.backend()
+    return BACKEND

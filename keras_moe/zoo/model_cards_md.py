@@ -1,11 +1,6 @@
-"""MODEL_CARDS.md, generated from the cards.
-
-python -m keras_moe.zoo.model_cards_md            # writes it
-python -m keras_moe.zoo.model_cards_md --check    # fails if it is out of date, or README's table is
-"""
+"""MODEL_CARDS.md and README's table, generated from the cards: ``python -m keras_moe.zoo.model_cards_md``."""
 
 import pathlib
-import sys
 
 from keras_moe import zoo
 from keras_moe.files import write_bytes
@@ -80,7 +75,8 @@ def _evidence(name: str) -> str:
     return "".join(f"\n\n{line}" for line in lines)
 
 
-def main() -> int:
+def stale() -> dict[pathlib.Path, str]:
+    """Path -> the text that it should have, of those of MODEL_CARDS.md and README.md that are out of date."""
     cards = [zoo.card(name) for name in zoo.list_models()]
     root = published_folder().parent
     readme = root / "README.md"
@@ -90,16 +86,14 @@ def main() -> int:
         root / "MODEL_CARDS.md": document(cards),
         readme: f"{before}{START}\n{table(_front(cards))}\n{END}{after}",
     }
-    stale = [path for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text]
-    if "--check" in sys.argv:
-        for path in stale:
-            print(f"{path.name} is out of date: run `make cards`", file=sys.stderr)
-        return 1 if stale else 0
-    for path in stale:
-        write_bytes(pathlib.Path(path), texts[path].encode())
+    return {path: text for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text}
+
+
+def main() -> None:
+    for path, text in stale().items():
+        write_bytes(path, text.encode())
         print(f"wrote {path.name}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -18,6 +18,7 @@ from keras_moe import zoo
 from keras_moe.export import LiteRTModel, litert
 from keras_moe.images import crops, read_image
 
+pytestmark = pytest.mark.browser
 ZOO = pathlib.Path(__file__).parents[2] / "zoo"
 CHINA = next(name for name in load_sample_images().filenames if name.endswith("china.jpg"))
 CROPS = crops((32, 32, 3), 6)

@@ -13,6 +13,7 @@ from playwright import sync_api
 
 from keras_moe.export import LiteRTModel
 
+pytestmark = pytest.mark.browser
 ZOO = pathlib.Path(__file__).parents[2] / "zoo"
 FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 CLOSE = 0.02  # as in test_browser.py

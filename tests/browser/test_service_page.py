@@ -19,6 +19,7 @@ import load_test  # noqa: E402
 
 sys.path.remove(str(EXAMPLE))
 
+pytestmark = pytest.mark.browser
 CHINA = pathlib.Path(next(name for name in load_sample_images().filenames if name.endswith("china.jpg")))
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_moe.layer_state import copy_weights, set_weights
+from keras_moe.layer_state import copy_weights, inner_layers, set_weights
 from keras_moe.models import Classifier, HydraNet, upcycle
 from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
@@ -73,3 +73,12 @@ def test_weights_that_do_not_fit_change_nothing(assign, message):
     with pytest.raises(ValueError, match=message):
         assign(target)
     assert all(np.all(w == 1) for w in target.get_weights())
+
+
+def test_a_layer_that_two_parts_share_is_listed_once_and_after_both():
+    shared = keras.layers.Dense(1)
+    parts = [keras.Sequential([keras.Input((1,)), shared]) for _ in range(2)]
+    x = keras.Input((1,))
+    listed = inner_layers(keras.Model(x, [part(x) for part in parts]))
+    assert [listed.count(layer) for layer in (shared, *parts)] == [1, 1, 1]
+    assert listed.index(shared) > max(map(listed.index, parts))

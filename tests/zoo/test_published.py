@@ -8,6 +8,7 @@ import pytest
 from keras_moe import zoo
 from keras_moe.recipes import list_recipes, load_recipe
 from keras_moe.weights import read_tensors
+from keras_moe.zoo.model_cards_md import stale
 from keras_moe.zoo.store import fetch, published_folder
 
 NAMES = zoo.list_models()
@@ -19,6 +20,11 @@ def test_the_zoo_is_there():
     assert {"hydranet_cifar100", "resnet20_cifar100", "test_hydranet"} <= set(NAMES)
     files = [f for f in published_folder().rglob("*") if f.is_file() and "__pycache__" not in f.parts]
     assert sum(f.stat().st_size for f in files) < 95e6
+
+
+@pytest.mark.once
+def test_the_cards_that_are_read_are_those_of_the_zoo():
+    assert not [path.name for path in stale()], "out of date: run `make cards`"
 
 
 @each
