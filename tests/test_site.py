@@ -38,6 +38,13 @@ def test_every_model_has_a_page_with_its_facts(site):
         assert all(file.sha256 in page for file in card.files)
 
 
+def test_lists_tables_and_heads_are_drawn_as_such(site):
+    """Without the empty line before it, Markdown makes a list part of the paragraph above."""
+    raw = re.compile(r"<p>(?:(?!</p>).)*?\n(?:- |\* |\d+\. |\||#|```)", re.DOTALL)
+    code = re.compile(r"<pre.*?</pre>", re.DOTALL)
+    assert [str(page) for page in site.rglob("*.html") if raw.search(code.sub("", page.read_text("utf-8")))] == []
+
+
 def test_every_exported_name_is_in_the_reference(site):
     for room in (*api.ROOMS, *api.MODULES):
         page = (site / "api" / f"{room}.html").read_text("utf-8")

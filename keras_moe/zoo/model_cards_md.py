@@ -31,7 +31,7 @@ def document(cards: list[Card]) -> str:
 
 
 def section(card: Card) -> str:
-    compared = f"Dense baseline: [`{card.baseline}`](#{card.baseline}).\n" if card.baseline else ""
+    compared = f" Dense baseline: [`{card.baseline}`](#{card.baseline})." if card.baseline else ""
     metrics = "\n".join(
         f"| {m.name} | {m.text()} | {m.split} | {', '.join(map(str, m.seeds))} "
         f"| {', '.join(map(m.text, m.per_seed))} | {m.note} |"
@@ -41,7 +41,8 @@ def section(card: Card) -> str:
     return f"""
 ## {card.name}
 
-{card.summary} {compared}
+{card.summary}{compared}
+
 - **System**: {card.system}, after {card.paper} ({card.paper_url}).
 - **Task**: {card.task}{f", {len(card.classes)} classes" if card.classes else ""}.
 - **Data**: {card.data.name}, from {card.data.source} ({card.data.url}). Terms of the data: {card.data.license}.
