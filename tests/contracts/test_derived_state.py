@@ -41,21 +41,25 @@ class Divided(layers.Layer):
 
 
 class Table(layers.Layer):
-    """A layer of one's own that keeps a number in a file beside the weights, as lookups keep their vocabulary."""
+    """A layer of one's own that keeps a number in a file beside the weights, as lookups keep their vocabulary.
 
-    number = 1.0
+    Without a number it passes everything through and keeps nothing.
+    """
+
+    number = None
 
     def finalize_state(self):
         pass
 
     def save_assets(self, folder):
-        pathlib.Path(folder, "number").write_text(str(self.number))
+        if self.number is not None:
+            pathlib.Path(folder, "number").write_text(str(self.number))
 
     def load_assets(self, folder):
         self.number = float(pathlib.Path(folder, "number").read_text())
 
     def call(self, x):
-        return x * self.number
+        return x if self.number is None else x * self.number
 
 
 def images(pixel=PIXEL):
@@ -237,11 +241,12 @@ def test_arrays_that_are_set():
     np.testing.assert_allclose(model.predict(np.array([[4.0, 8.0, -2.0]]), verbose=0), [[1, 2, -0.5]])
 
 
-def test_what_is_kept_beside_the_weights_is_copied():
+@pytest.mark.parametrize(("number", "expected"), [(3.0, [3, -6]), (None, [1, -2])])
+def test_what_is_kept_beside_the_weights_is_copied(number, expected):
     source, target = (keras.Sequential([keras.Input((2,)), Table(name="table")]) for _ in range(2))
-    source.get_layer("table").number = 3.0
+    source.get_layer("table").number = number
     copy_weights(source, target)
-    np.testing.assert_array_equal(target.predict(np.array([[1.0, -2.0]]), verbose=0), [[3, -6]])
+    np.testing.assert_array_equal(target.predict(np.array([[1.0, -2.0]]), verbose=0), [expected])
 
 
 def test_new_weights_are_seen_after_the_first_predictions(tmp_path):
