@@ -249,6 +249,14 @@ def test_what_is_kept_beside_the_weights_is_copied(number, expected):
     np.testing.assert_array_equal(target.predict(np.array([[1.0, -2.0]]), verbose=0), [expected])
 
 
+def test_what_is_frozen_is_copied_to_what_learns():
+    source = network(normalization)
+    target = keras.models.clone_model(source)
+    source.trainable = False
+    copy_weights(source, target)
+    np.testing.assert_allclose(answers(target), [[2, 0]] * 2, atol=1e-5)
+
+
 def test_new_weights_are_seen_after_the_first_predictions(tmp_path):
     model = _blank(normalization)
     np.testing.assert_allclose(answers(model), [[52, 56]] * 2, atol=1e-3)
