@@ -59,6 +59,11 @@ def _of_other_layers(target):
     copy_weights(source, target)
 
 
+def _without_bias(target):
+    source = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(4, use_bias=False)])
+    copy_weights(source, target)
+
+
 @pytest.mark.parametrize(
     ("assign", "message"),
     [
@@ -66,6 +71,7 @@ def _of_other_layers(target):
         (_from_arrays, r"other shapes than those of 'sequential\w*'.*: \(3, 5\) for \(3, 4\)"),
         (lambda target: set_weights(target, [np.zeros((2, 3))]), "has 4 weights. Received: 1 arrays"),
         (_of_other_layers, "have other layers"),
+        (_without_bias, r"'dense\w*' has the weights \['kernel'\], 'dense\w*' has \['kernel', 'bias'\]"),
     ],
 )
 def test_weights_that_do_not_fit_change_nothing(assign, message):
