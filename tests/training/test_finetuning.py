@@ -77,8 +77,11 @@ def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
         finetune(start, tones, tmp_path / "out")
 
 
-def test_a_published_mixture_ends_after_an_epoch_where_time_is_over(tones, tmp_path):
-    tuned = finetune("test_hydranet", tones, tmp_path / "out", minutes=1e-4, verbose=False)
+def test_a_published_mixture_ends_after_an_epoch_where_time_is_over(tones, tmp_path, capsys):
+    tuned = finetune("test_hydranet", tones, tmp_path / "out", minutes=1e-4)
+    printed = "".join(capsys.readouterr())
+    assert "Epoch 1/" in printed
+    assert "\b" not in printed  # of a bar, which moves on a terminal alone
     assert isinstance(tuned.model, HydraNet)
     assert tuned.model.output_shape == (None, 3)
     assert tuned.dense_accuracy is None

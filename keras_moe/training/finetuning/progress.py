@@ -23,6 +23,11 @@ def say(text: str, verbose: bool) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def fit_verbosity(verbose: bool) -> int:
+    """``verbose`` of ``fit``: a moving bar on a terminal, a line for each epoch in a log."""
+    return (1 if sys.stderr.isatty() else 2) if verbose else 0
+
+
 def track(description: str, verbose: bool) -> Track:
     """Shows the progress of an iteration and the time that is left."""
 

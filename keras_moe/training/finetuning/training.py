@@ -15,7 +15,7 @@ from keras_moe.training.finetuning.features import Part, cached_part
 from keras_moe.training.finetuning.measuring import Measured, check_budget, measured
 from keras_moe.training.finetuning.phases import Learning, feature_stage, file_stage
 from keras_moe.training.finetuning.plan import Clock, Settings
-from keras_moe.training.finetuning.progress import say, track
+from keras_moe.training.finetuning.progress import fit_verbosity, say, track
 from keras_moe.training.finetuning.start import Start, grow_from, rebuilt
 from keras_moe.training.stages import History, Stage, run_stages
 from keras_moe.types import Array
@@ -142,8 +142,7 @@ class Training:
     def _run(self, name: str, model: MoEModel, stages: list[Stage]) -> None:
         say(f"{name}: {', '.join(f'{stage.name}, {stage.epochs} epochs at most' for stage in stages)}", self.verbose)
         callbacks = [self.clock.limit(name)]
-        verbose = "auto" if self.verbose else 0
-        self.history |= run_stages(model, stages, self.work / name, callbacks, verbose)
+        self.history |= run_stages(model, stages, self.work / name, callbacks, fit_verbosity(self.verbose))
 
 
 def _plain(dense: MoEModel) -> MoEModel:
