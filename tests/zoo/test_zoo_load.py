@@ -337,3 +337,16 @@ def test_decode_predictions_that_are_not_finite(value):
 def test_decode_predictions_top_out_of_range(top):
     with pytest.raises(ValueError, match=r"`top` must be an int in 1…5. Received: top="):
         zoo.decode_predictions(np.zeros((1, 5)), "tiny", top)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x.T, lambda x: x[::-1], lambda x: x[:, ::2], lambda x: np.asarray(x, order="F"), lambda x: x[0, 0]],
+)
+def test_an_array_is_written_as_it_reads_not_as_it_lies_in_memory(view, tmp_path):
+    array = view(np.arange(12.0).reshape(3, 4))
+    write_tensors(tmp_path / "x.safetensors", {"x": array})
+    read = read_tensors(tmp_path / "x.safetensors")["x"]
+    assert read.shape == array.shape
+    np.testing.assert_array_equal(read, array)
