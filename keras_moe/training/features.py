@@ -163,8 +163,9 @@ def _fast(trunk: keras.Model) -> Callable[[Array], Array]:
 
     from keras_moe.layers.dispatch.tensorflow import with_fused_norms
 
-    run = tf.function(with_fused_norms(trunk), input_signature=[tf.TensorSpec(trunk.input_shape, "float32")])
-    return lambda images: np.asarray(run(images.astype("float32")))
+    # Concrete, since TensorFlow warns of a function that is made anew for each trunk and called a few times.
+    run = tf.function(with_fused_norms(trunk)).get_concrete_function(tf.TensorSpec(trunk.input_shape, "float32"))
+    return lambda images: np.asarray(run(tf.constant(images.astype("float32"))))
 
 
 Targets = dict[str, Array | list[Array]]

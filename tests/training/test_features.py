@@ -13,7 +13,7 @@ from keras_moe.images import resized
 from keras_moe.training import features
 from keras_moe.training.augmentation import random_views
 
-pytestmark = pytest.mark.once
+once = pytest.mark.once
 
 
 @pytest.fixture
@@ -21,6 +21,7 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (5, 12, 12, 3), dtype="uint8")
 
 
+@once
 def test_trunk_and_rest_are_the_model(images):
     model = models.HydraNet(**HYDRA, classifier_activation=None)
     trunk, rest = features.behind(model, "stem")
@@ -47,6 +48,7 @@ def test_views_are_cached_once(images, tmp_path):
     assert features.cache_views(trunk, images, tmp_path, 2)[1].max() == 0  # not computed anew
 
 
+@once
 def test_an_interrupted_cache_goes_on_where_it_was(images, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "_CHUNK", 2)
     trunk, _ = features.behind(models.HydraNet(**HYDRA), "stem")
@@ -68,6 +70,7 @@ def test_an_interrupted_cache_goes_on_where_it_was(images, tmp_path, monkeypatch
         np.testing.assert_array_equal(one, other)
 
 
+@once
 def test_a_full_disk_is_said_before_anything_is_computed(images, tmp_path, monkeypatch):
     monkeypatch.setattr(features.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
     trunk, _ = features.behind(models.HydraNet(**HYDRA), "stem")
@@ -75,6 +78,7 @@ def test_a_full_disk_is_said_before_anything_is_computed(images, tmp_path, monke
         features.cache_views(trunk, images, tmp_path, 1)
 
 
+@once
 def test_images_of_a_grey_model_are_as_pillow_makes_them(images, tmp_path):
     inputs = keras.Input((8, 8, 1))
     (whole,) = features.cache_views(keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs)), images, tmp_path, 0)
@@ -82,6 +86,7 @@ def test_images_of_a_grey_model_are_as_pillow_makes_them(images, tmp_path):
     np.testing.assert_array_equal(whole[..., 0], np.stack(expected))
 
 
+@once
 def test_batches_take_one_view_of_each_image_and_another_in_the_next_epoch():
     views = [np.full((6, 1), v) + 10 * np.arange(6)[:, None] for v in range(3)]
     targets = {"prediction": [np.full((6, 1), v) for v in range(3)], "gate_logits": np.arange(6)}
@@ -101,6 +106,7 @@ def test_batches_take_one_view_of_each_image_and_another_in_the_next_epoch():
         assert {epoch[image] for epoch in epochs} == {0, 1, 2}
 
 
+@once
 def test_a_view_depends_on_its_seed_alone(images):
     np.testing.assert_array_equal(random_views(images, 8, 3), random_views(images, 8, 3))
     assert not np.array_equal(random_views(images, 8, 3), random_views(images, 8, 4))
@@ -108,6 +114,7 @@ def test_a_view_depends_on_its_seed_alone(images):
     np.testing.assert_array_equal(random_views(images, 8, 3)[2:], random_views(list(images[2:]), 8, 3, first=2))
 
 
+@once
 def test_a_view_shows_the_same_part_at_every_size():
     ramp = np.broadcast_to(np.arange(0, 240, 5, dtype="uint8")[None, :, None], (48, 48, 3))
     images = np.stack([ramp] * 8)
@@ -117,6 +124,7 @@ def test_a_view_shows_the_same_part_at_every_size():
     assert small[..., 0].std(axis=(1, 2)).min() > 5  # a part of the ramp, not one colour
 
 
+@once
 def test_training_the_rest_trains_the_model(images):
     model = models.HydraNet(**HYDRA, classifier_activation=None)
     trunk, rest = features.behind(model, "stem")
@@ -130,6 +138,7 @@ def test_training_the_rest_trains_the_model(images):
         np.testing.assert_array_equal(a, b)
 
 
+@once
 def test_batches_of_some_images_alone():
     views = [np.arange(6)[:, None]]
     batches = features.FeatureBatches(views, {"prediction": np.arange(6)}, batch_size=2, rows=np.array([1, 4, 5]))
@@ -143,6 +152,7 @@ def test_batches_of_some_images_alone():
     assert seen == {1, 4, 5}
 
 
+@once
 def test_batches_draw_images_by_their_weights():
     views = [10 * np.arange(4)[:, None] + v for v in range(2)]
     options = {"batch_size": 2, "rows": np.array([0, 2, 3, 1]), "weights": np.array([0.0, 0, 3, 3])}
@@ -162,6 +172,7 @@ def test_batches_draw_images_by_their_weights():
     assert 60 < (seen % 10 == 1).sum() < 140
 
 
+@once
 def test_mixup_mixes_features_and_targets_alike():
     views = [np.arange(8, dtype="float32")[:, None]]
     targets = {"prediction": np.eye(8, dtype="float32"), "gate_logits": np.arange(8)}
