@@ -17,6 +17,7 @@ from keras_moe.layer_state import copy_weights
 from keras_moe.layer_state import set_weights as set_arrays
 from keras_moe.models import HydraNet, SegmentationMoE, SingleGatedMoE, upcycle
 from keras_moe.training import Recipe, train_experts
+from keras_moe.training.best import KeepBest
 from keras_moe.training.checkpoint import Checkpoint
 from keras_moe.weights import load_weights, save_weights
 
@@ -211,9 +212,19 @@ def checkpoint(kind, folder):
     return model
 
 
+def best_epoch(kind, folder):
+    source, model = experts_of_single_gated(kind, folder), _blank(kind)
+    kept = KeepBest(Checkpoint(folder), source, "stage", patience=1)
+    source.stop_training = False  # as in `fit`
+    kept.set_model(source)
+    kept.on_epoch_end(0, {"val_loss": 0.0})
+    KeepBest(Checkpoint(folder), model, "stage", patience=1).restore()
+    return model
+
+
 WAYS = (
     copied, trunk_of_single_gated, experts_of_single_gated, experts_of_hydranet, trunk_of_hydranet, grown,
-    grown_from_one_branch, safetensors, keras_file, set_weights, checkpoint,
+    grown_from_one_branch, safetensors, keras_file, set_weights, checkpoint, best_epoch,
 )  # fmt: skip
 
 

@@ -17,12 +17,12 @@ EPOCHS = [(0.5, 1.0), (0.75, 1.4), (0.75, 1.2), (0.5, 1.1), (0.75, 1.3), (0.7, 1
 class Followed:
     """A network of one weight, which is the number of epochs done, and the callback that follows it."""
 
-    def __init__(self, folder, monitor, patience, name="prediction_accuracy"):
+    def __init__(self, folder, monitor, patience, name="prediction_accuracy", first_loss=2.0):
         self.network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
         self.name, self.ended = name, None
         self.best = KeepBest(Checkpoint(folder), self.network, "one", patience, monitor)
         self.best.set_model(types.SimpleNamespace(stop_training=False))
-        evaluated = types.SimpleNamespace(evaluate=lambda *args, **kwargs: {"loss": 2.0, name: 0.1})
+        evaluated = types.SimpleNamespace(evaluate=lambda *args, **kwargs: {"loss": first_loss, name: 0.1})
         self.set(0)
         self.best.start(evaluated, ())
 
@@ -56,6 +56,11 @@ def test_by_loss_it_ends_before_the_accuracy_is_best(tmp_path):
 
 def test_what_is_no_number_is_not_kept(tmp_path):
     assert Followed(tmp_path, "accuracy", 2).run([(0.9, float("nan")), (0.0, 3.0)]) == 0
+
+
+def test_where_nothing_is_a_number_the_last_weights_stay(tmp_path):
+    nothing = float("nan")
+    assert Followed(tmp_path, "accuracy", 9, first_loss=nothing).run([(0.9, nothing), (0.9, nothing)]) == 2
 
 
 def test_a_resumed_stage_knows_its_best_epoch(tmp_path):
