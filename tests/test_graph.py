@@ -1,5 +1,7 @@
 """Functional models taken apart and put together again."""
 
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -119,3 +121,28 @@ def test_a_subclassed_model_is_refused():
 
     with pytest.raises(ValueError, match="functional or Sequential"):
         open_graph(Opaque())
+
+
+class Tiled(layers.Layer):
+    """Repeats its input as often as a file beside the weights says, as lookups make a vector of their vocabulary."""
+
+    count = 1
+
+    def save_assets(self, folder):
+        pathlib.Path(folder, "count").write_text(str(self.count))
+
+    def load_assets(self, folder):
+        self.count = int(pathlib.Path(folder, "count").read_text())
+
+    def call(self, x):
+        return ops.tile(x, (1, self.count))
+
+
+def test_a_shape_that_depends_on_what_lies_beside_the_weights():
+    tiled = Tiled()
+    tiled.count = 3
+    x = keras.Input((2,))
+    model = keras.Model(x, layers.Dense(1, kernel_initializer="ones")(tiled(x)))
+    graph = open_graph(model)
+    copied = rebuild(graph.calls, graph.inputs[0], graph.output, "copied")
+    np.testing.assert_array_equal(copied.predict(np.array([[1.0, 2.0]]), verbose=0), [[9.0]])

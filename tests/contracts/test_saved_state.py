@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from keras_moe.layer_state import inner_layers
 from keras_moe.models import SingleGatedMoE, upcycle
+from keras_moe.settings import copy_state
 from keras_moe.weights import load_weights, save_weights
 
 IMAGES = (np.random.default_rng(0).random((8, 8, 8, 3)) * 255).astype("float32")
@@ -312,3 +313,12 @@ def test_a_copy_in_another_dtype_keeps_what_was_set():
     assert {layer.compute_dtype for layer in kernels(model.bank)} == {"bfloat16"}
     expected = classifier.predict(IMAGES, verbose=0)
     np.testing.assert_allclose(model.predict(IMAGES, verbose=0), expected, atol=0.02 * abs(expected).max())
+
+
+@pytest.mark.once
+def test_a_frozen_copy_of_what_learns_learns_again():
+    source, target = tiny_classifier(), tiny_classifier()
+    target.trainable = False
+    copy_state(source, target)
+    assert all(layer.trainable for layer in inner_layers(target))
+    assert len(target.trainable_variables) == len(source.trainable_variables) > 0

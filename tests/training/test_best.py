@@ -73,6 +73,17 @@ def test_a_resumed_stage_knows_its_best_epoch(tmp_path):
     assert again.is_over(6)
 
 
+def test_of_equal_epochs_the_first_is_kept(tmp_path):
+    assert Followed(tmp_path, "accuracy", 9).run([(0.5, 1.0), (0.5, 1.0)]) == 1
+
+
+def test_the_best_epoch_of_another_stage_does_not_count(tmp_path):
+    followed = Followed(tmp_path, "accuracy", 9)
+    followed.run(EPOCHS[:3])
+    other = KeepBest(Checkpoint(tmp_path), followed.network, "two", 3, "accuracy")
+    assert (other.rank, other.epoch) == ((-np.inf, -np.inf), 0)
+
+
 def test_a_monitor_needs_its_metric():
     common = ("one", ("head",), 1, keras.optimizers.Adam, (), {})
     with pytest.raises(ValueError, match=r"`monitor` must be one of .* Received: monitor='auc'"):
