@@ -115,7 +115,7 @@ class MoEModel(PartitionedModel):
         if len(x) == 0:
             return np.zeros((0, *self.router.output_shape[1:]), "float32")
         batch_size = integer("route", "batch_size", batch_size, 1)
-        return np.asarray(self.router.predict(x, batch_size=batch_size, verbose=0), "float32")
+        return np.asarray(self.router.predict_arrays(x, batch_size=batch_size), "float32")
 
     def predict_routed(self, x: Array, batch_size: int = 256) -> tuple[Array, Array | None]:
         """Predictions and their route in one pass.
@@ -134,8 +134,8 @@ class MoEModel(PartitionedModel):
         """
         batch_size = integer("predict_routed", "batch_size", batch_size, 1)
         if self._gate is None:
-            return self.predict(x, batch_size=batch_size, verbose=0), None
-        outputs = self.model_with_route.predict(x, batch_size=batch_size, verbose=0)
+            return self.predict_arrays(x, batch_size=batch_size), None
+        outputs = self.model_with_route.predict_arrays(x, batch_size=batch_size)
         return outputs["prediction"], np.asarray(outputs["routing_weights"], "float32")
 
     @functools.cached_property
@@ -175,7 +175,7 @@ class MoEModel(PartitionedModel):
                 f"predict_with_route: `route` must be finite weights >= 0 of shape {(len(x), *shape[1:])}, a row for "
                 f"each of one or more images. Received: shape {route.shape}"
             )
-        predictions: Array = self._under_route.predict([x, route], batch_size=batch_size, verbose=0)
+        predictions: Array = self._under_route.predict_arrays(x, route, batch_size=batch_size)
         return predictions
 
     @functools.cached_property

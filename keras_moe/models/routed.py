@@ -7,6 +7,7 @@ import typing
 from keras_moe.layers import inference_only
 from keras_moe.layers.changes import MadeOf
 from keras_moe.models.served import ServedModel
+from keras_moe.types import Array
 
 Function: typing.TypeAlias = collections.abc.Callable[..., typing.Any]
 
@@ -16,6 +17,17 @@ class RoutedModel(ServedModel):
 
     Both follow a change of its layers, such as LoRA, quantization or another activation, without compiling again.
     """
+
+    def predict_arrays(self, *arrays: Array, batch_size: int) -> typing.Any:
+        """``predict`` of one array for each input.
+
+        A single batch goes without Keras' loop over batches: on TensorFlow to set that up takes longer than to run most
+        networks on one image.
+        """
+        x = list(arrays) if isinstance(self.input, list) else arrays[0]
+        if 0 < len(arrays[0]) <= batch_size and hasattr(arrays[0], "shape"):
+            return self.predict_on_batch(x)
+        return self.predict(x, batch_size=batch_size, verbose=0)
 
     def make_predict_function(self, force: bool = False) -> Function:
         function: Function = super().make_predict_function(force or self._has_changed_since("predict"))

@@ -25,6 +25,7 @@ def test_call_predict_and_batches_agree(d, n):
     eager = numpy(model(ops.convert_to_tensor(x)) if n == 1 else call(model, d, [x]))
     np.testing.assert_allclose(model.predict(x, verbose=0), eager, atol=1e-5)
     np.testing.assert_allclose(model.predict(x, batch_size=1, verbose=0), eager, atol=1e-5)
+    np.testing.assert_allclose(model.predict_routed(x)[0], eager, atol=1e-5)
 
 
 @each_model
