@@ -8,6 +8,7 @@ from keras_moe import cost
 from keras_moe.layers import CostBias, PixelShuffle
 from keras_moe.models import ClassSR, SuperResolutionNetwork, super_resolution_branches
 from keras_moe.training import (
+    Checkpoint,
     Round,
     SuperResolutionRecipe,
     cost_curve,
@@ -20,6 +21,7 @@ from keras_moe.training.classsr import check_collapse
 from keras_moe.training.cost_weight import logits_and_errors
 from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
 from keras_moe.training.patches import PatchBatches, bicubic, cut_patches, shrink, split_by_psnr
+from keras_moe.weights import read_tensors
 
 RNG = np.random.default_rng(0)
 TINY = {"input_shape": (8, 8, 3), "filters": (3, 6), "scale": 2, "class_filters": 4}
@@ -261,6 +263,17 @@ def test_the_largest_branch_starts_from_the_single_network(tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
     for ours, theirs in zip(single.get_layer("branch").get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.once
+@pytest.mark.filterwarnings("ignore:The class module has collapsed")
+def test_what_a_branch_learned_alone_is_the_mixtures(tmp_path):
+    train, model = patches(), ClassSR(**TINY)
+    train_classsr(model, train, train, tmp_path, SuperResolutionRecipe(1, 1, 0, steps=2, batch_size=4))
+    for k, expert in enumerate(model.bank.experts):
+        tensors = read_tensors(Checkpoint(tmp_path / f"branch_{k}").path)
+        for i, array in enumerate(expert.get_weights()):
+            np.testing.assert_array_equal(array, tensors[f"model/{i}"])
 
 
 @pytest.mark.once
