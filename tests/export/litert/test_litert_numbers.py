@@ -108,11 +108,14 @@ def test_images_are_judged_by_their_error_and_classes_by_agreement():
 
 
 def test_the_error_is_that_of_images_with_the_same_experts():
-    """The second image took another expert, though neither took the third: of the first, 0.1 of a sum of 1.0."""
-    route, moved = np.float32([[1, 0, 0], [1, 0, 0]]), np.float32([[0.5, 0, 0], [0, 1, 0]])
-    found = parity.compare(np.array([[0.6, 0.5], [9, 0]]), moved, np.array([[0.5, 0.5], [0, 1]]), route, scores=True)
+    """The second image took another expert, the third, which took the first expert, took none: of the first image, 0.1
+    of a sum of 1.0.
+    """
+    route, moved = np.float32([[1, 0, 0], [1, 0, 0], [1, 0, 0]]), np.float32([[0.5, 0, 0], [0, 1, 0], [0, 0, 0]])
+    ours, theirs = np.array([[0.6, 0.5], [9, 0], [9, 0]]), np.array([[0.5, 0.5], [0, 1], [0, 1]])
+    found = parity.compare(ours, moved, theirs, route, scores=True)
     assert found["relative_error"] == pytest.approx(0.1)
-    assert (found["routing_agreement"], found["same_main_expert"]) == (0.5, 0.5)
+    assert (found["routing_agreement"], found["same_main_expert"]) == pytest.approx((1 / 3, 1 / 3))
 
 
 def test_a_manifest_reads_as_it_was_written():
