@@ -25,7 +25,16 @@ def test_call_predict_and_batches_agree(d, n):
     eager = numpy(model(ops.convert_to_tensor(x)) if n == 1 else call(model, d, [x]))
     np.testing.assert_allclose(model.predict(x, verbose=0), eager, atol=1e-5)
     np.testing.assert_allclose(model.predict(x, batch_size=1, verbose=0), eager, atol=1e-5)
-    np.testing.assert_allclose(model.predict_routed(x)[0], eager, atol=1e-5)
+
+
+@pytest.mark.once  # on the other backends: test_changes.py, for one mixture
+@each_model
+def test_routed_predictions_are_the_predictions(d):
+    """In one batch and in several, which take other ways."""
+    model, (x,) = shared(d), arrays(d, 5)
+    expected = model.predict(x, verbose=0)
+    for batch_size in (5, 2):
+        np.testing.assert_allclose(model.predict_routed(x, batch_size)[0], expected, atol=1e-5)
 
 
 @each_model
