@@ -16,9 +16,9 @@ from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.export import IntegrityError, LiteRTModel, ParityError, litert
 from keras_moe.export.flatbuffer import operations, tensors
-from keras_moe.export.litert import integrity, interpreters, pipeline
+from keras_moe.export.litert import convert, integrity, interpreters, pipeline
 from keras_moe.export.litert.parity import check, compare
-from keras_moe.models import Classifier, MoEModel, Patcher, SegmentationMoE, UNet
+from keras_moe.models import Classifier, MoEModel, Patcher, SegmentationMoE, SuperResolutionNetwork, UNet
 from keras_moe.weights import read_tensors
 
 # One worker, which makes each file once.
@@ -396,3 +396,22 @@ def test_bad_images(exported):
             model.predict(images)
     with pytest.raises(FileNotFoundError):
         LiteRTModel("no.tflite")
+
+
+@on_tensorflow
+@pytest.mark.parametrize(
+    ("make", "clipped"),
+    [
+        (lambda: Classifier((8, 8, 3), 0.25, "resnet8", classes=3), True),
+        (lambda: SuperResolutionNetwork((8, 8, 3), "fsrcnn", 6, 2), False),
+    ],
+)
+def test_rare_values_are_clipped_but_not_in_a_picture(make, clipped, tmp_path, monkeypatch):
+    def without(calibrated, plain, samples, clipped):
+        asked.append(clipped)
+        return calibrated
+
+    asked, images = [], np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3))
+    monkeypatch.setattr(convert, "refined", without)
+    litert(make(), tmp_path / "x.tflite", quantize="int8", representative_dataset=images, check_parity=False)
+    assert asked == [clipped]
