@@ -131,15 +131,19 @@ def test_a_branch_that_does_not_run_stores_no_map_of_zeros(tmp_path):
 
 @on_tensorflow
 @pytest.mark.parametrize("sparse", [False, True])
-def test_where_pixels_are_classified_the_image_is_read_in_float(tmp_path, sparse):
+def test_where_pixels_are_classified_the_image_is_read_and_experts_are_combined_in_float(tmp_path, sparse):
     images = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype("float32")
     model = segmenter(32, sparse=sparse)
     litert(model, tmp_path / "x.tflite", quantize="int8", representative_dataset=images, check_parity=False)
-    kinds = {}
-    for channels, kind in _convolutions((tmp_path / "x.tflite").read_bytes()):
+    data, kinds = (tmp_path / "x.tflite").read_bytes(), {}
+    for channels, kind in _convolutions(data):
         kinds.setdefault(channels == 3, set()).add(kind)
     assert kinds[True] == {"FLOAT32"}
     assert "INT8" in kinds[False]
+    if sparse:
+        of_experts = {int(t) for _, _, op in _ran(data, "IF") for t in op.outputs}
+        sums = [(graph, op) for number, graph, op in _ran(data, "ADD") if number == 0 and of_experts & set(op.inputs)]
+        assert {_type(graph.tensors[op.outputs[0]]) for graph, op in sums} == {"FLOAT32"}
 
 
 def _convolutions(data):
