@@ -25,7 +25,7 @@ class RoutedModel(ServedModel):
         networks on one image.
         """
         x = list(arrays) if isinstance(self.input, list) else arrays[0]
-        if 0 < len(arrays[0]) <= batch_size and hasattr(arrays[0], "shape"):
+        if hasattr(arrays[0], "shape") and 0 < len(arrays[0]) <= batch_size:
             return self.predict_on_batch(x)
         return self.predict(x, batch_size=batch_size, verbose=0)
 

@@ -14,10 +14,9 @@ pytest.importorskip("tensorflow", reason="LiteRT files are converted by TensorFl
 from keras_moe import zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
-from keras_moe.export import IntegrityError, LiteRTModel, ParityError, litert
+from keras_moe.export import IntegrityError, LiteRTModel, litert
 from keras_moe.export.flatbuffer import operations, tensors
-from keras_moe.export.litert import convert, integrity, interpreters, pipeline
-from keras_moe.export.litert.parity import check, compare
+from keras_moe.export.litert import convert, interpreters, pipeline
 from keras_moe.models import Classifier, MoEModel, Patcher, SegmentationMoE, SuperResolutionNetwork, UNet
 from keras_moe.weights import read_tensors
 
@@ -333,27 +332,6 @@ def test_an_altered_part_or_manifest_is_refused(exported, tmp_path):
     manifest.write_text("[1]")
     with pytest.raises(IntegrityError, match="not a manifest"):
         LiteRTModel(manifest)
-
-
-def test_sealing():
-    model = bytes(4) + b"TFL3" + bytes(range(100))
-    sealed = integrity.seal(model, {"labels.txt": b"a\nb"})
-    assert sealed.startswith(model)
-    assert sealed == integrity.seal(model, {"labels.txt": b"a\nb"})
-    assert integrity.unseal(sealed, "x") == {"labels.txt": b"a\nb"}
-
-
-def test_comparing():
-    expected, route = np.array([[0.5, 0.5], [0.2, 0.8]]), np.array([[0.7, 0.3], [0.0, 1.0]])
-    other, moved = np.array([[0.4, 0.6], [0.2, 0.8]]), np.array([[0.7, 0.0], [0.0, 0.9]])
-    found = compare(other, moved, expected, route, scores=True)
-    assert found["images"] == 2
-    assert found["max_error"] == pytest.approx(0.1)
-    assert found["mean_error"] == pytest.approx(0.05)
-    assert (found["prediction_agreement"], found["routing_agreement"], found["same_main_expert"]) == (0.5, 0.5, 1.0)
-    with pytest.raises(ParityError, match="Nothing was written"):
-        check(found, "int8", scores=True)
-    check({"images": 2, "prediction_agreement": 1.0}, None, scores=True)
 
 
 @pytest.mark.parametrize(

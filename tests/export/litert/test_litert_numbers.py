@@ -107,6 +107,27 @@ def test_images_are_judged_by_their_error_and_classes_by_agreement():
         parity.check({"images": 9, "prediction_agreement": 1.0, "relative_error": float("nan")}, None, scores=True)
 
 
+def test_sealing():
+    model = bytes(4) + b"TFL3" + bytes(range(100))
+    sealed = seal(model, {"labels.txt": b"a\nb"})
+    assert sealed.startswith(model)
+    assert sealed == seal(model, {"labels.txt": b"a\nb"})
+    assert unseal(sealed, "x") == {"labels.txt": b"a\nb"}
+
+
+def test_comparing():
+    expected, route = np.array([[0.5, 0.5], [0.2, 0.8]]), np.array([[0.7, 0.3], [0.0, 1.0]])
+    other, moved = np.array([[0.4, 0.6], [0.2, 0.8]]), np.array([[0.7, 0.0], [0.0, 0.9]])
+    found = parity.compare(other, moved, expected, route, scores=True)
+    assert found["images"] == 2
+    assert found["max_error"] == pytest.approx(0.1)
+    assert found["mean_error"] == pytest.approx(0.05)
+    assert (found["prediction_agreement"], found["routing_agreement"], found["same_main_expert"]) == (0.5, 0.5, 1.0)
+    with pytest.raises(parity.ParityError, match="Nothing was written"):
+        parity.check(found, "int8", scores=True)
+    parity.check({"images": 2, "prediction_agreement": 1.0}, None, scores=True)
+
+
 def test_the_error_is_that_of_images_with_the_same_experts():
     """The second image took another expert, the third, which took the first expert, took none: of the first image, 0.1
     of a sum of 1.0.
