@@ -176,6 +176,7 @@ def test_one_file_is_taken(port):
             400,
         ),
     ],
+    ids=["an image", "nothing", "JSON", "a form in an address", "no boundary", "no parts", "a part cut off", "no file"],
 )
 def test_another_body(port, body, kind, status):
     found, answer = ask(port, "POST", "/classify", body, {"Content-Type": kind} if kind else {})

@@ -100,7 +100,7 @@ def test_a_published_mixture_learns_from_its_baseline(tones, tmp_path, monkeypat
     tuned = finetune("mixture", tones, tmp_path / "out", epochs=1, verbose=False)
     log = json.loads((tmp_path / "out" / "log.json").read_text())
     assert {stage: len(logs) for stage, logs in log.items()} == dict.fromkeys(
-        ["dense_head", "dense", "thin_head", "thin", "mixture", "all"], 1
+        ["dense_head", "dense", "mixture", "all"], 1
     )
     assert 0 <= tuned.dense_accuracy <= 1
     assert "The dense network of the same backbone" in tuned.page.read_text()
@@ -245,6 +245,25 @@ def test_branches_without_some_blocks_start_as_a_network_without_them():
     assert thin.macs_by_part()["branches"] == mixture.macs_by_part()["branches"][:1]
     assert thin.macs_total < start.dense.macs_total
     assert start_from(Classifier(**TINY, classes=3), classes=3, size=None, num_experts=2).make_thin is None
+
+
+def test_experts_grow_behind_the_stem_of_the_start_with_blocks_of_its_baseline(tmp_path, monkeypatch):
+    deep = {"input_shape": (32, 32, 3), "backbone": "efficientnet_lite0", "split_at": 3}
+    one_branch = HydraNet(**deep, num_experts=1, top_k=1, classes=4)
+    start = start_from(one_branch, classes=3, size=None, num_experts=2)
+    splits = [network.get_config()["split_at"] for network in (start.dense, start.make_thin(), start.make_mixture())]
+    assert splits == [3, 3, 3]
+
+    dense, mixture = (
+        Classifier(**{k: deep[k] for k in ("input_shape", "backbone")}, classes=4),
+        HydraNet(**deep, num_experts=2, branch_blocks=1, classes=4),
+    )
+    grow_from(mixture, dense)
+    zoo.save(dense, tmp_path / "dense")
+    monkeypatch.setattr(start_, "_published", lambda name: (mixture, name, "", str(tmp_path / "dense")))
+    start = start_from("mixture", classes=3, size=None, num_experts=3)
+    grown = start.make_mixture().get_config()
+    assert (grown["split_at"], grown["branch_blocks"], grown["num_experts"]) == (3, 2, 3)
 
 
 def test_classes_that_look_alike_to_the_trunk_share_an_expert():

@@ -37,10 +37,11 @@ def finetune(
     1. The images are read and split (``datasets.read_labelled_files``), and features of the trunk, which stays as it
        is at first, are cached for the whole images and random views of them.
     2. *dense*: the head learns alone, then everything behind the trunk with it. Of a published mixture that is its
-       baseline, if that has the same trunk.
-    3. *thin*, where experts have fewer blocks: the same network without them learns from all images and from *dense*.
-       Of a published mixture it starts as the mean of its experts, each of which knows other classes than yours.
-    4. *mixture*: experts start as copies of that, and a gate learns which classes are whose.
+       baseline, if that has the same trunk: its experts, each of which knows other classes than yours, are left out.
+       Where there is no such baseline, there is no *dense*.
+    3. *thin*, where experts have fewer blocks: the same network without them learns from all images and from *dense*;
+       without that it starts as the mean of the published experts.
+    4. *mixture*: experts start as copies of the network before, and a gate learns which classes are whose.
     5. *all*: the whole network, from the files, gently.
     6. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured.
 
@@ -60,7 +61,7 @@ def finetune(
         budget: float, mean multiply-accumulates per image; None: the cheapest operation that costs half a point of
             accuracy at most, on the validation part; of a ``HydraNet`` no more than the dense network, where possible.
         dense: bool. True: a network without experts, a ``Classifier``, for comparison.
-        num_experts: int, of a mixture that is grown.
+        num_experts: int, of a mixture that is grown from a dense network.
         batch_size: int; None: 32, fewer of few images.
         seed: int, of split, order and views.
         verbose: bool, whether progress is printed, on stderr.

@@ -30,7 +30,8 @@ class Start:
         make_mixture: makes the mixture.
         frozen: name of the layer whose output is cached.
         make_thin: makes a network of one branch like those of the mixture; None where ``dense`` is that.
-        mixture: a mixture of such branches that knows other classes, whose mean the thin network starts as; or None.
+        mixture: without ``dense``, a mixture of such branches that knows other classes, whose mean the thin network
+            starts as; or None.
     """
 
     name: str
@@ -50,7 +51,7 @@ def start_from(start: Path | MoEModel, classes: int, size: int | None, num_exper
             ``SingleGatedMoE`` or ``Classifier``, which is left as it is.
         classes: int.
         size: int, sides of the images; None: those that the network has.
-        num_experts: int, where a mixture is grown.
+        num_experts: int, where a mixture is grown from a dense network.
 
     Raises:
         ValueError: an unknown name, a model that does not classify, or one that a configuration cannot rebuild.
@@ -67,7 +68,7 @@ def start_from(start: Path | MoEModel, classes: int, size: int | None, num_exper
             "keras_moe.models.upcycle, and train it with run_stages."
         )
     if isinstance(model, HydraNet) and len(model.bank.experts) > 1:
-        return _of_mixture(model, name, license, baseline, classes, size)
+        return _of_mixture(model, name, license, baseline, classes, size, num_experts)
     return _of_dense(model, name, license, classes, size, num_experts)
 
 
@@ -102,22 +103,26 @@ def _published(start: Path) -> tuple[MoEModel, str, str, str]:
     return zoo.load(str(start)), card.name, card.license, card.baseline
 
 
-def _of_mixture(model: HydraNet, name: str, license: str, baseline: str, classes: int, size: int | None) -> Start:
+def _of_mixture(
+    model: HydraNet, name: str, license: str, baseline: str, classes: int, size: int | None, num_experts: int
+) -> Start:
     own, split_at = _own_config(model, size), model.get_config()["split_at"]
     if split_at is None:  # of a HydraNet: all stages but the last
         split_at = len(backbones.get(own["backbone"], own["alpha"]).stages) - 1
+    dense = _baseline_of_stem(model, baseline, own, split_at, classes) if baseline else None
+    if dense:
+        return _grown(name, license, dense, own, num_experts)
     ready = rebuilt(model, classes=classes, input_shape=own["input_shape"], classifier_activation=None)
-    dense = _dense_of_stem(ready, baseline, own, split_at) if baseline else None
 
     def make_thin() -> HydraNet:
         one_branch = {"num_experts": 1, "top_k": 1, "drop_below": 0.0, "gate_filters": 0}
         return HydraNet(**{**_arguments(ready), **one_branch})
 
-    return Start(name, license, dense, lambda: ready, make_thin=make_thin, mixture=ready)
+    return Start(name, license, None, lambda: ready, make_thin=make_thin, mixture=ready)
 
 
-def _dense_of_stem(model: MoEModel, baseline: str, own: Config, split_at: int) -> HydraNet | None:
-    """The published classifier ``baseline``, where it has the stem of ``model``, so that features of one serve both."""
+def _baseline_of_stem(model: HydraNet, baseline: str, own: Config, split_at: int, classes: int) -> HydraNet | None:
+    """The published classifier ``baseline``, where it has the stem of ``model``: they know the same images."""
     from keras_moe import zoo
 
     published = zoo.load(baseline)
@@ -125,7 +130,7 @@ def _dense_of_stem(model: MoEModel, baseline: str, own: Config, split_at: int) -
     alike = all(config.get(k) == own.get(k) for k in ("backbone", "alpha", "blocks"))
     if not isinstance(published, Classifier) or not alike:
         return None
-    dense = _dense(own, int(model.output_shape[-1]), None, split_at)
+    dense = _dense(own, classes, None, split_at)
     backbones.assign_dense(dense, _dense_values(published.layers), baseline)
     stems = [[keras.ops.convert_to_numpy(v) for v in m.get_layer("stem").weights] for m in (model, dense)]
     same = all(np.allclose(a, b, 1e-2, 1e-4) for a, b in zip(*stems, strict=True))  # one may be stored as float16
@@ -155,18 +160,19 @@ def _of_dense(model: MoEModel, name: str, license: str, classes: int, size: int 
 
 
 def _grown(name: str, license: str, dense: HydraNet, config: Config, num_experts: int) -> Start:
-    """From a dense network to a ``HydraNet``."""
+    """From a dense network to a ``HydraNet`` with its stem."""
     classes, deep = int(dense.output_shape[-1]), _is_deep(config["backbone"])
+    split_at = dense.get_config()["split_at"]
     experts = min(num_experts, classes)
 
     def make_mixture() -> MoEModel:
         return HydraNet(
-            **config, split_at=_split_at(config["backbone"]), num_experts=experts, top_k=min(2, experts),
+            **config, split_at=split_at, num_experts=experts, top_k=min(2, experts),
             branch_blocks=_BLOCKS if deep else None, classes=classes, classifier_activation=None,
         )  # fmt: skip
 
     def make_thin() -> HydraNet:
-        return _dense(config, classes, branch_blocks=_BLOCKS)
+        return _dense(config, classes, split_at=split_at, branch_blocks=_BLOCKS)
 
     return Start(name, license, dense, make_mixture, make_thin=make_thin if deep else None)
 
