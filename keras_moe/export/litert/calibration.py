@@ -47,7 +47,7 @@ def samples_of(pieces: Piece | Pieces, representative_dataset: Array) -> Samples
     samples["head"] = _of_head(pieces, [outputs[i] for i in chosen])
     detours = []
     for k, indices in enumerate(served):
-        nearest = [i for i in np.argsort(-logits[:, k]) if i not in indices][: max(0, PER_EXPERT - len(indices))]
+        nearest = _nearest(logits[:, k], indices)
         samples[f"expert_{k}"] = [{"features": outputs[i]["features"]} for i in (*indices, *nearest)]
         detours += [(representative_dataset[i][None], k) for i in nearest]
     routed = _with_detours(samples["trunk"], detours, len(served))
@@ -69,6 +69,12 @@ def _of_head(pieces: Pieces, outputs: list[Sample]) -> list[Sample]:
     combine = tf.function(lambda features, route: pieces.bank(features, route))
     combined = [{**f, "combined": combine(f["features"], f["route"]).numpy()} for f in outputs]
     return [{name: tensors[name] for name in pieces.head.inputs} for tensors in combined]
+
+
+def _nearest(logits: Array, indices: list[int]) -> list[int]:
+    """The images beside ``indices`` with the greatest of one expert's ``logits``, so many that it gets enough."""
+    missing = max(0, PER_EXPERT - len(indices))
+    return [int(i) for i in np.argsort(-logits) if i not in indices][:missing]
 
 
 def _with_detours(straight: list[Sample], detours: list[tuple[Array, int]], experts: int) -> list[Sample]:

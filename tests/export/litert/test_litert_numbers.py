@@ -6,7 +6,7 @@ import pytest
 from keras_moe.checks import IntegrityError
 from keras_moe.export import border
 from keras_moe.export.litert import interpreters, parity
-from keras_moe.export.litert.calibration import _balanced, _with_detours
+from keras_moe.export.litert.calibration import _balanced, _nearest, _with_detours
 from keras_moe.export.litert.constants import _rounds_to
 from keras_moe.export.litert.integrity import manifest, read_manifest, seal, unseal
 from keras_moe.export.quantization.activation_ranges import _loss, best_range
@@ -23,6 +23,12 @@ def test_300_images_calibrate_20_of_each_expert_first():
 def test_more_experts_than_fit_get_their_20_all_the_same():
     ran = np.repeat(np.eye(20, dtype=bool), 25, axis=0)
     assert _balanced(ran) == [25 * k + i for k in range(20) for i in range(20)]
+
+
+def test_an_expert_that_few_chose_gets_the_images_that_its_gate_prefers():
+    logits = np.array([5, *np.linspace(0, 1, 30), 9], "float32")
+    assert _nearest(logits, [0, 31]) == list(range(30, 12, -1))  # 18 beside the two
+    assert _nearest(logits, list(range(20))) == []
 
 
 def test_a_detour_sends_an_image_to_one_more_expert():
