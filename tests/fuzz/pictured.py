@@ -15,7 +15,7 @@ from keras_moe.images import read_image
 from keras_moe.insights.folders import read_labelled, read_masked
 from keras_moe.zoo.calibration import from_sheet
 
-NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (11, 14, 4), dtype="uint8"), "RGBA")
+NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (11, 14, 4), dtype="uint8"))
 COLOURS, PALETTE = NOISE.convert("RGB"), NOISE.convert("RGB").quantize(8)
 TURNED = Image.Exif()
 TURNED[0x0112] = 6

@@ -1,6 +1,9 @@
 """All dispatchers compute the same sum, and only the chosen experts work."""
 
 import functools
+import gc
+import pathlib
+import re
 
 import keras
 import numpy as np
@@ -11,6 +14,7 @@ from keras import ops
 from keras_moe.layers import ExpertBank, inference_only
 from keras_moe.layers.dispatch import dense, dispatch, gathered, guarded
 
+STATUS = pathlib.Path("/proc/self/status")
 DISPATCHERS = {"dense": dense, "guarded": guarded, "dispatch": dispatch}
 JAX = keras.backend.backend() == "jax"
 if JAX:
@@ -200,7 +204,10 @@ def _jit(f):
     return f  # PyTorch runs eagerly
 
 
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's traces")
+on_torch = pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's traces")
+
+
+@on_torch
 def test_traced_experts_follow_their_weights_and_fall_back():
     import torch
 
@@ -223,3 +230,43 @@ def test_traced_experts_follow_their_weights_and_fall_back():
         np.testing.assert_allclose(bank(x, w), dense(bank.experts, x, w), atol=1e-4)
         for n in (2, 3):
             np.testing.assert_array_equal(traced(torch.ones(n, 2)), np.full((n, 2), n))
+
+
+@on_torch
+def test_a_trace_holds_for_any_number_of_rows_of_vectors():
+    """The product of vectors in rows and a kernel is computed of a shape that holds their number."""
+    import torch
+
+    from keras_moe.layers.dispatch.torch import Trace, Traced
+
+    dense = keras.layers.Dense(2, kernel_initializer="ones")
+    dense.build((None, 3, 4))
+    traced = Traced(dense)
+    with torch.no_grad():
+        for n in (1, 2, 7):
+            np.testing.assert_array_equal(traced(torch.ones(n, 3, 4)), np.full((n, 3, 2), 4))
+    assert [type(trace) for trace in traced.traces(dense).values()] == [Trace]
+
+
+@on_torch
+@pytest.mark.skipif(not STATUS.exists(), reason="memory is read from /proc")
+def test_traces_go_with_their_experts():
+    import torch
+
+    from keras_moe.layers.dispatch.torch import Traced
+
+    def grown(times):
+        before = resident()
+        with torch.no_grad():
+            for _ in range(times):
+                Traced(expert)(torch.ones(2, 6, 6, 2))
+        gc.collect()
+        return resident() - before
+
+    expert = conv_experts()[0]
+    grown(20)
+    assert grown(100) < 10e6, "bytes of what nobody can call any more"
+
+
+def resident():
+    return 1024 * int(re.search(r"VmRSS:\s+(\d+) kB", STATUS.read_text())[1])

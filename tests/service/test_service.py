@@ -58,7 +58,7 @@ def encoded(image, kind="png", **options):
 
 def digit(mode="L"):
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 4))
-    return Image.fromarray(pixels.astype("uint8"), "RGBA").convert(mode)
+    return Image.fromarray(pixels.astype("uint8")).convert(mode)
 
 
 def turned():
