@@ -1,6 +1,6 @@
 """What the networks for a microcontroller have in common: CIFAR-100's 20 coarse classes, two rounds of learning.
 
-A round is ``keras_moe.training.Recipe`` with its defaults, 10 epochs. The dense network learns by one and then by
+A round is ``keras_moe.training.Recipe`` with its defaults, 20 epochs. The dense network learns by one and then by
 another; the mixture learns the first as a trunk with one branch, and the second with all of them.
 """
 
@@ -16,7 +16,7 @@ from keras_moe.recipes.publishing.recipe import Config
 from keras_moe.training import Recipe, classification_stage, run_stages
 
 DENSE = "resnet8_cifar100_coarse"
-EPOCHS = 10
+EPOCHS = 20
 CONFIG: Config = {"input_shape": (32, 32, 3), "backbone": "resnet8", "classes": 20}
 NOTE = f"Twice {EPOCHS} epochs of AdamW at batch 128, a cosine from 3e-3; TensorFlow on two CPU cores."
 
