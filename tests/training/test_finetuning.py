@@ -247,7 +247,7 @@ def test_branches_without_some_blocks_start_as_a_network_without_them():
     assert start_from(Classifier(**TINY, classes=3), classes=3, size=None, num_experts=2).make_thin is None
 
 
-def test_experts_grow_behind_the_stem_of_the_start_with_blocks_of_its_baseline(tmp_path, monkeypatch):
+def test_experts_grow_from_a_start_cut_elsewhere_and_from_the_baseline_of_a_mixture(tmp_path, monkeypatch):
     deep = {"input_shape": (32, 32, 3), "backbone": "efficientnet_lite0", "split_at": 3}
     one_branch = HydraNet(**deep, num_experts=1, top_k=1, classes=4)
     start = start_from(one_branch, classes=3, size=None, num_experts=2)
@@ -263,7 +263,7 @@ def test_experts_grow_behind_the_stem_of_the_start_with_blocks_of_its_baseline(t
     monkeypatch.setattr(start_, "_published", lambda name: (mixture, name, "", str(tmp_path / "dense")))
     start = start_from("mixture", classes=3, size=None, num_experts=3)
     grown = start.make_mixture().get_config()
-    assert (grown["split_at"], grown["branch_blocks"], grown["num_experts"]) == (3, 2, 3)
+    assert (grown["split_at"], grown["branch_blocks"], grown["num_experts"]) == (4, 2, 3)
 
 
 def test_classes_that_look_alike_to_the_trunk_share_an_expert():

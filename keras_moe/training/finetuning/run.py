@@ -37,8 +37,8 @@ def finetune(
     1. The images are read and split (``datasets.read_labelled_files``), and features of the trunk, which stays as it
        is at first, are cached for the whole images and random views of them.
     2. *dense*: the head learns alone, then everything behind the trunk with it. Of a published mixture that is its
-       baseline, if that has the same trunk: its experts, each of which knows other classes than yours, are left out.
-       Where there is no such baseline, there is no *dense*.
+       baseline, if that begins with the same weights: experts that know other classes than yours are left out. Where
+       there is no such baseline, there is no *dense*.
     3. *thin*, where experts have fewer blocks: the same network without them learns from all images and from *dense*;
        without that it starts as the mean of the published experts.
     4. *mixture*: experts start as copies of the network before, and a gate learns which classes are whose.

@@ -68,7 +68,10 @@ def start_from(start: Path | MoEModel, classes: int, size: int | None, num_exper
             "keras_moe.models.upcycle, and train it with run_stages."
         )
     if isinstance(model, HydraNet) and len(model.bank.experts) > 1:
-        return _of_mixture(model, name, license, baseline, classes, size, num_experts)
+        dense = _baseline_with_stem(model, baseline) if baseline else None
+        if dense is None:
+            return _of_mixture(model, name, license, classes, size)
+        model = dense
     return _of_dense(model, name, license, classes, size, num_experts)
 
 
@@ -103,38 +106,29 @@ def _published(start: Path) -> tuple[MoEModel, str, str, str]:
     return zoo.load(str(start)), card.name, card.license, card.baseline
 
 
-def _of_mixture(
-    model: HydraNet, name: str, license: str, baseline: str, classes: int, size: int | None, num_experts: int
-) -> Start:
-    own, split_at = _own_config(model, size), model.get_config()["split_at"]
-    if split_at is None:  # of a HydraNet: all stages but the last
-        split_at = len(backbones.get(own["backbone"], own["alpha"]).stages) - 1
-    dense = _baseline_of_stem(model, baseline, own, split_at, classes) if baseline else None
-    if dense:
-        return _grown(name, license, dense, own, num_experts)
-    ready = rebuilt(model, classes=classes, input_shape=own["input_shape"], classifier_activation=None)
+def _baseline_with_stem(model: HydraNet, baseline: str) -> Classifier | None:
+    """The published classifier ``baseline``, whole, where its first stages are the stem of ``model``."""
+    from keras_moe import zoo
+
+    published = zoo.load(baseline)
+    if not isinstance(published, Classifier) or published.get_config()["blocks"]:
+        return None
+    if _own_config(published, None) != _own_config(model, None):
+        return None
+    theirs, stem = _dense_values(published.layers), _dense_values([model.get_layer("stem")])
+    same = all(np.allclose(values, theirs[name], 1e-2, 1e-4) for name, values in stem.items())  # one may be float16
+    return published if same else None
+
+
+def _of_mixture(model: HydraNet, name: str, license: str, classes: int, size: int | None) -> Start:
+    input_shape = _own_config(model, size)["input_shape"]
+    ready = rebuilt(model, classes=classes, input_shape=input_shape, classifier_activation=None)
 
     def make_thin() -> HydraNet:
         one_branch = {"num_experts": 1, "top_k": 1, "drop_below": 0.0, "gate_filters": 0}
         return HydraNet(**{**_arguments(ready), **one_branch})
 
     return Start(name, license, None, lambda: ready, make_thin=make_thin, mixture=ready)
-
-
-def _baseline_of_stem(model: HydraNet, baseline: str, own: Config, split_at: int, classes: int) -> HydraNet | None:
-    """The published classifier ``baseline``, where it has the stem of ``model``: they know the same images."""
-    from keras_moe import zoo
-
-    published = zoo.load(baseline)
-    config = published.get_config()
-    alike = all(config.get(k) == own.get(k) for k in ("backbone", "alpha", "blocks"))
-    if not isinstance(published, Classifier) or not alike:
-        return None
-    dense = _dense(own, classes, None, split_at)
-    backbones.assign_dense(dense, _dense_values(published.layers), baseline)
-    stems = [[keras.ops.convert_to_numpy(v) for v in m.get_layer("stem").weights] for m in (model, dense)]
-    same = all(np.allclose(a, b, 1e-2, 1e-4) for a, b in zip(*stems, strict=True))  # one may be stored as float16
-    return dense if same else None
 
 
 def _own_config(model: MoEModel, size: int | None) -> Config:
