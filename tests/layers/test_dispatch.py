@@ -234,7 +234,7 @@ def test_traced_experts_follow_their_weights_and_fall_back():
 
 @on_torch
 def test_a_trace_holds_for_any_number_of_rows_of_vectors():
-    """The product of vectors in rows and a kernel is computed of a shape that holds their number."""
+    """Of their number the shape is made in which the product with a kernel is computed."""
     import torch
 
     from keras_moe.layers.dispatch.torch import Trace, Traced

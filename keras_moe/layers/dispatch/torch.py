@@ -6,14 +6,12 @@ measures the rest of it.
 
 import collections.abc
 import functools
-import itertools
 import threading
 import typing
 import warnings
 
 import keras
 import torch
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 
 from keras_moe.layers.changes import MadeOf
 from keras_moe.types import Tensor
@@ -22,7 +20,7 @@ from keras_moe.types import Tensor
 # lock is reentrant: an expert may hold a bank of its own, which is traced within.
 _TRACING = threading.RLock()
 _JIT: typing.Any = torch.jit  # PyTorch declares no types for it
-Sizes: typing.TypeAlias = typing.Literal["real", "symbolic"]
+_C: typing.Any = torch._C
 
 
 class Traces(MadeOf):
@@ -34,7 +32,7 @@ class Traces(MadeOf):
 
 def is_recording() -> bool:
     """Whether a trace or an export is being recorded, which would fix the decisions of Python."""
-    return bool(_JIT.is_tracing()) or torch.compiler.is_exporting() or get_proxy_mode() is not None
+    return bool(_JIT.is_tracing()) or torch.compiler.is_exporting()
 
 
 class Traced:
@@ -75,15 +73,16 @@ class Traced:
 class Trace:
     """The operations of an expert on rows like ``x``, recorded once; see ``Traced``.
 
-    ``torch.jit.trace`` would keep what it recorded for as long as the process lives.
+    It holds them itself: what ``torch.jit.trace`` records is kept for as long as the process lives.
     """
 
-    def __init__(self, expert: keras.Layer, x: Tensor, sizes: Sizes) -> None:
+    def __init__(self, expert: keras.Layer, x: Tensor) -> None:
         self.expert, self.variables = expert, expert.variables
-        self.graph = make_fx(self._stateless, tracing_mode=sizes)(x, *self._values())
+        graph, _ = _JIT._get_trace_graph(self._stateless, (x, *self._values()), _force_outplace=False)
+        self.run = _C._create_function_from_graph(type(expert).__name__, graph)
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.graph(x, *self._values())
+        return self.run(x, *self._values())
 
     def _values(self) -> list[Tensor]:
         return [variable.value for variable in self.variables]
@@ -94,24 +93,12 @@ class Trace:
 
 
 def _trace(expert: keras.Layer, x: Tensor) -> collections.abc.Callable[[Tensor], Tensor]:
-    more = torch.cat([x, x[:1]])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # Sizes as numbers are recorded in a tenth of the time of symbols, and hold for any rows but where a shape is
-        # computed from their number.
-        attempts: list[tuple[Sizes, Tensor]] = [("real", x), ("symbolic", _unlike_others(more, expert))]
-        for sizes, rows in attempts:
-            try:
-                traced = Trace(expert, rows, sizes)
-                if torch.allclose(traced(more), expert(more, training=False), rtol=1e-4, atol=1e-5, equal_nan=True):
-                    return traced
-            except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError):
-                pass
-    return functools.partial(expert, training=False)
-
-
-def _unlike_others(x: Tensor, expert: keras.Layer) -> Tensor:
-    """Rows in such a number as no other size is: equal ones get one symbol, and 1 gets none."""
-    others = {1, 2, *x.shape, *(size for variable in expert.variables for size in variable.shape)}
-    rows = next(n for n in itertools.count(3) if n not in others)
-    return x[:1].expand(rows, *x.shape[1:])
+    more, run = torch.cat([x, x[:1]]), functools.partial(expert, training=False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns that a newer exporter exists
+            traced = Trace(expert, x)
+            agrees = torch.allclose(traced(more), run(more), rtol=1e-4, atol=1e-5, equal_nan=True)
+    except (RuntimeError, ValueError, TypeError, AttributeError):
+        return run
+    return traced if agrees else run
