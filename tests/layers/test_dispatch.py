@@ -239,13 +239,13 @@ def test_a_trace_holds_for_any_number_of_rows_of_vectors():
 
     from keras_moe.layers.dispatch.torch import Trace, Traced
 
-    dense = keras.layers.Dense(2, kernel_initializer="ones")
-    dense.build((None, 3, 4))
-    traced = Traced(dense)
+    layer = keras.layers.Dense(2, kernel_initializer="ones")
+    layer.build((None, 3, 4))
+    traced = Traced(layer)
     with torch.no_grad():
         for n in (1, 2, 7):
             np.testing.assert_array_equal(traced(torch.ones(n, 3, 4)), np.full((n, 3, 2), 4))
-    assert [type(trace) for trace in traced.traces(dense).values()] == [Trace]
+    assert [type(trace) for trace in traced.traces(layer).values()] == [Trace]
 
 
 @on_torch

@@ -19,7 +19,8 @@ from keras_moe.types import Tensor
 # One thread traces at a time, because a trace sets aside Python's filters of warnings, which all threads share. The
 # lock is reentrant: an expert may hold a bank of its own, which is traced within.
 _TRACING = threading.RLock()
-_JIT: typing.Any = torch.jit  # PyTorch declares no types for it
+# PyTorch declares no types for these.
+_JIT: typing.Any = torch.jit
 _C: typing.Any = torch._C
 
 
@@ -96,7 +97,7 @@ def _trace(expert: keras.Layer, x: Tensor) -> collections.abc.Callable[[Tensor],
     more, run = torch.cat([x, x[:1]]), functools.partial(expert, training=False)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch warns that a newer exporter exists
+            warnings.simplefilter("ignore")  # of sizes that become constants, which other rows show
             traced = Trace(expert, x)
             agrees = torch.allclose(traced(more), run(more), rtol=1e-4, atol=1e-5, equal_nan=True)
     except (RuntimeError, ValueError, TypeError, AttributeError):
