@@ -16,13 +16,13 @@ demo: $(VENV)/demo-ready
 	KERAS_BACKEND=jax $(BIN)/python examples/classify_photos.py --out demo.png
 
 # Compiling takes most of JAX's time: processes of one run, and the next run, share what they compiled.
-test: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/jax-cache
-test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
-test: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
+test versions: export JAX_COMPILATION_CACHE_DIR = $(abspath $(VENV))/jax-cache
+test versions: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS = 0
+test versions: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES = -1
 # What a test compiles runs a few times at most: XLA's optimizations cost more than they give.
-test: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
+test versions: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 # Two workers on two cores: a second thread in each would only wait for the first.
-test: export OMP_NUM_THREADS = 1
+test versions: export OMP_NUM_THREADS = 1
 test: lint
 	@for backend in tensorflow jax torch; do \
 		echo "== $$backend"; \
@@ -75,9 +75,11 @@ endurance: $(VENV)/test-ready
 	KERAS_BACKEND=torch $(BIN)/python -m benchmarks.endurance kills
 	KERAS_BACKEND=torch $(BIN)/python examples/service/load_test.py --minutes 10
 
-# A part of the suite with the oldest versions that pyproject.toml names, and on JAX and PyTorch alone.
+# The suite in new environments, each with one backend alone: the oldest versions that pyproject.toml names, and the
+# newest without TensorFlow; five to ten minutes each.
+versions: CASES ?= oldest-tensorflow oldest-jax oldest-torch newest-jax newest-torch
 versions: $(VENV)/test-ready
-	.ci/versions $(BIN)
+	.ci/versions $(BIN) $(CASES)
 
 # Wheel, sdist, sums and the list of what they bring along in dist/, tried in an empty environment.
 release: versions

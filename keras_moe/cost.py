@@ -43,8 +43,12 @@ def macs(layer: keras.Layer, *input_shapes: Shape) -> int:
     return int(_count(layer, *input_shapes))
 
 
-# Products of two inputs: they hold no kernel, but they cost.
-_PRODUCTS = {"Matmul", "Einsum", "Dot", "Tensordot", "Attention", "AdditiveAttention", "DotProductAttention"}
+# Products of two inputs: they hold no kernel, but they cost. Of ``keras.ops`` and of ``keras.layers``.
+_PRODUCTS = {
+    "Matmul", "Einsum", "Dot", "Tensordot", "Inner", "Vdot", "Vecdot",
+    "Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose",
+    "Attention", "AdditiveAttention", "DotProductAttention",
+}  # fmt: skip
 
 
 @functools.singledispatch

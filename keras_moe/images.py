@@ -263,7 +263,12 @@ def _rgb(image: "PillowImage") -> "PillowImage":
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
-        return _from_wide(np.asarray(image, "float64"), sixteen_bit=image.mode.startswith("I;16"))
+        values = np.asarray(image, "float64")
+        is_clear = values == image.info["transparency"] if "transparency" in image.info else None
+        grey = _from_wide(values, sixteen_bit=image.mode.startswith("I;16"))
+        if is_clear is not None:
+            grey.paste("white", mask=Image.fromarray(is_clear))
+        return grey
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -276,7 +281,8 @@ def _from_wide(values: np.ndarray, sixteen_bit: bool) -> "PillowImage":
 
     if not np.all(np.isfinite(values)):
         raise ValueError("pixels that are NaN or infinite")
-    top = 255.0 if values.max(initial=0) <= 255 and not sixteen_bit else max(65535.0, values.max())
+    most = values.max(initial=0)
+    top = max(65535.0, most) if most > 255 or sixteen_bit else 255.0 if most > 1 or not np.any(values % 1) else 1.0
     values /= top  # in place: of 50 megapixels every copy takes 400 MB
     values.clip(0, 1, out=values)
     values *= 255

@@ -34,6 +34,8 @@ def saved(path, pixels, mode=None, **options):
         ("I", 32768, "tiff", (128, 128, 128)),
         ("I", 200, "tiff", (200, 200, 200)),
         ("F", 25.0, "tiff", (25, 25, 25)),
+        ("F", 0.5, "tiff", (128, 128, 128)),  # a fraction of white
+        ("F", 1.0, "tiff", (1, 1, 1)),
     ],
 )
 def test_modes(tmp_path, mode, colour, suffix, expected):
@@ -51,6 +53,12 @@ def test_palette_with_transparency(tmp_path):
         found = read_image(tmp_path / name, (2, 2, 3))
         assert found[0, 0].tolist() == [255, 255, 255]
         assert found[1, 1].tolist() == found[0, 1].tolist() == [10, 20, 30]
+
+
+def test_sixteen_bits_with_transparency(tmp_path):
+    image = Image.fromarray(np.array([[7, 25700]], "uint16"))
+    image.save(tmp_path / "a.png", transparency=7)
+    assert read_image(tmp_path / "a.png", (1, 2, 1)).ravel().tolist() == [255, 100]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ unknown model.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +18,9 @@ COMMANDS = (cards, predict, finetune, upscale, insights, train, export)
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell, as by `>&-`
+            setattr(sys, name, io.StringIO())
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name that the console cannot show is printed escaped
             stream.reconfigure(errors="backslashreplace")

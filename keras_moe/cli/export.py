@@ -182,12 +182,13 @@ def _read(images: pathlib.Path | None, shape: tuple[int, ...]) -> "np.ndarray":
     import numpy as np
 
     from keras_moe.images import crops, read_image
+    from keras_moe.insights.folders import image_files
 
     if images is None:
         return crops(shape, 300)
-    paths = sorted(path for path in images.iterdir() if path.is_file())
+    paths = image_files(images)
     if not paths:
-        raise ValueError(f"--images must be a folder of images. Received: {images}, which holds no file")
+        raise ValueError(f"--images must be a folder of images. Received: {images}, which holds none")
     return np.stack([read_image(path, shape) for path in paths])
 
 

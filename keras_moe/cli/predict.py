@@ -45,7 +45,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     check_task("predict", card, "classification")
     paths, images, failures = _images(arguments, card)
     if not images:
-        return failures
+        return print_json([]) or failures if arguments.json else failures
     model = load_model(arguments.name, card)
     results = classify(model, arguments.name, np.stack(images), min(arguments.top, len(card.classes)))
     if arguments.json:

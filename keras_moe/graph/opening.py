@@ -52,12 +52,13 @@ class _Calls:
     def opened(self, call: Call) -> Function:
         """The function to call in place of the layer of ``call``, which records its calls."""
         if is_functional(call.layer):
-            return lambda *args, **kwargs: self._inline(call.layer, tree.flatten(args), kwargs.get("training"))
+            return lambda inputs, training=None, **_: self._inline(call.layer, _flat(call.layer, inputs), training)
         return lambda *args, **kwargs: self._note(call.name, call.layer, args, kwargs)
 
     def _inline(self, nested: keras.Model, tensors: list[Tensor], training: bool | None) -> typing.Any:
-        inner = open_graph(nested, [t.shape for t in tensors])
-        values = dict(zip(inner.inputs, tensors, strict=True))
+        read = [self._as_read(t, own.dtype, nested.name) for t, own in zip(tensors, nested.inputs, strict=True)]
+        inner = open_graph(nested, [t.shape for t in read])
+        values = dict(zip(inner.inputs, read, strict=True))
 
         def again(call: Call) -> Function:
             takes = training is not None and "training" in inspect.signature(call.layer.call).parameters
@@ -66,6 +67,16 @@ class _Calls:
 
         replay(inner.calls, values, again)
         return replaced(inner.output, values)
+
+    def _as_read(self, tensor: Tensor, dtype: str, parent: str) -> Tensor:
+        """``tensor`` as the nested model ``parent`` reads it, cast to the ``dtype`` of its input."""
+        if tensor.dtype == dtype:
+            return tensor
+        given = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+        cast = outer_graph(keras.Model(given, keras.ops.cast(given, dtype)))
+        values = dict(zip(cast.inputs, [tensor], strict=True))
+        replay(cast.calls, values, lambda call: lambda *a, **k: self._note(call.name, call.layer, a, k, parent))
+        return replaced(cast.output, values)
 
     def _note(
         self,
@@ -84,6 +95,14 @@ class _Calls:
         while self._names.setdefault(name, layer) is not layer:
             name = f"{parent}_{name}"
         return name
+
+
+def _flat(nested: keras.Model, given: typing.Any) -> list[Tensor]:
+    """The tensors of a call of ``nested`` in the order of its inputs: a dict tells them by name."""
+    if isinstance(given, dict) and not isinstance(nested.input, dict):
+        given = [given[t.name] for t in nested.inputs]
+    tensors: list[Tensor] = tree.flatten(given)
+    return tensors
 
 
 def outer_graph(model: keras.Model) -> Graph:

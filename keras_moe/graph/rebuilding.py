@@ -55,6 +55,13 @@ def rebuild(
 def _copy(layer: keras.Operation, name: str) -> keras.Operation:
     if not isinstance(layer, keras.Layer):
         return layer  # an operation, such as ops.add: it holds nothing
-    copied = type(layer).from_config({**layer.get_config(), "name": name})
+    try:
+        copied = type(layer).from_config({**layer.get_config(), "name": name})
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{type(layer).__name__} {layer.name!r} cannot be copied from its configuration, as a lambda in it cannot: "
+            "give a function that `keras.saving.register_keras_serializable` knows, or a layer with `get_config`. "
+            f"{str(error)[:200]}"
+        ) from error
     copy_assets(layer, copied)  # a lookup tells its output's shape by its vocabulary
     return copied

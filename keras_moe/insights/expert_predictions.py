@@ -7,7 +7,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from keras_moe.checks import integer
+from keras_moe.checks import integer, warn_of_fractions
 from keras_moe.models import MoEModel
 
 
@@ -86,6 +86,8 @@ def collect_expert_predictions(
         raise ValueError(f"{model.name!r} is a dense network: it has no experts to give insight into.")
     if len(images) == 0:
         raise ValueError("collect_expert_predictions: expected at least one image. Received: none")
+    if model.takes_pixels:
+        warn_of_fractions("collect_expert_predictions", np.asarray(images))
     experts = []
     for k in track(range(-1, model.router.output_shape[-1])):
         if k < 0:

@@ -78,11 +78,12 @@ def read_masked(folder: pathlib.Path, card: Card) -> Samples:
 
 
 def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files in ``folder`` and below whose endings are those of images, sorted."""
+    """The files in ``folder`` and below whose endings are those of images, sorted; hidden ones are ignored."""
     from PIL import Image
 
     suffixes = Image.registered_extensions()
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    return sorted(path for path in files if not any(name.startswith(".") for name in path.relative_to(folder).parts))
 
 
 def _read_mask(path: pathlib.Path, image_path: pathlib.Path, input_shape: collections.abc.Sequence[int]) -> np.ndarray:

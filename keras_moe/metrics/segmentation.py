@@ -113,7 +113,7 @@ def measure_segmenter(
     """Measures of a segmentation network on labelled images.
 
     Args:
-        network: a Keras model from images to logits ``(n, h, w, classes)``.
+        network: a Keras model from images to logits or probabilities ``(n, h, w, classes)``.
         images, masks: ``(n, h, w, c)`` and integers ``(n, h, w)``.
         classes, ignore: ints; ``ignore`` None: every pixel counts.
         batch_size: int.
@@ -123,7 +123,7 @@ def measure_segmenter(
 
     Raises:
         ValueError: an argument out of range, masks without a labelled pixel, another number of masks than of images, or
-            logits that are not finite.
+            predictions that are not finite.
 
     Example:
         A network that returns its input, and one image of two pixels, both of class 0; it is right about the first.
@@ -143,15 +143,15 @@ def measure_segmenter(
     check("measure_segmenter", "masks", len(masks), len(masks) == len(images), f"{len(images)}, one for each image")
     confusion, confidence, correct = np.zeros((classes, classes), "int64"), [], []
     for i in range(0, len(images), batch_size):
-        logits = network.predict_on_batch(images[i : i + batch_size].astype("float32"))
-        if not np.all(np.isfinite(logits)):
+        predictions = network.predict_on_batch(images[i : i + batch_size].astype("float32"))
+        if not np.all(np.isfinite(predictions)):
             raise ValueError(
                 f"measure_segmenter: {network.name!r} returns NaN or infinity, of which class 0 would be made"
             )
-        mask, guess = masks[i : i + batch_size], logits.argmax(-1)
+        mask, guess = masks[i : i + batch_size], predictions.argmax(-1)
         confusion += confusion_matrix(mask, guess, classes, ignore)
         counted = mask != ignore
-        confidence.append(_largest_probability(logits[counted]))
+        confidence.append(_largest_probability(predictions[counted]))
         correct.append(guess[counted] == mask[counted])
     return {
         "miou": mean_iou(confusion),
@@ -169,6 +169,10 @@ def _foreground(name: str, values: npt.ArrayLike) -> np.ndarray:
     return array.astype(bool)
 
 
-def _largest_probability(logits: np.ndarray) -> np.ndarray:
+def _largest_probability(predictions: np.ndarray) -> np.ndarray:
+    """Of logits, or of probabilities: rows of numbers from 0 on that sum to one."""
+    logits = predictions.astype("float64")
+    if np.all(logits >= 0) and np.allclose(logits.sum(-1), 1, rtol=0, atol=1e-2):
+        return np.asarray(logits.max(-1))
     largest: np.ndarray = 1 / np.exp(logits - logits.max(-1, keepdims=True)).sum(-1)
     return largest

@@ -49,7 +49,7 @@ RULES: dict[str, collections.abc.Callable[..., Value]] = {
     "branch_blocks": functools.partial(integer, least=1, or_none=True),
     "class_filters": _count,
     "class_stride": _count,
-    "classes": _count,
+    "classes": functools.partial(integer, least=2),
     "conv": flag,
     "cost_weight": number,
     "drop_below": _share,

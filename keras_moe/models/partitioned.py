@@ -11,6 +11,7 @@ from keras_moe import settings
 from keras_moe.layer_state import set_weights
 from keras_moe.models.imagenet import initialize
 from keras_moe.models.routed import RoutedModel
+from keras_moe.models.split_classifier import describable
 from keras_moe.types import Array, DType, Tensor
 
 # Arguments that are networks of the user's own; the class method ``from_<name>`` takes each.
@@ -57,7 +58,7 @@ class PartitionedModel(RoutedModel):
         """
         arguments = {**arguments}
         weights = arguments.pop("weights", None)
-        networks = {name: settings.serialized(arguments[name]) for name in _NETWORKS if name in arguments}
+        networks = {name: settings.serialized(describable(arguments[name])) for name in _NETWORKS if name in arguments}
         self._config: dict[str, typing.Any] = {**arguments, **networks, **self._resolved}
         initialize(self, weights, arguments.get("backbone"), arguments.get("alpha"))
 
@@ -116,6 +117,21 @@ class PartitionedModel(RoutedModel):
     def set_weights(self, weights: list[Array]) -> None:
         """Sets the weights as Keras does and updates the values that layers derive from them."""
         set_weights(self, weights)
+
+    @property
+    def ends_in_logits(self) -> bool | None:
+        """Whether its predictions are logits (True) or probabilities (False); None where its arguments do not say.
+
+        Example:
+            >>> [
+            ...     keras_moe.models.Classifier((8, 8, 3), 1.0, "resnet8", classifier_activation=last).ends_in_logits
+            ...     for last in ("softmax", None)
+            ... ]
+            [False, True]
+        """
+        config = getattr(self, "_config", {})
+        known = "classifier_activation" in config and config.get("include_top", True)
+        return config["classifier_activation"] is None if known else None
 
     @property
     def takes_pixels(self) -> bool:

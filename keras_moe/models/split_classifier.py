@@ -1,12 +1,15 @@
 """A classifier cut at one layer into a trunk and a tail, the source of experts."""
 
+import collections
 import typing
 
 import keras
+import numpy as np
 
 from keras_moe import cost
 from keras_moe.channels_last import check_network
-from keras_moe.graph import Call, open_graph, rebuild
+from keras_moe.graph import Call, Graph, is_functional, open_graph, rebuild
+from keras_moe.layer_state import held, inner_layers
 from keras_moe.settings import copy_state, serialized
 from keras_moe.types import DType
 
@@ -89,9 +92,21 @@ def in_dtype(network: keras.Model, dtype: DType) -> keras.Model:
     if dtype is None:
         return network
     policy = keras.dtype_policies.serialize(keras.dtype_policies.get(dtype))
+    network = describable(network)
     copy = keras.saving.deserialize_keras_object(_with_policy(serialized(network), policy))
     copy_state(network, copy, but=("dtype",))
     return copy
+
+
+def describable(network: keras.Model) -> keras.Model:
+    """``network``, or where models inside it share a layer, a copy without them: its configuration would tell two."""
+    holders = collections.Counter(
+        id(inner) for layer in inner_layers(network) if is_functional(layer) for inner in held(layer)
+    )
+    if max(holders.values(), default=1) == 1:
+        return network
+    graph = open_graph(network)
+    return rebuild(graph.calls, graph.inputs[0], graph.output, network.name)
 
 
 def _with_policy(config: typing.Any, policy: dict[str, typing.Any]) -> typing.Any:
@@ -138,17 +153,42 @@ def without_softmax(calls: tuple[Call, ...], classifier: keras.Model) -> tuple[t
     if not any(_has_kernel(call) for call in calls):
         raise ValueError(f"{classifier.name!r} has no dense or convolutional layer whose output could be logits.")
     if activation in (None, "linear", "log_softmax"):  # logarithms of probabilities are logits
+        _check_logits(calls, classifier)
         return calls, False
     if activation != "softmax":
         raise ValueError(
             f"Expected a classifier that ends in logits or in a softmax over the classes. Received: activation "
-            f"{activation!r} in {last.name!r} of {classifier.name!r}"
+            f"{activation if isinstance(activation, str) else 'of your own'!r} in {last.name!r} of {classifier.name!r}"
         )
     linear = type(last.layer).from_config(last.layer.get_config())
     linear.build(last.inputs[0].shape)
     copy_state(last.layer, linear)
     linear.activation = keras.activations.linear
     return (*calls[:-1], Call(last.name, linear, last.args, last.kwargs, last.outputs)), True
+
+
+def _check_logits(calls: tuple[Call, ...], classifier: keras.Model) -> None:
+    """What follows the last kernel is tried on random values: only probabilities lie in [0, 1] or have equal sums."""
+    head = max(i for i, call in enumerate(calls) if _has_kernel(call))
+    last, tail = calls[head], calls[head + 1 :]
+    made = {t for call in tail for t in call.results}
+    inputs = tuple(dict.fromkeys(t for call in tail for t in call.inputs if t not in made)) or tuple(last.results)
+    rng = np.random.default_rng(0)
+    values = [
+        keras.ops.convert_to_tensor(rng.normal(size=[size or 4 for size in t.shape]), str(t.dtype)) for t in inputs
+    ]
+    if last.outputs in inputs and getattr(last.layer, "activation", None) is not None:
+        at = inputs.index(last.outputs)
+        values[at] = last.layer.activation(values[at])
+    given = Graph(classifier.name, inputs, tail, calls[-1].outputs).run(values)[calls[-1].outputs]
+    given = keras.ops.convert_to_numpy(keras.ops.cast(given, "float32"))
+    sums = given.sum(axis=-1)
+    if given.min() >= 0 and (given.max() <= 1 or np.allclose(sums, sums.flat[0], rtol=1e-2)):
+        raise ValueError(
+            "Expected a classifier that ends in logits or in a softmax over the classes. Received: "
+            f"{classifier.name!r}, whose last call {calls[-1].name!r} is no softmax and gives probabilities, or a "
+            "multiple of them. Give the model up to its logits: `keras.Model(model.input, tensor)`."
+        )
 
 
 def _is_identity(call: Call) -> bool:

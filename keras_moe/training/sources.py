@@ -17,6 +17,9 @@ Source: typing.TypeAlias = typing.Any
 ToTargets: typing.TypeAlias = Callable[[typing.Any], dict[str, Array]]
 
 
+Check: typing.TypeAlias = Callable[[Array, dict[str, Array]], None]
+
+
 class SourceBatches(keras.utils.PyDataset):
     """The batches of any source as NumPy arrays and a dict of targets; counts the time that the source takes.
 
@@ -24,6 +27,7 @@ class SourceBatches(keras.utils.PyDataset):
         source: see ``Source``. Of an unbatched pair of arrays, batches of 32 in another order each epoch.
         to_targets: ``y -> dict``, from what the source gives to the targets of each output.
         input_shape: of the model, which images must have.
+        check: called with the images and targets of every batch; raises for those that will not do.
 
     Attributes:
         is_exact: bool, whether an epoch's batches depend on its number alone, so that a resumed run sees the same.
@@ -34,12 +38,14 @@ class SourceBatches(keras.utils.PyDataset):
         ValueError: a source that does not say how many batches it has; images of another shape.
     """
 
-    def __init__(self, source: Source, to_targets: ToTargets, input_shape: Shape) -> None:
+    def __init__(self, source: Source, to_targets: ToTargets, input_shape: Shape, check: Check) -> None:
         super().__init__()
-        if isinstance(source, tuple):
+        is_list = isinstance(source, list) and len(source) == 2 and all(hasattr(part, "shape") for part in source)
+        if isinstance(source, tuple) or is_list:
             images, targets = source
+            targets = np.asarray(targets) if isinstance(targets, list) else targets
             source = ImageBatches(images, targets, batch_size=min(32, len(images)), augment=False)
-        self.source, self.to_targets, self.input_shape = source, to_targets, input_shape
+        self.source, self.to_targets, self.input_shape, self.check = source, to_targets, input_shape, check
         self.by_index = isinstance(source, keras.utils.PyDataset)
         self._length = _length(source)
         self._iterator: Iterator[typing.Any] = iter(())
@@ -80,6 +86,7 @@ class SourceBatches(keras.utils.PyDataset):
             raise ValueError(
                 f"Expected batches of images {('n', *self.input_shape)}, channels last. Received: {images.shape}"
             )
+        self.check(images, targets)
         self.seconds += time.perf_counter() - started
         self.count += len(images)
         return images, targets

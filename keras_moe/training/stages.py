@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 import keras
 import numpy as np
 
-from keras_moe.checks import check, plain_numbers
+from keras_moe.checks import check, class_labels, plain_numbers, warn_of_fractions
 from keras_moe.models.base import MoEModel
 from keras_moe.training.best import MONITORS, KeepBest
 from keras_moe.training.checkpoint import Checkpoint, Progress, SaveEachEpoch
@@ -207,8 +207,20 @@ def _batches(model: MoEModel, stage: Stage) -> SourceBatches:
             raise ValueError(f"Stage {stage.name!r}: expected targets for {sorted(stage.losses)}. Received: one array")
         return y if isinstance(y, dict) else dict.fromkeys(stage.losses, y)
 
+    def check_batch(images: Array, targets: dict[str, Array]) -> None:
+        if model.takes_pixels:
+            warn_of_fractions(f"Stage {stage.name!r}", images)
+        for name, loss in stage.losses.items():
+            if isinstance(loss, keras.losses.SparseCategoricalCrossentropy) and name in targets:
+                labels, ignored = targets[name], getattr(loss, "ignore_class", None)
+                counted = labels if ignored is None else labels[labels != ignored]
+                # On JAX a label beyond the classes would count for nothing, or for the last class.
+                if counted.size:
+                    class_labels(f"Stage {stage.name!r}", name, counted, counted.shape, outputs[name].shape[-1])
+
+    outputs = {"prediction": model.output, **(model.gate or {})}
     source = stage.data() if _makes_data(stage.data) else stage.data
-    return SourceBatches(source, to_targets, model.input_shape[1:])
+    return SourceBatches(source, to_targets, model.input_shape[1:], check_batch)
 
 
 def _makes_data(data: Source | Callable[[], Source]) -> bool:
@@ -256,6 +268,15 @@ def _check(model: MoEModel, stages: Sequence[Stage]) -> None:
             raise ValueError(
                 f"Stage {stage.name!r}: `train` must name parts of {sorted(model.parts)}. Received: {stage.train}"
             )
+        loss = stage.losses.get("prediction")
+        if None not in (model.ends_in_logits, of_logits := getattr(loss, "from_logits", None)):
+            given = ("probabilities", "logits")
+            check(
+                f"Stage {stage.name!r}", "losses['prediction']", f"from_logits={of_logits}",
+                of_logits == model.ends_in_logits,
+                f"a loss of {given[bool(model.ends_in_logits)]}, in which {model.name!r} ends; "
+                "classifier_activation=None or 'softmax' makes a model end in the others",
+            )  # fmt: skip
         wrong = sorted(set(stage.losses) - ({"prediction", "gate_logits"} if model.gate else {"prediction"}))
         if wrong or not stage.losses:
             raise ValueError(

@@ -255,7 +255,9 @@ def _contradictions(card: Card) -> list[str]:
         "name, recipe and baseline must be plain names": _NAME.fullmatch(card.name)
         and all(_NAME.fullmatch(name) for name in (card.recipe, card.baseline) if name),
         f"task must be one of {TASKS}": card.task in TASKS,
-        "config.classes must be the number of labels": card.config.get("classes", len(card.classes))
+        f"config.classes must be the number of labels in {LABELS}, {len(card.classes)}": card.config.get(
+            "classes", len(card.classes)
+        )
         == len(card.classes),
         f"input.shape must be (height, width, channels), each in 1…{_MOST_OF_AN_ARGUMENT}": len(card.input.shape) == 3
         and 0 < min(card.input.shape) <= max(card.input.shape) <= _MOST_OF_AN_ARGUMENT,

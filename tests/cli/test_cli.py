@@ -122,6 +122,7 @@ def test_predict_tells_of_bad_files_and_does_the_rest(run, digit, tmp_path):
     assert err.splitlines()[0] == f"keras-moe: No such image file: {tmp_path / 'none.png'}"
     assert err.splitlines()[1].startswith(f"keras-moe: {tmp_path / 'text.png'} is not an image")
     assert run("predict", MODEL, tmp_path / "none.png")[:2] == (1, "")
+    assert run("predict", MODEL, tmp_path / "none.png", "--json")[:2] == (1, "[]\n")
 
 
 @pytest.mark.parametrize("top", ["0", "-1", "two", "1.5"])
@@ -177,6 +178,12 @@ def test_names_that_an_ascii_console_cannot_show(digit, tmp_path, monkeypatch):
     assert (found["image"], found["top"][0][0]) == (image, "六")
     code, _, err = run("predict", MODEL, str(tmp_path / "né.png"))
     assert (code, "n\\xe9.png" in err) == (1, True)
+
+
+@pytest.mark.parametrize("words", [("list",), ("info", MODEL)])
+def test_without_an_output(words, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)  # as the shell's `>&-` makes it
+    assert main(list(words)) == 0
 
 
 def test_help(run):

@@ -52,7 +52,7 @@ def test_predict_with_the_folders_own_images(run, folder, own):
 
 
 def test_predict_on_folders_of_images(run, folder, own, tmp_path):
-    for i, name in enumerate(("a.png", "below/b.png", "notes.txt")):
+    for i, name in enumerate(("a.png", "below/b.png", "notes.txt", ".trash/c.png")):
         (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".txt"):
             (tmp_path / "images" / name).write_text("no image")
@@ -63,6 +63,8 @@ def test_predict_on_folders_of_images(run, folder, own, tmp_path):
     assert [result["image"] for result in json.loads(out)] == [
         str(tmp_path / "images" / name) for name in ("a.png", "below/b.png")
     ]
+    (tmp_path / "images" / "._a.png").write_text("what a file system keeps of a.png")
+    assert len(export._read(tmp_path / "images", (8, 8, 1))) == 2
     (tmp_path / "empty").mkdir()
     code, out, err = run("predict", folder, tmp_path / "empty")
     assert (code, out) == (1, "")

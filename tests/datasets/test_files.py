@@ -186,7 +186,7 @@ def test_a_name_that_is_no_line_is_refused(tmp_path):
 def test_a_table(tmp_path):
     fill(tmp_path / "images", 8, 0)
     rows = [f"images/{i}.png;{'Ä b' if i % 2 else 'c'};{'test' if i > 5 else ''}" for i in range(8)]
-    extra = ["images/none.png;c;", "images/0.png;Ä b;"]
+    extra = ["images/none.png;c;", "./images//0.png;Ä b;"]
     (tmp_path / "set.csv").write_text("\n".join(["Path;Label;Split", *rows, *extra]), encoding="utf-8-sig")
     files = read_labelled_files(tmp_path / "set.csv")
     assert files.classes == ("c", "Ä b")
@@ -205,6 +205,10 @@ def test_a_table(tmp_path):
         ("path,label,split\na,b,later\n", r"expected one of .* in row 2\. Received: 'later'"),
         ("", "expected the columns"),
         ("path,label\n\udcff,a\n", "is not a table of images"),
+        (
+            "path,label\nE\\cat\\0.png,cat\n",
+            r"with '/' between folders. Received: 'E\\\\cat\\\\0.png' and others, none",
+        ),
     ],
 )
 def test_a_malformed_table(tmp_path, text, message):

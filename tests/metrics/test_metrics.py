@@ -101,6 +101,7 @@ def test_measure_segmenter_by_hand():
     assert found["iou"] == pytest.approx([1 / 3, 2 / 3, 0])
     assert found["accuracy"] == pytest.approx(3 / 5)
     assert found["ece"] == pytest.approx(0.2, abs=1e-6)
+    assert measure_segmenter(network, np.exp(images) / 10, MASK[None], 3)["ece"] == pytest.approx(0.2, abs=1e-6)
 
 
 @pytest.mark.parametrize("n", [0, 2])

@@ -98,6 +98,9 @@ def test_macs_of_a_dense_network_by_jaxs_cost_analysis(backbone):
 def test_cost_refuses_what_it_cannot_know():
     with pytest.raises(ValueError, match="every size but the batch must be known"):
         HydraNet(**{**HYDRA, "input_shape": (None, None, 3)}).macs_by_part()
+    x = keras.Input((8, 8, 3))
+    with pytest.raises(ValueError, match="no rule for Conv"):
+        cost.macs(keras.Model(x, keras.ops.conv(x, np.ones((3, 3, 3, 5)))), (None, 8, 8, 3))
     lstm = keras.layers.LSTM(4)
     lstm.build((None, 3, 2))
     with pytest.raises(ValueError, match="no rule for LSTM"):

@@ -146,6 +146,12 @@ def sigmoid():
     return keras.Model(x, layers.Dense(1, "sigmoid")(layers.Dense(3)(x)))
 
 
+def of_a_lambda():
+    x = keras.Input((4,))
+    y = layers.Dense(3, activation=lambda t: 2 * t)(layers.Dense(3)(x))
+    return keras.Model(x, layers.Dense(2)(y))
+
+
 def ending_in(*end):
     def make():
         x = keras.Input((4,))
@@ -188,6 +194,50 @@ def test_a_classifier_of_patches(system):
     model = upcycle(classifier, "attended", num_experts=2, system=system)
     np.testing.assert_allclose(model.predict(x, verbose=0), classifier.predict(x, verbose=0), atol=1e-5)
     assert model.route(x).shape == (3, 2)
+
+
+def classified(x, y):
+    y = layers.GlobalAveragePooling2D()(layers.Conv2D(5, 3, activation="relu", name="cut")(y))
+    return keras.Model(x, layers.Dense(4)(y))
+
+
+def called_by_names():  # in another order than that of the names
+    a, b = keras.Input((8, 8, 3), name="a"), keras.Input((8, 8, 3), name="b")
+    difference, x = keras.Model([b, a], layers.Subtract()([b, a])), keras.Input((8, 8, 3))
+    return classified(x, difference({"a": layers.Rescaling(0.1)(x), "b": layers.Rescaling(0.5)(x)}))
+
+
+def called_by_keyword():
+    a, x = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    return classified(x, keras.Model(a, layers.Conv2D(3, 3)(a))(inputs=x))
+
+
+def reading_integers():  # what it is called with is cut to whole numbers
+    a, x = keras.Input((8, 8, 3), dtype="uint8"), keras.Input((8, 8, 3))
+    return classified(x, keras.Model(a, layers.Rescaling(1.0)(a))(x))
+
+
+def sharing_a_layer():  # between two models inside
+    shared, x = layers.Conv2D(3, 3, padding="same"), keras.Input((8, 8, 3))
+    inputs = [keras.Input((8, 8, 3)) for _ in range(2)]
+    one, other = (
+        keras.Model(t, layers.Activation(name)(shared(t))) for t, name in zip(inputs, ("relu", "tanh"), strict=True)
+    )
+    return classified(x, layers.Add()([one(x), other(x)]))
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("make", [called_by_names, called_by_keyword, reading_integers, sharing_a_layer])
+def test_models_inside(make, system, tmp_path):
+    classifier = make()
+    x = np.random.default_rng(0).uniform(0, 9, (3, *classifier.input_shape[1:])).astype("float32")
+    model = upcycle(classifier, "cut", num_experts=2, system=system)
+    expected = classifier.predict(x, verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert len(loaded.weights) == len(model.weights)
+    np.testing.assert_allclose(loaded.predict(x, verbose=0), expected, atol=1e-5)
 
 
 def masked():
@@ -266,6 +316,16 @@ def test_what_is_no_classifier(given, message):
         (ending_in(layers.Activation("sigmoid")), {}, "'sigmoid'"),
         (ending_in(keras.ops.sigmoid, layers.Identity()), {}, "'sigmoid'"),
         (ending_in(layers.Softmax(0)), {}, "softmax over axis 0"),
+        (ending_in(layers.Softmax(), layers.Reshape((2,))), {}, "whose last call .* is no softmax and gives prob"),
+        (ending_in(layers.Softmax(), layers.Rescaling(100.0)), {}, "or a multiple of them"),
+        (ending_in(keras.ops.sigmoid, layers.Dropout(0.5)), {}, "up to its logits"),
+        (ending_in(lambda y: keras.ops.exp(y) / keras.ops.sum(keras.ops.exp(y), -1, keepdims=True)), {}, "no softmax"),
+        pytest.param(
+            of_a_lambda,
+            {},
+            "cannot be copied from its configuration, as a lambda",
+            marks=pytest.mark.filterwarnings("ignore:The object being serialized"),
+        ),
         (segmenter, {}, r"\(n, classes\)"),
         (nothing_before_the_logits, {}, "cannot be cut"),
         (long_skip, {"split_at": "summ"}, r"nearest.*'sum'"),

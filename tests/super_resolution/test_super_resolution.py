@@ -195,6 +195,10 @@ def test_command(photo, tmp_path, capsys):
         with Image.open(path) as image:
             assert image.size == (48, 40)
     assert "24 x 20 -> 48 x 40" in capsys.readouterr().out
+    Image.new("L", (8, 8), 7).save(tmp_path / "clear.png", transparency=7)
+    assert main(["upscale", "test_classsr", str(tmp_path / "clear.png"), str(out)]) == 0
+    with Image.open(out) as image:
+        assert (image.mode, image.getpixel((8, 8))[3]) == ("RGBA", 0)
 
 
 def test_command_refuses(photo, tmp_path, capsys, monkeypatch):

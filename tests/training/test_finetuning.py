@@ -158,7 +158,7 @@ def test_killed_and_called_again_it_ends_the_same(tones, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (tmp_path / "cut").exists()
-    with pytest.raises(ValueError, match="an unfinished fine-tuning with another epochs"):
+    with pytest.raises(ValueError, match="an unfinished fine-tuning with other epochs"):
         finetune(Classifier(**TINY, classes=2), tones, tmp_path / "cut", epochs=2, num_experts=2, batch_size=8)
     assert tuned_weights(tones, tmp_path / "cut") == expected
 

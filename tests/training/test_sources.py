@@ -79,7 +79,7 @@ def test_a_stage_learns_from_it(kind, tmp_path):
 
 
 def batches(source, epoch=0):
-    made = SourceBatches(source, lambda y: {"prediction": y}, (8, 8, 3))
+    made = SourceBatches(source, lambda y: {"prediction": y}, (8, 8, 3), lambda images, targets: None)
     made.epoch = epoch
     return made
 
@@ -125,6 +125,29 @@ def test_wrong_data_is_said(tmp_path):
         run_stages(model, [Stage(**{**vars(two), "losses": losses})], tmp_path, verbose=0)
     with pytest.raises(ValueError, match="`patience` needs `validation_data`"):
         stage((IMAGES, LABELS), patience=2)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "PyDataset", "DataLoader"])
+def test_labels_beyond_the_classes_are_refused(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr("test_sources.LABELS", LABELS + 1)
+    model = HydraNet.from_classifier(tiny_classifier(), "relu0", 2, gate_filters=0, classifier_activation=None)
+    with pytest.raises(ValueError, match=rf"Stage 'one': `prediction` must be in 0…{LABELS.max() - 1}"):
+        run_stages(model, [stage(SOURCES[kind](tmp_path))], tmp_path / "run", verbose=0)
+
+
+@pytest.mark.once
+def test_a_loss_of_logits_needs_logits(tmp_path):
+    model = HydraNet((8, 8, 3), 0.25, "resnet8", 2, classes=5)  # ends in a softmax
+    with pytest.raises(ValueError, match=r"must be a loss of probabilities, .* Received: .*from_logits=True"):
+        run_stages(model, [stage((IMAGES, LABELS))], tmp_path, verbose=0)
+
+
+@pytest.mark.once
+def test_fractions_are_said_and_lists_are_taken(tmp_path):
+    model = HydraNet((8, 8, 3), 0.25, "resnet8", 2, classes=5, classifier_activation=None)
+    with pytest.warns(UserWarning, match=r"Stage 'one': expected pixels in \[0, 255\]"):
+        run_stages(model, [stage([IMAGES / 255, LABELS])], tmp_path / "one", verbose=0)
+    run_stages(model, [stage((IMAGES, LABELS.tolist()))], tmp_path / "two", verbose=0)
 
 
 @pytest.mark.once

@@ -170,17 +170,23 @@ def _is_hidden(name: str) -> bool:
 def _of_table(path: pathlib.Path) -> Listing:
     listing = Listing(path.parent)
     labels: dict[str, set[str]] = collections.defaultdict(set)
-    rows = _rows(path)
-    for row in rows:
-        labels[row["path"]].add(row["label"])
-    for file, row in {row["path"]: row for row in rows}.items():
-        where = path.parent / file
+    rows: dict[str, dict[str, typing.Any]] = {}
+    for row in _rows(path):
+        file = os.path.normpath(path.parent / row["path"])
+        rows[file] = row
+        labels[file].add(row["label"])
+    if rows and not any(map(os.path.isfile, rows)):
+        raise ValueError(
+            f"{path}: expected paths from {str(path.parent)!r} on, or whole ones, with '/' between folders. Received: "
+            f"{next(iter(rows.values()))['path']!r} and others, none of which is a file"
+        )
+    for file, row in rows.items():
         if len(labels[file]) > 1:
-            listing.leave_out(where, f"the table has several labels for it: {', '.join(sorted(labels[file]))}")
-        elif not where.is_file():
-            listing.leave_out(where, "there is no such file")
+            listing.leave_out(file, f"the table has several labels for it: {', '.join(sorted(labels[file]))}")
+        elif not os.path.isfile(file):
+            listing.leave_out(file, "there is no such file")
         else:
-            listing.add(str(where), row["label"], row["split"])
+            listing.add(file, row["label"], row["split"])
     return listing
 
 

@@ -62,7 +62,7 @@ def identify(work: pathlib.Path, start: Path | MoEModel, files: LabelledFiles, s
     other = sorted(name for name in own if own[name] != begun.get(name))
     if other:
         raise ValueError(
-            f"{work} holds an unfinished fine-tuning with another {', '.join(other)}. Remove it, or give the same "
+            f"{work} holds an unfinished fine-tuning with other {', '.join(other)}. Remove it, or give the same "
             "arguments to go on."
         )
 
