@@ -7,6 +7,7 @@ import typing
 
 import keras
 
+from keras_moe.byte_order import native
 from keras_moe.layers import EarlyExit, ExpertBank, TopKGate
 from keras_moe.layers.inference import every_expert
 from keras_moe.types import Path
@@ -21,12 +22,12 @@ ROUTING = (EarlyExit, ExpertBank, TopKGate)
 
 
 def _in_turn(name: str) -> typing.Any:
-    """The method ``name`` of ``keras.Model``, for one thread at a time if the backend needs it."""
+    """The method ``name`` of ``keras.Model``, for one thread at a time if the backend needs it, on native arrays."""
 
     @functools.wraps(getattr(keras.Model, name))
     def method(self: "ServedModel", *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
         with self._turns:
-            return getattr(super(ServedModel, self), name)(*args, **kwargs)
+            return getattr(super(ServedModel, self), name)(*native(args), **native(kwargs))
 
     return method
 

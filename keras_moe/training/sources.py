@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_moe.byte_order import native
 from keras_moe.training.batches import ImageBatches
 from keras_moe.types import Array, Shape
 
@@ -143,7 +144,7 @@ def _length(source: Source) -> int:
 
 
 def _array(value: typing.Any) -> Array:
-    return np.asarray(value if isinstance(value, np.ndarray) else ops.convert_to_numpy(_detached(value)))
+    return native(value) if isinstance(value, np.ndarray) else np.asarray(ops.convert_to_numpy(_detached(value)))
 
 
 def _detached(value: typing.Any) -> typing.Any:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from descriptors import arrays, call, each, each_model, numpy, run, shared, symbolic
+from descriptors import MODELS, arrays, call, each, each_model, numpy, run, shared, symbolic
 from keras import ops
 
 
@@ -35,6 +35,16 @@ def test_routed_predictions_are_the_predictions(d):
     expected = model.predict(x, verbose=0)
     for batch_size in (5, 2):
         np.testing.assert_allclose(model.predict_routed(x, batch_size)[0], expected, atol=1e-5)
+
+
+def test_arrays_of_the_other_byte_order():
+    d = next(d for d in MODELS if d.name == "single_gated_top2")
+    model, (x,) = shared(d), arrays(d, 5)
+    expected, foreign = model.predict(x, verbose=0), x.astype(x.dtype.newbyteorder())
+    for batch_size in (5, 2):
+        np.testing.assert_allclose(model.predict(foreign, batch_size, verbose=0), expected, atol=1e-5)
+        np.testing.assert_allclose(model.predict_routed(foreign, batch_size)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(numpy(model(foreign)), expected, atol=1e-5)
 
 
 @each_model
