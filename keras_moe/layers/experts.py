@@ -88,7 +88,14 @@ class ExpertBank(keras.layers.Layer):
 
     def compute_output_shape(self, features_shape: Shape, weights_shape: Shape) -> Shape:
         features = keras.KerasTensor(features_shape, self.compute_dtype)
-        shapes = [tuple(expert.compute_output_spec(features).shape) for expert in self.experts]
+        specs = [expert.compute_output_spec(features) for expert in self.experts]
+        for expert, spec in zip(self.experts, specs, strict=True):
+            if not isinstance(spec, keras.KerasTensor):
+                raise ValueError(
+                    f"ExpertBank: each expert must return one tensor. Received: {expert.name!r}, which returns a "
+                    f"{type(spec).__name__} of {len(spec)}; make a bank for each, with the same weights."
+                )
+        shapes = [tuple(spec.shape) for spec in specs]
         if len(set(shapes)) != 1:
             raise ValueError(f"ExpertBank: the experts' output shapes must be equal. Received: {shapes}")
         return shapes[0]

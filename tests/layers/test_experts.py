@@ -93,6 +93,12 @@ def test_wrong_weights_are_refused():
         ExpertBank(affine_experts()).build((None, 2), (None, 16, 3))
     with pytest.raises(ValueError, match=r"one column per expert.*\(None, 2\)"):
         ExpertBank(affine_experts())(keras.KerasTensor((None, 2)), keras.KerasTensor((None, 2)))
+    x = keras.Input((2,))
+    two = keras.Model(x, [keras.layers.Dense(3)(x), keras.layers.Dense(3)(x)], name="two")
+    with pytest.raises(
+        ValueError, match=r"each expert must return one tensor\. Received: 'two', which returns a list of 2"
+    ):
+        ExpertBank([two]).build((None, 2), (None, 1))
     with pytest.raises(ValueError, match="output shapes must be equal"):
         ExpertBank([keras.layers.Dense(2), keras.layers.Dense(3)])(*tensors(X, np.ones((4, 2))))
     with pytest.raises(ValueError, match="at least one layer"):
