@@ -4,7 +4,7 @@ import keras
 
 from keras_moe.channels_last import check_network
 from keras_moe.graph import open_graph, rebuild
-from keras_moe.models.split_classifier import without_softmax
+from keras_moe.models.logits import without_softmax
 
 
 def cut_segmenter(network: keras.Model, features: str | None, name: str, prefix: str) -> keras.Model:

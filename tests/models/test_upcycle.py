@@ -174,6 +174,7 @@ def ending_in(*end):
         ([layers.Activation("linear")], False),
         ([keras.ops.log_softmax], False),
         ([layers.Rescaling(0.5)], False),
+        ([layers.ReLU(), layers.Rescaling(0.5)], False),
     ],
 )
 def test_what_probabilities_and_logits_end_in(end, softmax):

@@ -15,7 +15,7 @@ from keras_moe.export.compression.tf_keras_clone import copy_back, transcribe
 from keras_moe.graph import Call, open_graph, outer_graph, replay
 from keras_moe.layers import ExpertBank
 from keras_moe.layers.dispatch import dispatch
-from keras_moe.models.split_classifier import without_softmax
+from keras_moe.models.logits import without_softmax
 from keras_moe.types import Array, Tensor
 
 _Networks: typing.TypeAlias = dict[str, tf_keras.Model]
