@@ -18,8 +18,10 @@ from keras_moe import zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.export import LiteRTModel, litert
+from keras_moe.export.targets import tflm
 from keras_moe.images import crops
 from keras_moe.models import Classifier, MoEModel
+from keras_moe.recipes.publishing.edge_figures import graphs_of
 
 pytestmark = [
     pytest.mark.xdist_group("export"),
@@ -78,6 +80,12 @@ def test_published_files_run_on_a_microcontroller(name):
     predictions, found = LiteRTModel(path, runtime="tflm").predict_routed(images)
     np.testing.assert_array_equal(found != 0, route != 0)
     np.testing.assert_array_equal(predictions.argmax(-1), expected.argmax(-1))
+
+
+def test_a_published_mixture_fits_a_chip_of_512_kb_flash_and_256_kb_ram():
+    graphs = graphs_of(zoo.store.published_folder() / "hydranet_cifar100_coarse" / "parts_int8.json").values()
+    assert sum(map(len, graphs)) < 512_000
+    assert max(tflm.Graph(data).arena_bytes() for data in graphs) < 256_000
 
 
 def test_nan_is_never_routed_on_a_microcontroller(exported):
