@@ -127,6 +127,10 @@ CIFAR100 = Dataset(
     card_metrics=("accuracy",),
 )
 CIFAR100_COARSE = dataclasses.replace(
-    CIFAR100, name="cifar100_coarse", classes=CIFAR100_COARSE_CLASSES, load_test=_test_coarse
+    CIFAR100,
+    name="cifar100_coarse",
+    classes=CIFAR100_COARSE_CLASSES,
+    load_test=_test_coarse,
+    data=dataclasses.replace(CIFAR100.data, name="CIFAR-100, 20 coarse classes"),
 )
 """The same photographs in 20 classes of five each."""
