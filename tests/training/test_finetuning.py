@@ -263,7 +263,7 @@ def test_experts_grow_from_a_start_cut_elsewhere_and_from_the_baseline_of_a_mixt
     monkeypatch.setattr(start_, "_published", lambda name: (mixture, name, "", str(tmp_path / "dense")))
     start = start_from("mixture", classes=3, size=None, num_experts=3)
     grown = start.make_mixture().get_config()
-    assert (grown["split_at"], grown["branch_blocks"], grown["num_experts"]) == (4, 2, 3)
+    assert (grown["split_at"], grown["branch_blocks"], grown["num_experts"]) == (5, 2, 3)
 
 
 def test_classes_that_look_alike_to_the_trunk_share_an_expert():

@@ -15,6 +15,9 @@ SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lit
 """The backbones with ImageNet weights, and the sides of the images that they were trained on."""
 
 _BLOCKS = 2  # in each stage of a branch of a deep backbone, at most
+# Of the seven stages of a deep backbone, those before the experts: 41 and 63 % of EfficientNet's multiply-accumulates.
+# What has learned a task already forgets some of it in the stages that lose blocks: fewer of them do.
+_IMAGENET, _LEARNED = 4, 5
 Config = dict[str, typing.Any]
 
 
@@ -140,7 +143,8 @@ def _own_config(model: MoEModel, size: int | None) -> Config:
 
 def _of_dense(model: MoEModel, name: str, license: str, classes: int, size: int | None, num_experts: int) -> Start:
     config, own = model.get_config(), _own_config(model, size)
-    dense = _dense(own, classes, None, config.get("split_at"))
+    split_at = config.get("split_at")
+    dense = _dense(own, classes, None, _split_at(own["backbone"], _LEARNED) if split_at is None else split_at)
     layers = model.parts["base"] if isinstance(model, SingleGatedMoE) else model.layers
     backbones.assign_dense(dense, _dense_values(layers), name)
     if not isinstance(model, SingleGatedMoE):
@@ -178,7 +182,7 @@ def _dense(
     split_at: int | None = None,
     branch_blocks: int | None = None,
 ) -> HydraNet:
-    split_at = _split_at(config["backbone"]) if split_at is None else split_at
+    split_at = _split_at(config["backbone"], _IMAGENET) if split_at is None else split_at
     return HydraNet(
         **config, split_at=split_at, num_experts=1, top_k=1, branch_blocks=branch_blocks, gate_filters=0,
         classes=classes, classifier_activation=None, weights=weights, name="dense",
@@ -190,9 +194,9 @@ def _is_deep(backbone: str) -> bool:
     return backbone.startswith("efficientnet")
 
 
-def _split_at(backbone: str) -> int | None:
-    """Stages before the experts: of EfficientNet four of seven, 41 % of the MACs."""
-    return 4 if _is_deep(backbone) else None
+def _split_at(backbone: str, stages: int) -> int | None:
+    """Stages before the experts: ``stages`` of a deep backbone, else the backbone's own number."""
+    return stages if _is_deep(backbone) else None
 
 
 def _dense_values(layers: list[keras.Layer]) -> dict[str | None, Array]:
