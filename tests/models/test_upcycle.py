@@ -227,6 +227,7 @@ def sharing_a_layer():  # between two models inside
     return classified(x, layers.Add()([one(x), other(x)]))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("make", [called_by_names, called_by_keyword, reading_integers, sharing_a_layer])
 def test_models_inside(make, system, tmp_path):
