@@ -59,7 +59,7 @@ def test_list_without_a_match(run):
     ("words", "code", "message"),
     [
         ("list hydra", 1, "'*hydra*' matches some"),
-        ("info hydra", 2, "Did you mean hydranet_cifar100 or hydranet_cifar100_coarse or hydranet_photos or test_hydranet?"),
+        ("info hydra", 2, "Did you mean hydranet_cifar100 or hydranet_cifar100_coarse or hydranet_photos or test_"),
         (f"upscale {MODEL} in.png out.png", 2, "upscale takes a model for super-resolution: classsr_fsrcnn_x2, "),
         ("predict test_classsr in.png", 2, "Received: test_classsr, a model for super-resolution"),
         (f"export {MODEL} out.onnx", 2, "OUT must end in .tflite for --form routed. Received: out.onnx"),
