@@ -30,7 +30,7 @@ from keras_moe.recipes import load_recipe
 from keras_moe.weights import read_tensors
 
 WARM = 0.1  # the share of a run after which memory must be flat
-MOST_GROWTH = 20.0  # megabytes that it may grow by from then on: an allocator's broken pages
+MOST_GROWTH = 20.0  # megabytes that it may grow by from then on: pages that an allocator cannot give back
 RECIPE = "test_hydranet"
 
 

@@ -281,9 +281,15 @@ def _from_wide(values: np.ndarray, sixteen_bit: bool) -> "PillowImage":
 
     if not np.all(np.isfinite(values)):
         raise ValueError("pixels that are NaN or infinite")
-    most = values.max(initial=0)
-    top = max(65535.0, most) if most > 255 or sixteen_bit else 255.0 if most > 1 or not np.any(values % 1) else 1.0
-    values /= top  # in place: of 50 megapixels every copy takes 400 MB
+    values /= _white(values, sixteen_bit)  # in place: of 50 megapixels every copy takes 400 MB
     values.clip(0, 1, out=values)
     values *= 255
     return Image.fromarray(np.rint(values, out=values).astype("uint8")).convert("RGB")
+
+
+def _white(values: np.ndarray, sixteen_bit: bool) -> float:
+    """The number that is white: among 16 bits or more, among 8, or among fractions."""
+    most = float(values.max(initial=0))
+    if sixteen_bit or most > 255:
+        return max(65535.0, most)
+    return 1.0 if most <= 1 and np.any(values % 1) else 255.0

@@ -45,7 +45,9 @@ def _predict(arguments: argparse.Namespace) -> int:
     check_task("predict", card, "classification")
     paths, images, failures = _images(arguments, card)
     if not images:
-        return print_json([]) or failures if arguments.json else failures
+        if arguments.json:
+            print_json([])
+        return failures
     model = load_model(arguments.name, card)
     results = classify(model, arguments.name, np.stack(images), min(arguments.top, len(card.classes)))
     if arguments.json:

@@ -57,10 +57,10 @@ def _pixels(path: str) -> "np.ndarray":
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):
             raise ValueError(f"{path}: expected 8 bits per channel. Received: a 16-bit or wider image, {image.mode}")
-        if image.mode == "L" and "transparency" not in image.info:
-            return np.asarray(ImageOps.exif_transpose(image))
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
+        if image.mode == "L":
+            return np.asarray(ImageOps.exif_transpose(image))
     return np.asarray(converted)
 
 

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from keras_moe.datasets.files.listing import is_hidden
 from keras_moe.images import DAMAGE, read_image
 from keras_moe.insights.samples import Samples
 from keras_moe.metrics import IGNORE
@@ -83,7 +84,7 @@ def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
     suffixes = Image.registered_extensions()
     files = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    return sorted(path for path in files if not any(name.startswith(".") for name in path.relative_to(folder).parts))
+    return sorted(path for path in files if not any(map(is_hidden, path.relative_to(folder).parts)))
 
 
 def _read_mask(path: pathlib.Path, image_path: pathlib.Path, input_shape: collections.abc.Sequence[int]) -> np.ndarray:

@@ -16,8 +16,6 @@ from keras_moe.types import Array, Shape
 Source: typing.TypeAlias = typing.Any
 """A ``keras.utils.PyDataset``, a ``tf.data.Dataset``, a PyTorch ``DataLoader`` or a pair of arrays."""
 ToTargets: typing.TypeAlias = Callable[[typing.Any], dict[str, Array]]
-
-
 Check: typing.TypeAlias = Callable[[Array, dict[str, Array]], None]
 
 

@@ -207,18 +207,24 @@ def _batches(model: MoEModel, stage: Stage) -> SourceBatches:
             raise ValueError(f"Stage {stage.name!r}: expected targets for {sorted(stage.losses)}. Received: one array")
         return y if isinstance(y, dict) else dict.fromkeys(stage.losses, y)
 
+    classes = {
+        name: output.shape[-1]
+        for name, output in _outputs(model, stage).items()
+        if isinstance(stage.losses[name], keras.losses.SparseCategoricalCrossentropy)
+    }
+
     def check_batch(images: Array, targets: dict[str, Array]) -> None:
         if model.takes_pixels:
             warn_of_fractions(f"Stage {stage.name!r}", images)
-        for name, loss in stage.losses.items():
-            if isinstance(loss, keras.losses.SparseCategoricalCrossentropy) and name in targets:
-                labels, ignored = targets[name], getattr(loss, "ignore_class", None)
-                counted = labels if ignored is None else labels[labels != ignored]
-                # On JAX a label beyond the classes would count for nothing, or for the last class.
-                if counted.size:
-                    class_labels(f"Stage {stage.name!r}", name, counted, counted.shape, outputs[name].shape[-1])
+        for name, count in classes.items():
+            if name not in targets:
+                continue  # Keras says what is missing
+            labels, ignored = targets[name], getattr(stage.losses[name], "ignore_class", None)
+            counted = labels if ignored is None else labels[labels != ignored]
+            # On JAX a label beyond the classes would count for nothing, or for the last class.
+            if counted.size:
+                class_labels(f"Stage {stage.name!r}", name, counted, counted.shape, count)
 
-    outputs = {"prediction": model.output, **(model.gate or {})}
     source = stage.data() if _makes_data(stage.data) else stage.data
     return SourceBatches(source, to_targets, model.input_shape[1:], check_batch)
 
@@ -238,8 +244,13 @@ def _divisible(data: tuple[Array, dict[str, Array]]) -> tuple[Array, dict[str, A
 
 
 def _network(model: MoEModel, stage: Stage) -> keras.Model:
+    return model.sharing(model.inputs, _outputs(model, stage), stage.name)
+
+
+def _outputs(model: MoEModel, stage: Stage) -> dict[str, keras.KerasTensor]:
+    """The outputs that the stage has losses for."""
     outputs = {"prediction": model.output, **(model.gate or {})}
-    return model.sharing(model.inputs, {name: outputs[name] for name in stage.losses}, stage.name)
+    return {name: outputs[name] for name in stage.losses}
 
 
 class _LogUsage(keras.callbacks.Callback):
@@ -258,6 +269,19 @@ class _LogUsage(keras.callbacks.Callback):
         logs.update({f"usage_{k}": float(u) for k, u in enumerate(usage)}, usage_min=float(usage.min()))
 
 
+def _check_loss(model: MoEModel, stage: Stage) -> None:
+    """A loss of logits is for logits, any other of classes for probabilities."""
+    of_logits = getattr(stage.losses.get("prediction"), "from_logits", None)
+    if of_logits is None or model.ends_in_logits is None:
+        return
+    ending = "logits" if model.ends_in_logits else "probabilities"
+    check(
+        f"Stage {stage.name!r}", "losses['prediction']", f"from_logits={of_logits}", of_logits == model.ends_in_logits,
+        f"a loss of {ending}, in which {model.name!r} ends; classifier_activation=None or 'softmax' makes a model end "
+        "in the others",
+    )  # fmt: skip
+
+
 def _check(model: MoEModel, stages: Sequence[Stage]) -> None:
     names = [s.name for s in stages]
     if not stages or len(set(names)) != len(names):
@@ -268,15 +292,7 @@ def _check(model: MoEModel, stages: Sequence[Stage]) -> None:
             raise ValueError(
                 f"Stage {stage.name!r}: `train` must name parts of {sorted(model.parts)}. Received: {stage.train}"
             )
-        loss = stage.losses.get("prediction")
-        if None not in (model.ends_in_logits, of_logits := getattr(loss, "from_logits", None)):
-            given = ("probabilities", "logits")
-            check(
-                f"Stage {stage.name!r}", "losses['prediction']", f"from_logits={of_logits}",
-                of_logits == model.ends_in_logits,
-                f"a loss of {given[bool(model.ends_in_logits)]}, in which {model.name!r} ends; "
-                "classifier_activation=None or 'softmax' makes a model end in the others",
-            )  # fmt: skip
+        _check_loss(model, stage)
         wrong = sorted(set(stage.losses) - ({"prediction", "gate_logits"} if model.gate else {"prediction"}))
         if wrong or not stage.losses:
             raise ValueError(

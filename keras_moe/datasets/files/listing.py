@@ -85,7 +85,7 @@ def _of_folder(root: pathlib.Path) -> Listing:
 def _has_parts(root: pathlib.Path, listing: Listing) -> bool:
     """Whether the folders below ``root`` are parts of the data, not classes."""
     with os.scandir(root) as entries:
-        names = sorted(entry.name for entry in entries if not _is_hidden(entry.name) and entry.is_dir())
+        names = sorted(entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir())
     if not names:
         raise ValueError(f"Expected a folder for each class in {root}. Received: no folder in it")
     named = [name for name in names if name.casefold() in _FOLDERS]
@@ -142,7 +142,7 @@ def _files(folder: pathlib.Path, listing: Listing, visited: set[tuple[int, int]]
 def _entries(folder: pathlib.Path, listing: Listing) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted((e for e in entries if not _is_hidden(e.name)), key=lambda entry: entry.name)
+            return sorted((e for e in entries if not is_hidden(e.name)), key=lambda entry: entry.name)
     except OSError as error:
         listing.leave_out(folder, f"the folder cannot be read: {error.strerror}")
         return []
@@ -163,7 +163,8 @@ def _identity(folder: pathlib.Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of that name is the system's, not the user's."""
     return name.startswith(".") or name.casefold() in _HIDDEN
 
 

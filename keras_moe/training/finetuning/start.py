@@ -62,7 +62,13 @@ def start_from(start: Path | MoEModel, classes: int, size: int | None, num_exper
     if isinstance(start, str) and start in SIZES:
         side = size or SIZES[start]
         config = {"input_shape": (side, side, 3), "backbone": start, "alpha": 1.0}
-        return _grown(f"ImageNet's {start}", "Apache-2.0", _dense(config, classes, "imagenet"), config, num_experts)
+        return _grown(
+            f"ImageNet's {start}",
+            "Apache-2.0",
+            _dense(config, classes, _split_at(start, _IMAGENET), "imagenet"),
+            config,
+            num_experts,
+        )
     model, name, license, baseline = (start, start.name, "", "") if isinstance(start, MoEModel) else _published(start)
     if not isinstance(model, (HydraNet, SingleGatedMoE, Classifier)) or "backbone" not in model.get_config():
         raise ValueError(
@@ -144,7 +150,7 @@ def _own_config(model: MoEModel, size: int | None) -> Config:
 def _of_dense(model: MoEModel, name: str, license: str, classes: int, size: int | None, num_experts: int) -> Start:
     config, own = model.get_config(), _own_config(model, size)
     split_at = config.get("split_at")
-    dense = _dense(own, classes, None, _split_at(own["backbone"], _LEARNED) if split_at is None else split_at)
+    dense = _dense(own, classes, _split_at(own["backbone"], _LEARNED) if split_at is None else split_at)
     layers = model.parts["base"] if isinstance(model, SingleGatedMoE) else model.layers
     backbones.assign_dense(dense, _dense_values(layers), name)
     if not isinstance(model, SingleGatedMoE):
@@ -170,7 +176,7 @@ def _grown(name: str, license: str, dense: HydraNet, config: Config, num_experts
         )  # fmt: skip
 
     def make_thin() -> HydraNet:
-        return _dense(config, classes, split_at=split_at, branch_blocks=_BLOCKS)
+        return _dense(config, classes, split_at, branch_blocks=_BLOCKS)
 
     return Start(name, license, dense, make_mixture, make_thin=make_thin if deep else None)
 
@@ -178,11 +184,10 @@ def _grown(name: str, license: str, dense: HydraNet, config: Config, num_experts
 def _dense(
     config: Config,
     classes: int,
+    split_at: int | None,
     weights: str | None = None,
-    split_at: int | None = None,
     branch_blocks: int | None = None,
 ) -> HydraNet:
-    split_at = _split_at(config["backbone"], _IMAGENET) if split_at is None else split_at
     return HydraNet(
         **config, split_at=split_at, num_experts=1, top_k=1, branch_blocks=branch_blocks, gate_filters=0,
         classes=classes, classifier_activation=None, weights=weights, name="dense",
