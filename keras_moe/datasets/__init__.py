@@ -14,9 +14,9 @@ from keras_moe.datasets.cifar100 import CIFAR100_COARSE as CIFAR100_COARSE
 from keras_moe.datasets.cifar100 import cifar100 as cifar100
 from keras_moe.datasets.dataset import Dataset as Dataset
 from keras_moe.datasets.dataset import Split as Split
-from keras_moe.datasets.digit_scenes import DIGIT_SCENES as DIGIT_SCENES
-from keras_moe.datasets.digit_scenes import digit_scenes as digit_scenes
+from keras_moe.datasets.digits import DIGIT_SCENES as DIGIT_SCENES
 from keras_moe.datasets.digits import DIGITS as DIGITS
+from keras_moe.datasets.digits import digit_scenes as digit_scenes
 from keras_moe.datasets.digits import digits as digits
 from keras_moe.datasets.files.image_files import ImageFiles as ImageFiles
 from keras_moe.datasets.files.labelled_files import LabelledFiles as LabelledFiles

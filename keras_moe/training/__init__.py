@@ -4,7 +4,6 @@ from keras_moe.training.anytime import anytime_curve as anytime_curve
 from keras_moe.training.anytime import fit_threshold as fit_threshold
 from keras_moe.training.batches import DrawnBatches as DrawnBatches
 from keras_moe.training.batches import ImageBatches as ImageBatches
-from keras_moe.training.budget import fit_drop_below as fit_drop_below
 from keras_moe.training.checkpoint import Checkpoint as Checkpoint
 from keras_moe.training.classification import Recipe as Recipe
 from keras_moe.training.classification import classification_stage as classification_stage
@@ -17,10 +16,12 @@ from keras_moe.training.experts import train_experts as train_experts
 from keras_moe.training.file_batches import FileBatches as FileBatches
 from keras_moe.training.finetuning.result import FineTuned as FineTuned
 from keras_moe.training.finetuning.run import finetune as finetune
+from keras_moe.training.losses import StructureLoss as StructureLoss
 from keras_moe.training.mask_batches import MaskBatches as MaskBatches
 from keras_moe.training.mask_batches import check_masks as check_masks
 from keras_moe.training.mask_views import MaskViews as MaskViews
 from keras_moe.training.operating_point import OperatingPoint as OperatingPoint
+from keras_moe.training.operating_point import fit_drop_below as fit_drop_below
 from keras_moe.training.partition import partition_classes as partition_classes
 from keras_moe.training.partition import partition_samples as partition_samples
 from keras_moe.training.segmentation import segmentation_stage as segmentation_stage
@@ -30,6 +31,5 @@ from keras_moe.training.single_gated import train_single_gated as train_single_g
 from keras_moe.training.stages import Stage as Stage
 from keras_moe.training.stages import freeze_all_but as freeze_all_but
 from keras_moe.training.stages import run_stages as run_stages
-from keras_moe.training.structure_loss import StructureLoss as StructureLoss
 from keras_moe.training.super_resolution_recipe import Round as Round
 from keras_moe.training.super_resolution_recipe import SuperResolutionRecipe as SuperResolutionRecipe

@@ -1,7 +1,11 @@
-"""Operating points of a knob that trades quality for cost after training, and the search for a budget."""
+"""Operating points of a knob that trades quality for cost after training, and the search for a budget.
+
+The knob of dynamic k, whose search needs no labels, is here; the others have modules of their own.
+"""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -82,3 +86,49 @@ def fit_knob(
         raise ValueError(f"{owner}: the least this model costs is {least:,.0f} MACs. Received: budget={limit:,.0f}")
     best = max(point.quality for point in points)
     raise ValueError(f"{owner}: the best quality of this model is {best:.4f}. Received: quality={limit}")
+
+
+def fit_drop_below(model: MoEModel, images: Array, budget: float) -> OperatingPoint:
+    """Sets ``model.drop_below`` to the least threshold whose mean cost on ``images`` is within ``budget``.
+
+    It needs no labels: the threshold decides only how often a second expert is worth its cost. The gate runs once, with
+    nothing dropped.
+
+    Args:
+        model: a routed model with a ``drop_below`` property.
+        images: ``(n, h, w, c)``, other images than those that will measure the model.
+        budget: float, multiply-accumulates per image.
+
+    Returns:
+        The ``OperatingPoint`` chosen; its ``value`` is in [0, 1].
+
+    Raises:
+        ValueError: one expert per image already costs more than ``budget``; the model is unchanged.
+
+    Example:
+        >>> images, _ = datasets.digits()[1]
+        >>> model = zoo.load("test_hydranet", top_k=2)  # two experts for every image
+        >>> budget = 0.9 * model.mean_macs(images=images)
+        >>> point = training.fit_drop_below(model, images, budget)
+        >>> point.macs <= budget, sum(point.usage) < 2
+        (True, True)
+        >>> round(model.drop_below, 6) == round(point.value, 6)
+        True
+    """
+
+    def candidates() -> Iterator[OperatingPoint]:
+        route = _route_without_drops(model, images)
+        strongest = route == route.max(axis=1, keepdims=True)
+        for threshold in np.linspace(0, 1, 1001):
+            runs = (route >= threshold) & (route > 0) | strongest
+            yield measured_point(model, float(threshold), runs, math.nan)
+
+    return fit_knob("fit_drop_below", model, "drop_below", candidates, budget)
+
+
+def _route_without_drops(model: MoEModel, images: Array) -> Array:
+    before, model.drop_below = model.drop_below, 0.0
+    try:
+        return model.route(images)
+    finally:
+        model.drop_below = before

@@ -9,8 +9,7 @@ import numpy as np
 
 from keras_moe.checks import check, class_labels, plain_numbers, warn_of_fractions
 from keras_moe.models.base import MoEModel
-from keras_moe.training.best import MONITORS, KeepBest
-from keras_moe.training.checkpoint import Checkpoint, Progress, SaveEachEpoch
+from keras_moe.training.checkpoint import MONITORS, Checkpoint, KeepBest, Progress, SaveEachEpoch
 from keras_moe.training.sources import Source, SourceBatches, Throughput
 from keras_moe.types import Array, Path
 

@@ -17,8 +17,7 @@ from keras_moe.layer_state import copy_weights
 from keras_moe.layer_state import set_weights as set_arrays
 from keras_moe.models import HydraNet, SegmentationMoE, SingleGatedMoE, upcycle
 from keras_moe.training import Recipe, train_experts
-from keras_moe.training.best import KeepBest
-from keras_moe.training.checkpoint import Checkpoint
+from keras_moe.training.checkpoint import Checkpoint, KeepBest
 from keras_moe.weights import load_weights, save_weights
 
 MEAN, VARIANCE = np.array([10.0, 20.0, 30.0]), np.array([4.0, 16.0, 100.0])

@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from keras_moe.datasets import read_labelled_files
-from keras_moe.datasets.files.duplicates import groups_of
 from keras_moe.datasets.files.inspection import Facts, inspect_file, look
 from keras_moe.datasets.files.listing import list_files
-from keras_moe.datasets.files.splitting import split_files
+from keras_moe.datasets.files.splitting import groups_of, split_files
 
 pytestmark = pytest.mark.once
 

@@ -10,7 +10,7 @@ from PIL import Image
 from keras_moe import insights, zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digit_scenes
-from keras_moe.insights.report import html
+from keras_moe.insights.report import shared
 from keras_moe.insights.segmentation_predictions import per_pixel
 
 NAME = "test_segmentation"
@@ -87,7 +87,7 @@ def test_fewer_pixels_where_there_are_many(scenes, monkeypatch):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages whose pictures are made but not rendered, which takes longest."""
-    monkeypatch.setattr(html, "png", lambda figure: "")
+    monkeypatch.setattr(shared, "png", lambda figure: "")
 
 
 @one_backend

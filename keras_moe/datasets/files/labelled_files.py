@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from keras_moe.checks import integer, number
-from keras_moe.datasets.files.duplicates import groups_of, same_bytes
 from keras_moe.datasets.files.inspection import Facts, inspect_files
 from keras_moe.datasets.files.listing import PARTS, Listing, list_files
 from keras_moe.datasets.files.report import Remark, summary
-from keras_moe.datasets.files.splitting import split_files
+from keras_moe.datasets.files.splitting import groups_of, same_bytes, split_files
 from keras_moe.files import printable, write_bytes
 from keras_moe.labels import is_label
 

@@ -1,12 +1,18 @@
-"""``litert`` on the TensorFlow backend, in this process or in one of its own: built, compared, written."""
+"""``litert`` on the TensorFlow backend, in this process or in its own: files built, sealed, compared, written."""
 
+import collections
+import hashlib
+import json
 import pathlib
 import tempfile
 import typing
 
-from keras_moe.export.litert import files, forms, parity
+from keras_moe.export.flatbuffer import operations, tensors
+from keras_moe.export.litert import forms, integrity, metadata, parity
 from keras_moe.export.litert.runtime import LiteRTModel
 from keras_moe.export.targets import report as targets
+from keras_moe.files import write_bytes
+from keras_moe.labels import to_lines
 from keras_moe.models import MoEModel
 from keras_moe.types import Array
 
@@ -35,7 +41,7 @@ def export(
     for tried in _precisions(trunk_precision, described):
         described = {**described, "trunk_precision": tried}
         built = forms.build(source, tried)
-        written = files.sealed(file, built.graphs, described, labels)
+        written = _sealed(file, built.graphs, described, labels)
         agreement = _parity(written, file.name, images, expected, route, scores)
         if agreement.get("routing_agreement", 1.0) >= _SAME_ROUTES:
             break
@@ -48,8 +54,8 @@ def export(
         placed["parity"] = _parity(written, file.name, images[:_ON_TARGET], expected, route, scores, "tflm")
         if check_parity:
             parity.check(placed["parity"], described["quantize"], scores)
-    report = files.report(described, built, written, agreement, placed)
-    files.write(file, {**extra, **written}, report)
+    report = _report(described, built, written, agreement, placed)
+    _write(file, {**extra, **written}, report)
     return report
 
 
@@ -75,3 +81,59 @@ def _parity(
             pathlib.Path(folder, file).write_bytes(data)
         predictions, file_route = LiteRTModel(pathlib.Path(folder, name), runtime=runtime).predict_routed(images)
     return parity.compare(predictions, file_route, expected[:count], None if route is None else route[:count], scores)
+
+
+def _sealed(
+    path: pathlib.Path, graphs: dict[str, bytes], described: dict[str, typing.Any], labels: list[str]
+) -> dict[str, bytes]:
+    """File name -> bytes, sealed, of LiteRT ``graphs``, and their manifest where there are several."""
+    attached = {metadata.DESCRIPTION: json.dumps(described, indent=1).encode()}
+    if labels:
+        attached[metadata.LABELS] = to_lines(labels)
+    if list(graphs) == ["model"]:
+        if described["experts"]:
+            attached[metadata.EXPERTS] = "\n".join(f"expert {k}" for k in range(described["experts"])).encode()
+        return {path.name: integrity.seal(metadata.describe(graphs["model"], described, attached), attached)}
+    names = {name: f"{path.stem}.{name}.tflite" for name in graphs}
+    files = {names[n]: integrity.seal(d, attached if n == "head" else {}) for n, d in graphs.items()}
+    parts = [
+        {"name": name, "file": file, "sha256": _sha256(files[file]), **tensors(graphs[name])}
+        for name, file in names.items()
+    ]
+    return {**files, path.name: integrity.manifest({**described, "parts": parts})}
+
+
+def _report(
+    described: dict[str, typing.Any],
+    built: forms.Graphs,
+    files: dict[str, bytes],
+    agreement: Report,
+    target: Report,
+) -> Report:
+    """The report of ``litert``: its ``files``, the graphs that were ``built``, and their ``target``."""
+    counts: collections.Counter[str] = collections.Counter()
+    for data in built.graphs.values():
+        counts.update(operations(data))
+    return {
+        **described,
+        "files": {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()},
+        "bytes": sum(len(data) for data in files.values()),
+        "operations": dict(sorted(counts.items())),
+        "conditions": counts["IF"],
+        "target": target,
+        "calibration": built.calibration,
+        "parity": agreement,
+    }
+
+
+def _write(path: pathlib.Path, files: dict[str, bytes], report: Report) -> None:
+    """Writes ``files`` beside ``path``, which is one of them and comes last, and their report."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, data in sorted(files.items(), key=lambda item: item[0] == path.name):
+        write_bytes(path.parent / name, data)
+    text = json.dumps(report, indent=1) + "\n"
+    write_bytes(path.with_suffix(".report.json"), text.encode())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -8,7 +8,7 @@ import pathlib
 import numpy as np
 
 from keras_moe.checks import IntegrityError, check, integer, require
-from keras_moe.export.litert import description, integrity, interpreters
+from keras_moe.export.litert import integrity, interpreters
 from keras_moe.export.litert.metadata import LABELS
 from keras_moe.labels import from_lines
 from keras_moe.types import Array, Path
@@ -61,14 +61,14 @@ class LiteRTModel:
         path = pathlib.Path(path)
         graphs: collections.abc.Mapping[str, tuple[pathlib.Path, str | None]]
         if path.suffix == ".json":
-            self.description = description.checked(integrity.read_manifest(_read(path, sha256), path), path)
-            graphs = description.parts(self.description, path)
+            self.description = integrity.checked_description(integrity.read_manifest(_read(path, sha256), path), path)
+            graphs = integrity.listed_parts(self.description, path)
         else:
             graphs = {"model": (path, sha256)}
         contents = {name: _read(*pinned) for name, pinned in graphs.items()}
         files = {name: integrity.unseal(data, graphs[name][0]) for name, data in contents.items()}
         if path.suffix != ".json":
-            self.description = description.attached(files["model"], path)
+            self.description = integrity.attached_description(files["model"], path)
         self.labels = from_lines(next((attached[LABELS] for attached in files.values() if LABELS in attached), b""))
         self._pool = interpreters.Pool(contents, _interpreter(runtime, num_threads))
         try:

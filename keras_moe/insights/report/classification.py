@@ -8,8 +8,7 @@ from keras_moe.insights.expert_predictions import ExpertPredictions
 from keras_moe.insights.measures.summary import Summary, summarize
 from keras_moe.insights.plots.agreement import plot_agreement
 from keras_moe.insights.plots.routing import plot_class_by_expert, plot_favourites, plot_usage
-from keras_moe.insights.report.html import render
-from keras_moe.insights.report.shared import WORDS, Table, certainty, facts, pairs, percent
+from keras_moe.insights.report.shared import WORDS, Table, certainty, facts, pairs, percent, render
 from keras_moe.insights.samples import Samples
 from keras_moe.models import MoEModel
 from keras_moe.zoo import Card

@@ -9,8 +9,7 @@ import numpy as np
 from keras_moe.insights.measures.routing import class_by_expert, expert_usage
 from keras_moe.insights.plots.confusion import plot_confusion, plot_operating_curve
 from keras_moe.insights.plots.routing import plot_class_by_expert, plot_usage
-from keras_moe.insights.report.html import render
-from keras_moe.insights.report.shared import Table, pairs
+from keras_moe.insights.report.shared import Table, pairs, render
 from keras_moe.metrics import confusion_matrix
 from keras_moe.zoo import Card
 

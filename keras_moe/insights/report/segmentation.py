@@ -10,8 +10,7 @@ from keras_moe.insights.plots.agreement import plot_agreement
 from keras_moe.insights.plots.masks import plot_predicted_masks
 from keras_moe.insights.plots.routing import plot_class_by_expert, plot_favourites, plot_routing_weights
 from keras_moe.insights.report.examples import Example, choose_examples
-from keras_moe.insights.report.html import render
-from keras_moe.insights.report.shared import WORDS, Table, certainty, facts, pairs, percent
+from keras_moe.insights.report.shared import WORDS, Table, certainty, facts, pairs, percent, render
 from keras_moe.insights.samples import Samples
 from keras_moe.insights.segmentation_predictions import SegmentationPredictions
 from keras_moe.models import MoEModel

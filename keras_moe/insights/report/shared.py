@@ -1,15 +1,24 @@
-"""Helpers of the reports on classification and on segmentation."""
+"""What the reports share: pages from the templates of this room, and the tables, words and figures on them.
 
+A page needs no other file: pictures lie inside. All text is escaped.
+"""
+
+import base64
 import collections.abc
 import dataclasses
+import io
 import typing
 
 import numpy as np
 
+from keras_moe.checks import require
 from keras_moe.insights.measures.summary import Summary
 from keras_moe.insights.plots.uncertainty import plot_reliability, plot_risk_coverage
-from keras_moe.insights.report.sentences import MEASURES
+from keras_moe.insights.report import sentences
 from keras_moe.zoo import Card
+
+if typing.TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WORDS = {
     "expert k alone": "the whole model with all routing weight on expert k (a base, if there is one, still takes part)",
@@ -27,6 +36,43 @@ WORDS = {
     "area": "mean error over all shares of images (or pixels) answered, the surest first; the smaller, the better the "
     "measure tells right from wrong",
 }
+
+
+def render(template: str, **values: object) -> str:
+    """The page that a file of ``templates`` makes of ``values``.
+
+    Raises:
+        ImportError: without jinja2.
+    """
+    require("A report", "viz", "jinja2")
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("keras_moe.insights.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"png": png, "thumbnail": thumbnail}
+    return environment.get_template(template).render(sentences=sentences, **values)
+
+
+def png(figure: "Figure") -> str:
+    """A matplotlib figure as the source of an ``<img>``."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return _source(buffer)
+
+
+def thumbnail(image: np.ndarray, size: int = 64) -> str:
+    """A small picture of an image ``(h, w, c)`` in [0, 255] as the source of an ``<img>``."""
+    from PIL import Image
+
+    picture = Image.fromarray(np.squeeze(np.asarray(image).astype("uint8"), -1 if image.shape[-1] == 1 else ()))
+    buffer = io.BytesIO()
+    picture.resize((size, size), Image.Resampling.NEAREST).save(buffer, "png")
+    return _source(buffer)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +115,7 @@ def facts(card: Card, total: float, executed: float) -> Table:
 def certainty(summary: Summary) -> dict[str, typing.Any]:
     """A table of measures of uncertainty and, where labels are known, figures, by their names in ``page.html``."""
     header = ["measure", "what it is", "mean"]
-    rows = [[name, MEASURES[name], f"{values.mean():.3f}"] for name, values in summary.uncertainties.items()]
+    rows = [[name, sentences.MEASURES[name], f"{values.mean():.3f}"] for name, values in summary.uncertainties.items()]
     if summary.risk_coverage is None or summary.reliability is None:
         return {"measures": Table(header, rows), "reliability": None, "risk_coverage": None}
     header += ["area", "error on the surest 80%", "on the surest half"]
@@ -81,3 +127,7 @@ def certainty(summary: Summary) -> dict[str, typing.Any]:
         "reliability": plot_reliability(summary.reliability),
         "risk_coverage": plot_risk_coverage(summary.risk_coverage, unit=summary.unit),
     }
+
+
+def _source(buffer: io.BytesIO) -> str:
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

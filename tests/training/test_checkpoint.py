@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_moe.training import Checkpoint, Stage
-from keras_moe.training.best import KeepBest
+from keras_moe.training.checkpoint import KeepBest
 
 pytestmark = pytest.mark.once
 # The accuracy is best in epochs 2, 3 and 5, of which the loss is least in 3; the loss alone is least in epoch 1.
