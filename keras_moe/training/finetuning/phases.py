@@ -4,8 +4,9 @@ Everything up to the end of the trunk keeps its weights at first, so its feature
 values are random, learns alone before the tail does: it would pull the tail away from what it knows (Kumar et al., ICLR
 2022). A mixture's branches have fewer blocks than the tail. A tail without these learns from all images, and from the
 tail that has them, before each branch, which sees a part of the images, starts as its copy. A gate is supervised with
-groups of classes (HydraNets, CVPR 2018). At last the whole network learns from the files themselves, at a tenth of the
-rate.
+groups of classes (HydraNets, CVPR 2018), and learns them alone first: while it is at chance, every branch would see a
+bit of everything, and equal branches give it no reason to learn. At last the whole network learns from the files
+themselves, at a tenth of the rate.
 """
 
 import dataclasses
@@ -28,11 +29,16 @@ from keras_moe.training.stages import Stage
 from keras_moe.types import Array
 
 HEAD = Recipe(epochs=1, learning_rate=3e-3, weight_decay=0.02)
+GATE = HEAD
 TAIL = Recipe(epochs=1, learning_rate=5e-4, weight_decay=0.02, gate_weight=0.3)
 ALL = Recipe(epochs=1, learning_rate=5e-5, weight_decay=0.02, gate_weight=0.3)
 _TEACHER = 0.7  # the share of the dense network's predictions in the targets; the rest is the label's
 _SMOOTHING = 0.1
 _CHUNK = 256  # images whose features are in memory at once
+_LOSSES = {
+    "prediction": keras.losses.CategoricalCrossentropy,
+    "gate_logits": keras.losses.SparseCategoricalCrossentropy,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Learning:
         groups: int ``(classes,)``, the expert meant for each class, or None.
         soft: predictions of a teacher for each view of ``train``, or None.
         mixup: of features, as for ``FeatureBatches``.
+        gate_alone: whether the groups are all that is learned.
     """
 
     train: Part
@@ -53,6 +60,13 @@ class Learning:
     groups: Array | None = None
     soft: list[Array] | None = None
     mixup: float = 0.0
+    gate_alone: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs that learn."""
+        gate = () if self.groups is None else ("gate_logits",)
+        return gate if self.gate_alone else ("prediction", *gate)
 
     def targets(self) -> dict[str, typing.Any]:
         """Of the images to learn from: an array, or a list with one for each view."""
@@ -68,7 +82,8 @@ class Learning:
         return images, self._with_groups(np.eye(self.classes, dtype="float32")[labels], labels)
 
     def _with_groups(self, classes: typing.Any, labels: Array) -> dict[str, typing.Any]:
-        return {"prediction": classes} | ({} if self.groups is None else {"gate_logits": self.groups[labels]})
+        targets = {"prediction": classes, "gate_logits": None if self.groups is None else self.groups[labels]}
+        return {name: targets[name] for name in self.outputs}
 
 
 def feature_stage(name: str, recipe: Recipe, parts: Sequence[str], learning: Learning) -> Stage:
@@ -84,6 +99,11 @@ def feature_stage(name: str, recipe: Recipe, parts: Sequence[str], learning: Lea
 
     features = np.asarray(learning.val.views[0][rows], "float32")
     return _stage(name, recipe, parts, data, learning, learning.validation(features, rows), batch_size)
+
+
+def gate_stage(recipe: Recipe, learning: Learning) -> Stage:
+    """A stage of the gate alone, on cached features, which knows a class's group afterwards if the trunk tells it."""
+    return feature_stage("gate", recipe, ["gate"], dataclasses.replace(learning, gate_alone=True))
 
 
 def file_stage(name: str, recipe: Recipe, model: MoEModel, learning: Learning) -> Stage:
@@ -113,22 +133,20 @@ def _stage(
     validation: tuple[Array, dict[str, Array]],
     batch_size: int,
 ) -> Stage:
-    losses: dict[str, keras.losses.Loss] = {"prediction": keras.losses.CategoricalCrossentropy(from_logits=True)}
-    if learning.groups is not None:
-        losses["gate_logits"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    outputs = learning.outputs
     return Stage(
         name=name,
         train=tuple(parts),
         epochs=recipe.epochs,
         optimizer=lambda: adamw(recipe, max(1, len(learning.train.labels) // batch_size)),
         data=data,
-        losses=losses,
-        loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if len(losses) > 1 else None,
-        metrics={"prediction": ["accuracy"]},
+        losses={name: _LOSSES[name](from_logits=True) for name in outputs},
+        loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if len(outputs) > 1 else None,
+        metrics={name: ["accuracy"] for name in outputs},
         validation_data=validation,
         # On photographs the loss on held-out ones rises long before the accuracy falls. The accuracy on few images is
         # noisy, and the last epochs of a cosine give most.
-        monitor="accuracy",
+        monitor="accuracy" if "prediction" in outputs else "loss",
         patience=max(3, recipe.epochs // 2),
     )
 

@@ -41,7 +41,8 @@ def finetune(
        there is no such baseline, there is no *dense*.
     3. *thin*, where experts have fewer blocks: the same network without them learns from all images and from *dense*;
        without that it starts as the mean of the published experts.
-    4. *mixture*: experts start as copies of the network before, and a gate learns which classes are whose.
+    4. *gate*: it learns which group of classes, for which an expert is meant, an image belongs to. *mixture*: experts
+       start as copies of the network before, and learn with the gate.
     5. *all*: the whole network, from the files, gently.
     6. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured.
 

@@ -99,7 +99,8 @@ class Training:
         grow_from(model, self._what_branches_start_as(learning))
         learning = dataclasses.replace(learning, groups=groups)
         parts = ["gate", "experts"] if isinstance(model, SingleGatedMoE) else list(rest.parts)
-        self._run("mixture", rest, [self._tail("mixture", learning, parts, 2 if self.start.make_thin else 1)])
+        gate = phases.gate_stage(self._recipe(phases.GATE, 2), learning)
+        self._run("mixture", rest, [gate, self._tail("mixture", learning, parts, 2 if self.start.make_thin else 1)])
         return learning
 
     def _what_branches_start_as(self, learning: Learning) -> MoEModel:
