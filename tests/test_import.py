@@ -1,6 +1,7 @@
 """Importing the package is cheap, and the package says what it is."""
 
 import ast
+import collections
 import graphlib
 import importlib.metadata
 import importlib.resources
@@ -104,11 +105,38 @@ def test_importing_the_package_registers_its_models(imported):
 
 def test_no_module_imports_itself_by_way_of_others():
     """Imports inside functions count as well."""
-    root = pathlib.Path(keras_moe.__file__).parent
-    files = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
-    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
-    graph = {name: _imported(path, modules.keys()) for name, path in modules.items()}
+    modules = _modules()
+    graph = {name: _imported(path, modules) for name, path in modules.items()}
     graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def test_no_room_imports_itself_by_way_of_others():
+    """A room is a folder or a file of the package's first level."""
+    modules = _modules()
+    graph = collections.defaultdict(set)
+    for name, path in modules.items():
+        graph[_room(name)] |= {_room(other) for other in _imported(path, modules)} - {_room(name)}
+    del graph["keras_moe"]  # which imports rooms to register what a `.keras` file may hold
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize(
+    ("line", "imported"),
+    [
+        ("from keras_moe.images import crops", {"keras_moe.images"}),
+        ("import keras_moe.images, numpy", {"keras_moe.images"}),
+        ("from . import listing, store", {"keras_moe.zoo.listing", "keras_moe.zoo.store"}),
+        ("from .store import published_folder", {"keras_moe.zoo.store"}),
+        ("from .. import images", {"keras_moe.images"}),
+        ("def f():\n    from ..models.base import MoEModel", {"keras_moe.models.base"}),
+    ],
+)
+def test_what_counts_as_an_import(line, imported, tmp_path):
+    modules = _modules()
+    path = tmp_path / "keras_moe" / "zoo" / "new.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(line)
+    assert _imported(path, modules, tmp_path) == imported
 
 
 def test_rooms_of_export_depend_downward():
@@ -128,12 +156,28 @@ def test_each_way_of_export_opens_a_model_in_one_place():
     assert sorted(opening) == ["network", "subgraphs"]
 
 
-def _imported(path, modules):
+def _modules():
+    """Name -> path of every module of the package."""
+    root = pathlib.Path(keras_moe.__file__).parent
+    files = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in files.items()}
+
+
+def _room(module):
+    return ".".join(module.split(".")[:2])
+
+
+def _imported(path, modules, above=None):
+    """Names among ``modules`` that a file of the package imports; ``above``: the folder that holds the package."""
+    above = above or pathlib.Path(keras_moe.__file__).parents[1]
+    package = path.relative_to(above).parent.parts
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            names |= {name if name in modules else node.module for name in inner}
+            beside = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*beside, *([node.module] if node.module else [])])
+            inner = {f"{module}.{alias.name}" for alias in node.names}
+            names |= {name if name in modules else module for name in inner}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return names & modules
+    return names & set(modules)

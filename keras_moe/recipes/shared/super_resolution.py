@@ -4,13 +4,13 @@ import pathlib
 import typing
 
 from keras_moe.datasets import TWO_PHOTOGRAPHS, bsd400
+from keras_moe.datasets.patches import cut_patches
 from keras_moe.datasets.super_resolution import PATCH, photograph_patches
 from keras_moe.datasets.two_photographs import halves_of_photographs
 from keras_moe.models import ClassSR, MoEModel, SuperResolutionNetwork
 from keras_moe.recipes.publishing.measures import measure_on_photographs, measure_upscaling
 from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Round, SuperResolutionRecipe, train_branch, train_classsr
-from keras_moe.training.patches import cut_patches
 from keras_moe.zoo import load
 
 STEPS = 1000  # of an epoch
