@@ -51,7 +51,7 @@ class MoEModel(PartitionedModel):
         24.0
     """
 
-    answers = "classes"  # the content of the output: scores of "classes" along its last axis, or an "image"
+    output_kind = "classes"  # the content of the output: scores of "classes" along its last axis, or an "image"
 
     def __init__(
         self,

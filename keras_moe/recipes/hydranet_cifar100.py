@@ -75,7 +75,7 @@ def _teach(
     model: HydraNet, recipe: Recipe, learn: Pair, test: Pair, groups: np.ndarray, folder: pathlib.Path
 ) -> dict[str, typing.Any]:
     before = model.get_weights()
-    stage = classification_stage(model, recipe, learn, test, groups, name="taught", soft=_teacher_targets())
+    stage = classification_stage(model, recipe, learn, test, groups, name="taught", soft_targets=_teacher_targets())
     history = run_stages(model, [stage], folder / "taught")
     pairs = zip(before, model.get_weights(), strict=True)
     model.set_weights([KEPT * old + (1 - KEPT) * new for old, new in pairs])

@@ -89,7 +89,7 @@ def _takes_pixels(config: Config) -> bool:
 
 
 def _task(model: MoEModel) -> str:
-    if model.answers == "image":
+    if model.output_kind == "image":
         return "super-resolution"
     return "classification" if len(model.output_shape) == 2 else "segmentation"
 

@@ -20,7 +20,7 @@ from keras import ops
 from keras_moe.graph import is_functional, open_graph, replay
 from keras_moe.layer_state import inner_layers
 from keras_moe.layers.depthwise import DepthwiseConv2D, is_jax_on_cpu
-from keras_moe.layers.dispatch.anatomy import are_alike
+from keras_moe.layers.dispatch.alike import are_alike
 from keras_moe.layers.dispatch.common import output_shape, weighted
 from keras_moe.layers.dispatch.convolution import convolve
 from keras_moe.types import Tensor

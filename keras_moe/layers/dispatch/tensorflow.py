@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from keras_moe.graph import Call, is_functional, open_graph
-from keras_moe.layers.dispatch.anatomy import are_alike
+from keras_moe.layers.dispatch.alike import are_alike
 from keras_moe.layers.dispatch.common import output_shape, weighted
 from keras_moe.layers.inference import is_inference_only
 from keras_moe.types import Tensor
