@@ -32,6 +32,7 @@ import keras_moe.cli, keras_moe.training, keras_moe.zoo
 facts["added"] = sorted(set(sys.modules) - before)
 facts["dir"] = dir(keras_moe)
 assert callable(keras_moe.export.litert) and callable(keras_moe.insights.expert_usage) and keras_moe.metrics.iou
+assert callable(keras_moe.classify.classify) and callable(keras_moe.picture.plot_classifications)
 try:
     keras_moe.exports
 except AttributeError as error:
@@ -71,7 +72,8 @@ def test_version():
 @one_process
 def test_submodules_are_there_when_they_are_asked_for(imported):
     assert not {"keras_moe.export", "keras_moe.insights"} & set(imported["first"])
-    later = {"cost", "datasets", "export", "images", "insights", "metrics", "super_resolution", "weights"}
+    later = {"classify", "cost", "datasets", "export", "graph", "images", "insights", "metrics", "picture"}
+    later |= {"super_resolution", "weights"}
     assert later <= set(imported["dir"])
     assert imported["error"] == "module 'keras_moe' has no attribute 'exports'"
 

@@ -51,6 +51,7 @@ class MoEModel(PartitionedModel):
         24.0
     """
 
+    system = ""  # the kind of mixture, in cards
     output_kind = "classes"  # the content of the output: scores of "classes" along its last axis, or an "image"
 
     def __init__(

@@ -95,7 +95,6 @@ def fit_budget(model: HydraNet, images: np.ndarray) -> None:
 
 RECIPE = ModelRecipe(
     name="hydranet_cifar100",
-    system="hydranet",
     summary="HydraNet on CIFAR-100: a shared stem and 8 branches, of which an image runs one or two.",
     paper="Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
     paper_url="https://openaccess.thecvf.com/CVPR2018",

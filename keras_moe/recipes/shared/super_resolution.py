@@ -42,7 +42,6 @@ def classsr_fsrcnn(scale: int, rounds: tuple[Round, ...], share: float, recipe_n
     stages = recipe(epochs)
     return ModelRecipe(
         name=f"classsr_fsrcnn_x{scale}",
-        system="classsr",
         summary=f"Three FSRCNNs that enlarge photographs x{scale}, and a class module that sends each patch to one.",
         paper=_CLASSSR_PAPER,
         paper_url=_CLASSSR_URL,
@@ -80,7 +79,6 @@ def fsrcnn(scale: int, epochs: int, squared: int) -> ModelRecipe:
 
     return ModelRecipe(
         name=f"fsrcnn_x{scale}",
-        system="dense",
         summary=f"FSRCNN (56 filters) that enlarges photographs x{scale}: every pixel runs all of it.",
         paper="Dong, Loy, Tang: Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016",
         paper_url="https://arxiv.org/abs/1608.00367",
@@ -109,7 +107,6 @@ def classsr_on_two_photographs(epochs: int = 3) -> ModelRecipe:
 
     return ModelRecipe(
         name="test_classsr",
-        system="classsr",
         summary="Tiny ClassSR of two FSRCNNs that enlarges x2, for tests without a network.",
         paper=_CLASSSR_PAPER,
         paper_url=_CLASSSR_URL,
