@@ -55,7 +55,7 @@ def _routes(model, images):
 
 
 def _picture(model, trial):
-    piece, samples = whole(model), [image[None].astype("float32") for image in trial.calibration[:300]]
+    subgraph, samples = whole(model), [image[None].astype("float32") for image in trial.calibration[:300]]
     changes = {"as they are": (), "rounded": (rounded,), "equalized": (equalized,), "both": (equalized, rounded)}
     reference = trial.score(model.predict(trial.images, batch_size=16, verbose=0))
     print(
@@ -64,19 +64,19 @@ def _picture(model, trial):
     for label, contexts in changes.items():
         with contextlib.ExitStack() as stack:
             for change in contexts:
-                stack.enter_context(change(piece.graph, [[sample] for sample in samples]))
-            files = [_file(piece, quantize, samples) for quantize in ("dynamic", "int8")]
+                stack.enter_context(change(subgraph.graph, [[sample] for sample in samples]))
+            files = [_file(subgraph, quantize, samples) for quantize in ("dynamic", "int8")]
         values = [trial.score(_run(file, trial.images)) for file in files]
         print(f"{label:14}" + "  ".join(f"{value:6.2f} dB" for value in values), flush=True)
 
 
-def _file(piece, quantize, samples):
+def _file(subgraph, quantize, samples):
     def run(images):
-        return piece({"images": images})
+        return subgraph({"images": images})
 
     calibrate = [{"images": sample} for sample in samples]
     shapes = {"images": samples[0].shape}
-    return convert(run, shapes, piece.graph, quantize, calibrate, clipped=False)
+    return convert(run, shapes, subgraph.graph, quantize, calibrate, clipped=False)
 
 
 def _run(file, images):

@@ -20,10 +20,10 @@ import numpy as np
 
 from keras_moe import cost, zoo
 from keras_moe.datasets import SUPER_RESOLUTION, super_resolution
+from keras_moe.datasets.patches import bicubic, shrink
 from keras_moe.metrics import luma, psnr, psnr_from_mse, ssim
 from keras_moe.models import ClassSR
 from keras_moe.super_resolution.upscale import OVERLAP, PATCH
-from keras_moe.training.patches import bicubic, shrink
 
 AIM = 0.6  # of the largest branch's MACs
 

@@ -14,8 +14,8 @@ __version__ = "0.1.0"
 
 # There when they are asked for.
 _LATER = (
-    "cost", "datasets", "export", "images", "insights", "layers", "metrics", "models", "recipes", "super_resolution",
-    "training", "weights", "zoo",
+    "classify", "cost", "datasets", "export", "graph", "images", "insights", "layers", "metrics", "models", "picture",
+    "recipes", "super_resolution", "training", "weights", "zoo",
 )  # fmt: skip
 
 

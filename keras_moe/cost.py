@@ -66,7 +66,7 @@ def _(layer: keras.Model, *input_shapes: Shape) -> int:
 
 
 @_count.register
-def _(layer: ExpertBank, features_shape: Shape, weights_shape: Shape) -> int:
+def _(layer: ExpertBank, features_shape: Shape, routing_weights_shape: Shape) -> int:
     return sum(_count(expert, features_shape) for expert in layer.experts)
 
 

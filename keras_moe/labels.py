@@ -1,9 +1,12 @@
-"""Labels of classes, and the text files that hold one per line."""
+"""Labels of classes, the text files that hold one per line, and masks of them."""
 
 import collections.abc
 import typing
 
-from keras_moe.checks import check
+import numpy as np
+
+from keras_moe.checks import check, integer
+from keras_moe.metrics import IGNORE
 
 _JOINERS = str.maketrans("", "", "\u200c\u200d")  # inside words of Persian or Hindi, inside emoji
 
@@ -42,3 +45,43 @@ def from_lines(data: bytes) -> tuple[str, ...]:
     """
     text = data.decode().removesuffix("\n")
     return tuple(line.removesuffix("\r") for line in text.split("\n")) if text else ()
+
+
+def check_masks(images: np.ndarray, masks: np.ndarray, classes: int, ignore: int | None = IGNORE) -> None:
+    """Checks that ``masks`` can teach a segmenter of ``classes`` classes.
+
+    Args:
+        images: ``(n, h, w, c)``.
+        masks: integer or bool ``(n, h, w)``, labels in 0…classes-1 or ``ignore``.
+        classes: int.
+        ignore: int, the label that no loss and no metric counts; None: there is none.
+
+    Raises:
+        ValueError: masks of another shape or dtype, without a label, or with labels out of range; it names the first
+            such mask.
+
+    Example:
+        >>> masks = np.array([[[0, 1], [255, 1]]])
+        >>> training.check_masks(np.zeros((1, 2, 2, 3)), masks, classes=2)
+        >>> training.check_masks(np.zeros((1, 2, 2, 3)), masks, classes=1)
+        Traceback (most recent call last):
+        ValueError: Expected labels in 0…0, or 255 to ignore. Received: [1], the first in mask 0
+    """
+    classes = integer("check_masks", "classes", classes, 1)
+    ignore = integer("check_masks", "ignore", ignore, or_none=True)
+    images, masks = np.asarray(images), np.asarray(masks)
+    if len(images) == 0 or masks.shape != images.shape[:3]:
+        raise ValueError(f"Expected one mask {images.shape[1:3]} per image. Received: {images.shape}, {masks.shape}")
+    if masks.dtype.kind not in "biu":
+        raise ValueError(f"Expected masks of integers or bool. Received: dtype {masks.dtype}")
+    labels = np.unique(masks)
+    counted = labels[labels != ignore]
+    if len(counted) == 0:
+        raise ValueError(f"Every pixel has the ignore label {ignore}: there is nothing to learn from.")
+    wrong = counted[(counted < 0) | (counted >= classes)]
+    if len(wrong):
+        first = int(np.argmax(np.isin(masks, wrong).any((1, 2))))
+        raise ValueError(
+            f"Expected labels in 0…{classes - 1}, or {ignore} to ignore. Received: {wrong.tolist()}, the first in mask "
+            f"{first}"
+        )

@@ -1,6 +1,7 @@
 """Importing the package is cheap, and the package says what it is."""
 
 import ast
+import collections
 import graphlib
 import importlib.metadata
 import importlib.resources
@@ -31,6 +32,7 @@ import keras_moe.cli, keras_moe.training, keras_moe.zoo
 facts["added"] = sorted(set(sys.modules) - before)
 facts["dir"] = dir(keras_moe)
 assert callable(keras_moe.export.litert) and callable(keras_moe.insights.expert_usage) and keras_moe.metrics.iou
+assert callable(keras_moe.classify.classify) and callable(keras_moe.picture.plot_classifications)
 try:
     keras_moe.exports
 except AttributeError as error:
@@ -70,7 +72,8 @@ def test_version():
 @one_process
 def test_submodules_are_there_when_they_are_asked_for(imported):
     assert not {"keras_moe.export", "keras_moe.insights"} & set(imported["first"])
-    later = {"cost", "datasets", "export", "images", "insights", "metrics", "super_resolution", "weights"}
+    later = {"classify", "cost", "datasets", "export", "graph", "images", "insights", "metrics", "picture"}
+    later |= {"super_resolution", "weights"}
     assert later <= set(imported["dir"])
     assert imported["error"] == "module 'keras_moe' has no attribute 'exports'"
 
@@ -104,11 +107,38 @@ def test_importing_the_package_registers_its_models(imported):
 
 def test_no_module_imports_itself_by_way_of_others():
     """Imports inside functions count as well."""
-    root = pathlib.Path(keras_moe.__file__).parent
-    files = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
-    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
-    graph = {name: _imported(path, modules.keys()) for name, path in modules.items()}
+    modules = _modules()
+    graph = {name: _imported(path, modules) for name, path in modules.items()}
     graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def test_no_room_imports_itself_by_way_of_others():
+    """A room is a folder or a file of the package's first level."""
+    modules = _modules()
+    graph = collections.defaultdict(set)
+    for name, path in modules.items():
+        graph[_room(name)] |= {_room(other) for other in _imported(path, modules)} - {_room(name)}
+    del graph["keras_moe"]  # which imports rooms to register what a `.keras` file may hold
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize(
+    ("line", "imported"),
+    [
+        ("from keras_moe.images import crops", {"keras_moe.images"}),
+        ("import keras_moe.images, numpy", {"keras_moe.images"}),
+        ("from . import listing, store", {"keras_moe.zoo.listing", "keras_moe.zoo.store"}),
+        ("from .store import published_folder", {"keras_moe.zoo.store"}),
+        ("from .. import images", {"keras_moe.images"}),
+        ("def f():\n    from ..models.base import MoEModel", {"keras_moe.models.base"}),
+    ],
+)
+def test_what_counts_as_an_import(line, imported, tmp_path):
+    modules = _modules()
+    path = tmp_path / "keras_moe" / "zoo" / "new.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(line)
+    assert _imported(path, modules, tmp_path) == imported
 
 
 def test_rooms_of_export_depend_downward():
@@ -128,12 +158,28 @@ def test_each_way_of_export_opens_a_model_in_one_place():
     assert sorted(opening) == ["network", "subgraphs"]
 
 
-def _imported(path, modules):
+def _modules():
+    """Name -> path of every module of the package."""
+    root = pathlib.Path(keras_moe.__file__).parent
+    files = {".".join(path.relative_to(root.parent).with_suffix("").parts): path for path in root.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in files.items()}
+
+
+def _room(module):
+    return ".".join(module.split(".")[:2])
+
+
+def _imported(path, modules, above=None):
+    """Names among ``modules`` that a file of the package imports; ``above``: the folder that holds the package."""
+    above = above or pathlib.Path(keras_moe.__file__).parents[1]
+    package = path.relative_to(above).parent.parts
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            names |= {name if name in modules else node.module for name in inner}
+            beside = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*beside, *([node.module] if node.module else [])])
+            inner = {f"{module}.{alias.name}" for alias in node.names}
+            names |= {name if name in modules else module for name in inner}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return names & modules
+    return names & set(modules)

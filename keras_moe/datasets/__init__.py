@@ -25,6 +25,7 @@ from keras_moe.datasets.files.report import Remark as Remark
 from keras_moe.datasets.kvasir import KVASIR as KVASIR
 from keras_moe.datasets.kvasir import KVASIR_CLASSES as KVASIR_CLASSES
 from keras_moe.datasets.kvasir import kvasir as kvasir
+from keras_moe.datasets.patches import cut_patches as cut_patches
 from keras_moe.datasets.photos import PHOTOS as PHOTOS
 from keras_moe.datasets.photos import PHOTOS_DOMAINS as PHOTOS_DOMAINS
 from keras_moe.datasets.photos import photos as photos

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_moe.datasets.dataset import Dataset, Shape, Split
 from keras_moe.datasets.packed import decode, packed_file
+from keras_moe.datasets.patches import cut_patches
 from keras_moe.metrics import luma, psnr
 from keras_moe.zoo.model_card import Data
 
@@ -45,8 +46,6 @@ def photograph_patches(scale: int) -> tuple[tuple[np.ndarray, np.ndarray], tuple
 
     About half of the training patches are cut densely from T91's small, sharp photographs: BSD400's were JPEGs.
     """
-    from keras_moe.training.patches import cut_patches
-
     photographs = super_resolution("bsd400")
     stride = PATCH // 2 if scale == 4 else PATCH
     learn = (
@@ -64,8 +63,6 @@ def luma_psnr(predictions: np.ndarray, images: np.ndarray) -> float:
 
 
 def _test(scale: int, shape: Shape) -> Split:
-    from keras_moe.training.patches import cut_patches
-
     return Split(*cut_patches(super_resolution("set14"), scale, PATCH, PATCH))
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_moe.datasets.dataset import Dataset, Shape, Split
+from keras_moe.datasets.patches import cut_patches
 from keras_moe.datasets.super_resolution import luma_psnr
 from keras_moe.images import open_photographs
 from keras_moe.zoo.model_card import Data
@@ -17,14 +18,10 @@ def halves_of_photographs(lower: bool) -> list[np.ndarray]:
 
 
 def _test(shape: Shape) -> Split:
-    from keras_moe.training.patches import cut_patches
-
     return Split(*cut_patches(halves_of_photographs(lower=True), SCALE, shape[0], 40))
 
 
 def _calibration(shape: Shape) -> np.ndarray:
-    from keras_moe.training.patches import cut_patches
-
     return cut_patches(halves_of_photographs(lower=False), SCALE, shape[0], 40)[0]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from keras_moe.datasets import Dataset, labelled
 from keras_moe.insights.folders import read_labelled, read_masked
 from keras_moe.insights.samples import Samples
-from keras_moe.training import check_masks
+from keras_moe.labels import check_masks
 from keras_moe.zoo import Card
 
 

@@ -102,6 +102,6 @@ class EarlyExit(keras.layers.Layer):
         return {**super().get_config(), "rule": self.rule, "threshold": self.threshold}
 
 
-def _rescaled(weights: Tensor) -> Tensor:
-    total = ops.sum(weights, axis=-1, keepdims=True)
-    return weights / ops.where(ops.equal(total, 0), 1.0, total)
+def _rescaled(routing_weights: Tensor) -> Tensor:
+    total = ops.sum(routing_weights, axis=-1, keepdims=True)
+    return routing_weights / ops.where(ops.equal(total, 0), 1.0, total)

@@ -23,7 +23,7 @@ class Ensembler(keras.layers.Layer):
     Call arguments:
         base: float tensor ``(n, c)``.
         experts: float tensor ``(n, c)``, the experts' weighted sum from an ``ExpertBank``.
-        weights: float tensor ``(n, experts)``, the routing weights.
+        routing_weights: float tensor ``(n, experts)``.
 
     Returns:
         A float tensor ``(n, c)``.
@@ -33,8 +33,8 @@ class Ensembler(keras.layers.Layer):
 
     Example:
         >>> base, experts = np.array([[2.0, 4.0], [2.0, 4.0]]), np.array([[4.0, 8.0], [0.0, 0.0]])
-        >>> weights = np.array([[0.5, 0.5], [0.0, 0.0]])  # the second image exits early
-        >>> keras.ops.convert_to_numpy(keras_moe.layers.Ensembler()(base, experts, weights))
+        >>> routing_weights = np.array([[0.5, 0.5], [0.0, 0.0]])  # the second image exits early
+        >>> keras.ops.convert_to_numpy(keras_moe.layers.Ensembler()(base, experts, routing_weights))
         array([[3., 6.],
                [2., 4.]], dtype=float32)
     """
@@ -44,7 +44,7 @@ class Ensembler(keras.layers.Layer):
         self.learned: bool = flag("Ensembler", "learned", learned)
         self.log_balance: keras.Variable | None = None
 
-    def build(self, base_shape: Shape, experts_shape: Shape, weights_shape: Shape) -> None:
+    def build(self, base_shape: Shape, experts_shape: Shape, routing_weights_shape: Shape) -> None:
         if tuple(base_shape[1:]) != tuple(experts_shape[1:]):
             raise ValueError(
                 f"Ensembler: base and experts must agree in shape. Received: {base_shape} and {experts_shape}"
@@ -52,14 +52,17 @@ class Ensembler(keras.layers.Layer):
         if self.learned:
             self.log_balance = self.add_weight(shape=(), initializer="zeros", name="log_balance")
 
-    def call(self, base: Tensor, experts: Tensor, weights: Tensor) -> Tensor:
-        ran = ops.sum(weights, axis=-1, keepdims=True)
+    def build_from_config(self, config: dict[str, typing.Any]) -> None:
+        self.build(*config["shapes_dict"].values())  # by position: in older files names differ
+
+    def call(self, base: Tensor, experts: Tensor, routing_weights: Tensor) -> Tensor:
+        ran = ops.sum(routing_weights, axis=-1, keepdims=True)
         if not self.learned:
             return (base + experts) / (1 + ran)
         balance = ops.exp(ops.cast(self.log_balance, self.compute_dtype))
         return (base + balance * experts) / (1 + balance * ran)
 
-    def compute_output_shape(self, base_shape: Shape, experts_shape: Shape, weights_shape: Shape) -> Shape:
+    def compute_output_shape(self, base_shape: Shape, experts_shape: Shape, routing_weights_shape: Shape) -> Shape:
         return tuple(base_shape)
 
     def get_config(self) -> dict[str, typing.Any]:
@@ -68,21 +71,21 @@ class Ensembler(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class WeightedSum(keras.layers.Layer):
-    """``sum over k of weights_k * logits_k`` on maps of logits, before any softmax (SAIAD 2020, section 3).
+    """``sum over k of routing_weights_k * logits_k`` on maps of logits, before any softmax (SAIAD 2020, section 3).
 
     Args:
         num_experts: int, K.
 
     Call arguments:
         logits: float tensor ``(n, h, w, K * c)``, the experts' maps concatenated along the channels.
-        weights: float tensor with a weight per expert for each image ``(n, K)``, for each class ``(n, c, K)``, or for
-            each pixel ``(n, h, w, K)``.
+        routing_weights: float tensor with a weight per expert for each image ``(n, K)``, for each class ``(n, c, K)``,
+            or for each pixel ``(n, h, w, K)``.
 
     Returns:
         A float tensor ``(n, h, w, c)``.
 
     Raises:
-        ValueError: weights or logits of another shape.
+        ValueError: routing weights or logits of another shape.
 
     Example:
         >>> logits = np.array([1.0, 2.0, 10.0, 20.0]).reshape(1, 1, 1, 4)  # two experts, two classes
@@ -95,30 +98,33 @@ class WeightedSum(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_experts: int = integer("WeightedSum", "num_experts", num_experts, 1)
 
-    def build(self, logits_shape: tuple[int, ...], weights_shape: tuple[int, ...]) -> None:
+    def build(self, logits_shape: tuple[int, ...], routing_weights_shape: tuple[int, ...]) -> None:
         _, *size, channels = logits_shape
         classes = channels // self.num_experts
         fits = [(self.num_experts,), (classes, self.num_experts), (*size, self.num_experts)]
-        if channels % self.num_experts or tuple(weights_shape[1:]) not in fits:
+        if channels % self.num_experts or tuple(routing_weights_shape[1:]) not in fits:
             raise ValueError(
-                f"WeightedSum: expected weights (n, {self.num_experts}), (n, {classes}, {self.num_experts}) or "
+                f"WeightedSum: expected routing_weights (n, {self.num_experts}), (n, {classes}, {self.num_experts}) or "
                 f"(n, {', '.join(map(str, size))}, {self.num_experts}) for logits {tuple(logits_shape)}. "
-                f"Received: {tuple(weights_shape)}"
+                f"Received: {tuple(routing_weights_shape)}"
             )
 
-    def call(self, logits: Tensor, weights: Tensor) -> Tensor:
+    def build_from_config(self, config: dict[str, typing.Any]) -> None:
+        self.build(*config["shapes_dict"].values())  # by position: in older files names differ
+
+    def call(self, logits: Tensor, routing_weights: Tensor) -> Tensor:
         classes = logits.shape[-1] // self.num_experts
         maps = [logits[..., k * classes : (k + 1) * classes] for k in range(self.num_experts)]
-        return sum(y * self._of_expert(weights, k) for k, y in enumerate(maps))
+        return sum(y * self._of_expert(routing_weights, k) for k, y in enumerate(maps))
 
-    def _of_expert(self, weights: Tensor, k: int) -> Tensor:
+    def _of_expert(self, routing_weights: Tensor, k: int) -> Tensor:
         """The weight of expert k, in a shape that multiplies a map ``(n, h, w, c)``."""
-        weight = weights[..., k : k + 1]
-        if len(weights.shape) == 4:
+        weight = routing_weights[..., k : k + 1]
+        if len(routing_weights.shape) == 4:
             return weight
-        return ops.reshape(weight, (-1, 1, 1, 1 if len(weights.shape) == 2 else weights.shape[1]))
+        return ops.reshape(weight, (-1, 1, 1, 1 if len(routing_weights.shape) == 2 else routing_weights.shape[1]))
 
-    def compute_output_shape(self, logits_shape: tuple[int, ...], weights_shape: tuple[int, ...]) -> Shape:
+    def compute_output_shape(self, logits_shape: tuple[int, ...], routing_weights_shape: tuple[int, ...]) -> Shape:
         return (*logits_shape[:-1], logits_shape[-1] // self.num_experts)
 
     def get_config(self) -> dict[str, typing.Any]:

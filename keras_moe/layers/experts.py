@@ -16,14 +16,14 @@ elif keras.backend.backend() == "torch":
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class ExpertBank(keras.layers.Layer):
-    """Computes ``sum over k of weights[:, k] * experts[k](features)`` and runs only the chosen experts.
+    """Computes ``sum over k of routing_weights[:, k] * experts[k](features)`` and runs only the chosen experts.
 
     At inference (``predict``, ``model(x)``, inside ``tf.function`` or ``jax.jit``) an expert does no work for a row
     whose weight is zero. A row of zeros runs nothing and returns zeros: an early exit. A row with a NaN runs every
     expert and returns NaN. ``keras_moe.layers.dispatch`` describes the algorithms.
 
-    In training gradients flow to the chosen experts and to the weights. Each expert sees its own rows only, and so do
-    its BatchNorm statistics. On JAX that needs experts that are alike and of Keras' layers, on one device; others
+    In training gradients flow to the chosen experts and to the routing weights. Each expert sees its own rows only, and
+    so do its BatchNorm statistics. On JAX that needs experts that are alike and of Keras' layers, on one device; others
     compute the whole batch, and their statistics are those of the whole batch.
 
     Args:
@@ -31,20 +31,21 @@ class ExpertBank(keras.layers.Layer):
 
     Call arguments:
         features: float tensor ``(n, ...)``.
-        weights: float tensor ``(n, experts)`` of routing weights, the output of a ``TopKGate``.
+        routing_weights: float tensor ``(n, experts)``, the output of a ``TopKGate``.
         training: bool.
 
     Returns:
         Float tensor ``(n, ...)``, the experts' output shape.
 
     Raises:
-        ValueError: no experts, a width of ``weights`` other than the number of experts, or different output shapes.
+        ValueError: no experts, a width of ``routing_weights`` other than the number of experts, or different output
+            shapes.
 
     Example:
         >>> bank = keras_moe.layers.ExpertBank([keras.layers.Rescaling(1.0), keras.layers.Rescaling(10.0)])
         >>> features = np.array([[1.0], [2.0], [4.0]])
-        >>> weights = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]])  # one expert, both, none
-        >>> keras.ops.convert_to_numpy(bank(features, weights))
+        >>> routing_weights = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 0.0]])  # one expert, both, none
+        >>> keras.ops.convert_to_numpy(bank(features, routing_weights))
         array([[ 1.],
                [11.],
                [ 0.]], dtype=float32)
@@ -67,33 +68,36 @@ class ExpertBank(keras.layers.Layer):
         """List of the experts. ``bank.experts[k] = layer`` replaces one by another of the same shapes."""
         return self._layers  # Keras' own list of inner layers, so that the weights of a new one are the bank's
 
-    def build(self, features_shape: Shape, weights_shape: Shape) -> None:
-        if len(weights_shape) != 2 or weights_shape[-1] != len(self.experts):
+    def build(self, features_shape: Shape, routing_weights_shape: Shape) -> None:
+        if len(routing_weights_shape) != 2 or routing_weights_shape[-1] != len(self.experts):
             raise ValueError(
-                f"ExpertBank: `weights` must be (n, {len(self.experts)}), one column per expert. "
-                f"Received: shape {tuple(weights_shape)}"
+                f"ExpertBank: `routing_weights` must be (n, {len(self.experts)}), one column per expert. "
+                f"Received: shape {tuple(routing_weights_shape)}"
             )
         for expert in self.experts:
             if not expert.built:
                 expert.build(features_shape)
-        self.compute_output_shape(features_shape, weights_shape)
+        self.compute_output_shape(features_shape, routing_weights_shape)
 
-    def call(self, features: Tensor, weights: Tensor, training: bool = False) -> Tensor:
+    def build_from_config(self, config: dict[str, typing.Any]) -> None:
+        self.build(*config["shapes_dict"].values())  # by position: in older files names differ
+
+    def call(self, features: Tensor, routing_weights: Tensor, training: bool = False) -> Tensor:
         if keras.backend.backend() == "jax" and not training and is_eager(features):
-            return self._jitted(*self.experts)(features, weights)
+            return self._jitted(*self.experts)(features, routing_weights)
         experts = self.experts
         if keras.backend.backend() == "torch":
             experts = [Traced(*pair) for pair in zip(experts, self._traces, strict=True)]
-        return dispatch(experts, features, weights, training=training)
+        return dispatch(experts, features, routing_weights, training=training)
 
-    def compute_output_shape(self, features_shape: Shape, weights_shape: Shape) -> Shape:
+    def compute_output_shape(self, features_shape: Shape, routing_weights_shape: Shape) -> Shape:
         features = keras.KerasTensor(features_shape, self.compute_dtype)
         specs = [expert.compute_output_spec(features) for expert in self.experts]
         for expert, spec in zip(self.experts, specs, strict=True):
             if not isinstance(spec, keras.KerasTensor):
                 raise ValueError(
                     f"ExpertBank: each expert must return one tensor. Received: {expert.name!r}, which returns a "
-                    f"{type(spec).__name__} of {len(spec)}; make a bank for each, with the same weights."
+                    f"{type(spec).__name__} of {len(spec)}; make a bank for each, with the same routing weights."
                 )
         shapes = [tuple(spec.shape) for spec in specs]
         if len(set(shapes)) != 1:

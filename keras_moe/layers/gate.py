@@ -103,16 +103,16 @@ class TopKGate(keras.layers.Layer):
         logits = ops.cast(logits, "float32") / self.temperature
         if training and self.noise_std:
             logits += self.noise_std * keras.random.normal(ops.shape(logits), seed=self.random)
-        weights = _softmax(logits, _top(logits, self.train_k if training and self.train_k else self.k))
+        routing_weights = _softmax(logits, _top(logits, self.train_k if training and self.train_k else self.k))
         if not (training and self.train_k):
-            weights = self._drop(weights)
-        return ops.cast(_poison(weights, logits), self.compute_dtype)
+            routing_weights = self._drop(routing_weights)
+        return ops.cast(_poison(routing_weights, logits), self.compute_dtype)
 
-    def _drop(self, weights: Tensor) -> Tensor:
-        largest = ops.max(weights, axis=-1, keepdims=True, initial=0.0)
-        keep = ops.logical_or(weights >= self._drop_below, weights >= largest)
-        weights = ops.where(keep, weights, 0.0)
-        return weights / ops.sum(weights, axis=-1, keepdims=True)
+    def _drop(self, routing_weights: Tensor) -> Tensor:
+        largest = ops.max(routing_weights, axis=-1, keepdims=True, initial=0.0)
+        keep = ops.logical_or(routing_weights >= self._drop_below, routing_weights >= largest)
+        routing_weights = ops.where(keep, routing_weights, 0.0)
+        return routing_weights / ops.sum(routing_weights, axis=-1, keepdims=True)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
@@ -148,6 +148,6 @@ def _softmax(logits: Tensor, mask: Tensor) -> Tensor:
     return exponents / ops.sum(exponents, axis=-1, keepdims=True)
 
 
-def _poison(weights: Tensor, logits: Tensor) -> Tensor:
+def _poison(routing_weights: Tensor, logits: Tensor) -> Tensor:
     finite = ops.all(ops.isfinite(logits), axis=-1, keepdims=True)
-    return ops.where(finite, weights, float("nan"))
+    return ops.where(finite, routing_weights, float("nan"))

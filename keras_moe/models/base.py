@@ -51,7 +51,8 @@ class MoEModel(PartitionedModel):
         24.0
     """
 
-    answers = "classes"  # the content of the output: scores of "classes" along its last axis, or an "image"
+    system = ""  # the kind of mixture, in cards
+    output_kind = "classes"  # the content of the output: scores of "classes" along its last axis, or an "image"
 
     def __init__(
         self,

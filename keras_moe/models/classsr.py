@@ -61,6 +61,7 @@ class ClassSR(SuperResolution):
         (40, 60, 3)
     """
 
+    system = "classsr"
     knob = ("cost_weight", "cost_bias")
 
     @remembered

@@ -76,6 +76,7 @@ class HydraNet(MoEModel):
         ((3, 5), array([2, 2, 2]))
     """
 
+    system = "hydranet"
     knob = ("drop_below", "top_k")
 
     @remembered
@@ -152,7 +153,8 @@ class HydraNet(MoEModel):
         predictions are the classifier's.
 
         Args:
-            classifier: see ``ClassifierSplit``.
+            classifier: a functional or ``Sequential`` classifier that ends in logits or in a softmax over them. Its
+                layers are copied, never changed.
             split_at: name of the stem's last layer; None: the tail nearest to a third of the multiply-accumulates.
             weights: None, or the path of a ``.safetensors`` file that replaces the classifier's weights.
             classifier_activation: ``"softmax"``, None for logits, or ``"same"`` for the classifier's.

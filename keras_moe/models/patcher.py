@@ -75,6 +75,8 @@ class Patcher(MoEModel):
         ((1, 8, 8, 2), (1, 4, 4, 2))
     """
 
+    system = "patcher"
+
     @remembered
     def __init__(
         self,

@@ -75,6 +75,8 @@ class SegmentationMoE(MoEModel):
         ((1, 16, 16, 5), (1, 5, 2))
     """
 
+    system = "segmentation_moe"
+
     @remembered
     def __init__(
         self,

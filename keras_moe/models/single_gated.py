@@ -70,6 +70,7 @@ class SingleGatedMoE(MoEModel):
         ((2, 5), array([1, 1]))
     """
 
+    system = "single_gated"
     knob = ("threshold", "early_exit")
 
     @remembered
@@ -128,7 +129,8 @@ class SingleGatedMoE(MoEModel):
         """A mixture whose base is a copy of a classifier of your own, weights included.
 
         Args:
-            classifier: see ``ClassifierSplit``.
+            classifier: a functional or ``Sequential`` classifier that ends in logits or in a softmax over them. Its
+                layers are copied, never changed.
             split_at: name of the trunk's last layer; None: the tail nearest to a third of the multiply-accumulates.
             weights: None, or the path of a ``.safetensors`` file that replaces the classifier's weights.
             classifier_activation: ``"softmax"``, None for logits, or ``"same"`` for the classifier's.

@@ -23,7 +23,7 @@ class SuperResolution(MoEModel):
     mixture, ``"gate_logits"`` and ``"routing_weights"``. It must work for patches of any size.
     """
 
-    answers = "image"
+    output_kind = "image"
 
     def __init__(
         self,

@@ -14,7 +14,6 @@ from keras_moe.recipes.shared.camvid import SMALL
 
 RECIPE = ModelRecipe(
     name="deeplab_camvid",
-    system="dense",
     summary="Light DeepLabv3+ on CamVid, day and dusk together: every image runs all of it.",
     paper="Chen, Zhu, Papandreou, Schroff, Adam: Encoder-Decoder with Atrous Separable Convolution for Semantic "
     "Image Segmentation, ECCV 2018",

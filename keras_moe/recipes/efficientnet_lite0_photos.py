@@ -24,7 +24,6 @@ def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> di
 
 RECIPE = ModelRecipe(
     name=DENSE,
-    system="dense",
     summary="EfficientNet-Lite0 on photographs of 203 everyday things: every image runs all of it.",
     paper="Tan, Le: EfficientNet, ICML 2019; Lite: without squeeze-and-excite, with ReLU6",
     paper_url="https://arxiv.org/abs/1905.11946",

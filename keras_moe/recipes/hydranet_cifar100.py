@@ -75,7 +75,7 @@ def _teach(
     model: HydraNet, recipe: Recipe, learn: Pair, test: Pair, groups: np.ndarray, folder: pathlib.Path
 ) -> dict[str, typing.Any]:
     before = model.get_weights()
-    stage = classification_stage(model, recipe, learn, test, groups, name="taught", soft=_teacher_targets())
+    stage = classification_stage(model, recipe, learn, test, groups, name="taught", soft_targets=_teacher_targets())
     history = run_stages(model, [stage], folder / "taught")
     pairs = zip(before, model.get_weights(), strict=True)
     model.set_weights([KEPT * old + (1 - KEPT) * new for old, new in pairs])
@@ -95,7 +95,6 @@ def fit_budget(model: HydraNet, images: np.ndarray) -> None:
 
 RECIPE = ModelRecipe(
     name="hydranet_cifar100",
-    system="hydranet",
     summary="HydraNet on CIFAR-100: a shared stem and 8 branches, of which an image runs one or two.",
     paper="Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
     paper_url="https://openaccess.thecvf.com/CVPR2018",

@@ -35,7 +35,6 @@ def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict
 
 RECIPE = ModelRecipe(
     name="hydranet_cifar100_coarse",
-    system="hydranet",
     summary="HydraNet on the 20 coarse classes of CIFAR-100, for a microcontroller: a stem and 5 branches, of which an "
     "image runs one or two. It is hardly better than a dense network of its cycles.",
     paper="Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",

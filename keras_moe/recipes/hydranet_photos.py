@@ -43,7 +43,6 @@ def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict
 
 RECIPE = ModelRecipe(
     name="hydranet_photos",
-    system="hydranet",
     summary="HydraNet on photographs of 203 everyday things: a stem and 4 branches, of which one or two run. It is not "
     "better than a thinned dense network of its cost.",
     paper="Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",

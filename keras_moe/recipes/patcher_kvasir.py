@@ -27,7 +27,6 @@ def train(model: MoEModel, seed: int, folder: pathlib.Path, epochs: int) -> dict
 
 RECIPE = ModelRecipe(
     name="patcher_kvasir",
-    system="patcher",
     summary="Tiny Patcher for polyps: every pixel weighs the scales of one encoder. All scales are computed; it "
     "saves no compute.",
     paper="Ou, Yuan, Huang, Wong, Volpi, Wang, Wong: Patcher: Patch Transformers with Mixture of Experts for "

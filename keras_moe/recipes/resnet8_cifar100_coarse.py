@@ -22,7 +22,6 @@ def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> di
 
 RECIPE = ModelRecipe(
     name=DENSE,
-    system="dense",
     summary="A ResNet-8 on the 20 coarse classes of CIFAR-100, for a microcontroller: every image runs all of it.",
     paper="He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016",
     paper_url="https://arxiv.org/abs/1512.03385",

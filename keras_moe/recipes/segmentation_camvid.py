@@ -18,7 +18,6 @@ CONFIG: Config = {**SMALL.config, "num_experts": 2, "gate_kind": "class", "conv"
 
 RECIPE = ModelRecipe(
     name="segmentation_camvid",
-    system="segmentation_moe",
     summary="Day and dusk experts on CamVid, weighed per class: both run for every image, which saves no "
     "compute. The sparse form, which does, is in report.md.",
     paper="Pavlitskaya, Hubschneider, Weber, Moritz, Hueger, Schlicht, Zoellner: Using Mixture of Expert Models "

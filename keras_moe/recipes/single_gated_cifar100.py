@@ -43,7 +43,6 @@ def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -
 
 RECIPE = ModelRecipe(
     name="single_gated_cifar100",
-    system="single_gated",
     summary="ResNet-14 base and four experts on CIFAR-100; the base may answer alone.",
     paper="Royer, Karmanov, Skliar, Ehteshami Bejnordi, Blankevoort: Revisiting Single-gated Mixtures of "
     "Experts, BMVC 2022",

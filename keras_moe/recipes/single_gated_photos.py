@@ -44,7 +44,6 @@ def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -
 
 RECIPE = ModelRecipe(
     name="single_gated_photos",
-    system="single_gated",
     summary="A thin base on photographs of 203 everyday things and 4 experts, of which one runs where it is unsure.",
     paper=single_gated_cifar100.RECIPE.paper,
     paper_url=single_gated_cifar100.RECIPE.paper_url,

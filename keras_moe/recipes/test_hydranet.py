@@ -34,7 +34,6 @@ def train(model: HydraNet, seed: int, folder: pathlib.Path, epochs: int) -> dict
 
 RECIPE = ModelRecipe(
     name="test_hydranet",
-    system="hydranet",
     summary="Tiny HydraNet on 8x8 digits, for tests without a network.",
     paper="Mullapudi, Mark, Shazeer, Fatahalian: HydraNets, CVPR 2018, pp. 8080-8089",
     paper_url="https://openaccess.thecvf.com/CVPR2018",

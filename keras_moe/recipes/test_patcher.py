@@ -29,7 +29,6 @@ def train(model: Patcher, seed: int, folder: pathlib.Path, epochs: int) -> dict[
 
 RECIPE = ModelRecipe(
     name="test_patcher",
-    system="patcher",
     summary="Tiny Patcher on digits, for tests without a network.",
     paper="Ou et al.: Patcher: Patch Transformers with Mixture of Experts for Precise Medical Image "
     "Segmentation, MICCAI 2022",

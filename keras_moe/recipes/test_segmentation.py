@@ -32,7 +32,6 @@ def train(model: SegmentationMoE, seed: int, folder: pathlib.Path, epochs: int) 
 
 RECIPE = ModelRecipe(
     name="test_segmentation",
-    system="segmentation_moe",
     summary="Tiny sparse mixture of two segmentation experts on dark and bright digits, for tests without a network.",
     paper="Pavlitskaya et al.: Using Mixture of Expert Models to Gain Insights into Semantic Segmentation, "
     "SAIAD at CVPR 2020; the sparse form is ours",

@@ -31,7 +31,6 @@ def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -
 
 RECIPE = ModelRecipe(
     name="test_single_gated",
-    system="single_gated",
     summary="Tiny single-gated MoE on 8x8 digits, for tests without a network.",
     paper="Royer, Karmanov, Skliar, Ehteshami Bejnordi, Blankevoort: Revisiting Single-gated Mixtures of "
     "Experts, BMVC 2022",

@@ -15,7 +15,6 @@ CONFIG: Config = {"input_shape": (256, 256, 3), "filters": (5, 10, 21, 42, 84), 
 
 RECIPE = ModelRecipe(
     name="unet_kvasir",
-    system="dense",
     summary="U-Net for polyps, of the MACs of patcher_kvasir.",
     paper="Ronneberger, Fischer, Brox: U-Net: Convolutional Networks for Biomedical Image Segmentation, MICCAI 2015",
     paper_url="https://arxiv.org/abs/1505.04597",

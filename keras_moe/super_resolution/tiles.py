@@ -10,6 +10,10 @@ class Cut:
     """An axis cut into patches: ``size`` pixels from each of ``starts``, the first at 0, the last up to the end.
 
     Neighbours overlap by at least what was asked for; only neighbours overlap.
+
+    Example:
+        >>> super_resolution.Cut(size=22, starts=(0, 18)).length
+        40
     """
 
     size: int

@@ -1,5 +1,6 @@
 """Staged training: partition the data, freeze parts, fit, checkpoint, resume."""
 
+from keras_moe.labels import check_masks as check_masks
 from keras_moe.training.anytime import anytime_curve as anytime_curve
 from keras_moe.training.anytime import fit_threshold as fit_threshold
 from keras_moe.training.batches import DrawnBatches as DrawnBatches
@@ -18,7 +19,6 @@ from keras_moe.training.finetuning.result import FineTuned as FineTuned
 from keras_moe.training.finetuning.run import finetune as finetune
 from keras_moe.training.losses import StructureLoss as StructureLoss
 from keras_moe.training.mask_batches import MaskBatches as MaskBatches
-from keras_moe.training.mask_batches import check_masks as check_masks
 from keras_moe.training.mask_views import MaskViews as MaskViews
 from keras_moe.training.operating_point import OperatingPoint as OperatingPoint
 from keras_moe.training.operating_point import fit_drop_below as fit_drop_below

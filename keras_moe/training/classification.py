@@ -67,7 +67,7 @@ def classification_stage(
     groups: Array | None = None,
     name: str = "joint",
     parts: Sequence[str] | None = None,
-    soft: Array | None = None,
+    soft_targets: Array | None = None,
 ) -> Stage:
     """The ``Stage`` that trains ``parts`` of ``model`` on labelled images.
 
@@ -81,11 +81,11 @@ def classification_stage(
         groups: int array ``(classes,)``, the expert for each class, or None: the gate learns from the class loss alone.
         name: of the stage.
         parts: names of the parts to train; None: all.
-        soft: float array ``(n, classes)``, rows that sum to one, as targets of the classifier instead of the labels of
-            ``train``; the gate keeps the labels. See ``distillation_targets``.
+        soft_targets: float array ``(n, classes)``, rows that sum to one, as targets of the classifier instead of the
+            labels of ``train``; the gate keeps the labels. See ``distillation_targets``.
 
     Raises:
-        ValueError: ``soft`` of another shape, or labels that are no classes of the model, one for each image.
+        ValueError: ``soft_targets`` of another shape, or labels that are no classes of the model, one for each image.
 
     Example:
         >>> learn, test = datasets.digits()
@@ -100,11 +100,11 @@ def classification_stage(
         class_labels("classification_stage", name, labels, (len(images),), classes)
         for name, (images, labels) in (("train", train), ("validation", validation))
     )
-    if soft is not None:
-        rows = (len(train[0]), classes)
-        check("classification_stage", "soft", soft.shape, soft.shape == rows, f"of shape {rows}, a row per image")
+    if soft_targets is not None:
+        shape, rows = soft_targets.shape, (len(train[0]), classes)
+        check("classification_stage", "soft_targets", shape, shape == rows, f"of shape {rows}, a row per image")
     sparse, dense = keras.losses.SparseCategoricalCrossentropy, keras.losses.CategoricalCrossentropy
-    losses = {"prediction": (sparse if soft is None else dense)(from_logits=True)}
+    losses = {"prediction": (sparse if soft_targets is None else dense)(from_logits=True)}
     if groups is not None and recipe.gate_weight:
         losses["gate_logits"] = sparse(from_logits=True)
 
@@ -113,8 +113,8 @@ def classification_stage(
         every: dict[str, Array] = {"prediction": classes, **gate}
         return {output: every[output] for output in losses}
 
-    answers = (learned, held_out) if soft is None else (soft, np.eye(classes)[held_out])
-    data = ImageBatches(train[0], targets(learned, answers[0]), recipe.batch_size, recipe.augment, seed=recipe.seed)
+    wanted = (learned, held_out) if soft_targets is None else (soft_targets, np.eye(classes)[held_out])
+    data = ImageBatches(train[0], targets(learned, wanted[0]), recipe.batch_size, recipe.augment, seed=recipe.seed)
     return Stage(
         name=name,
         train=tuple(parts or model.parts),
@@ -124,7 +124,7 @@ def classification_stage(
         losses=losses,
         loss_weights={"prediction": 1.0, "gate_logits": recipe.gate_weight} if len(losses) > 1 else None,
         metrics={output: ["accuracy"] for output in losses},
-        validation_data=(validation[0], targets(held_out, answers[1])),
+        validation_data=(validation[0], targets(held_out, wanted[1])),
     )
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_moe.datasets.patches import split_by_psnr
 from keras_moe.layer_state import copy_weights
 from keras_moe.models import MoEModel, SuperResolutionNetwork
 from keras_moe.models.classsr import ClassSR
 from keras_moe.models.super_resolution_branches import start_as_interpolation
 from keras_moe.training.cost_weight import fit_cost_weight
-from keras_moe.training.patches import split_by_psnr
 from keras_moe.training.stages import History, Stage, run_stages
 from keras_moe.training.super_resolution_recipe import Round, SuperResolutionRecipe
 from keras_moe.training.super_resolution_stages import branch_stage, errors_stage, routed_stage
@@ -47,7 +47,7 @@ def train_branch(
 
     Example:
         >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
-        >>> patches = training.patches.cut_patches([photograph], scale=2, patch=16)
+        >>> patches = datasets.cut_patches([photograph], scale=2, patch=16)
         >>> network = models.SuperResolutionNetwork((16, 16, 3), filters=4, scale=2)
         >>> recipe = training.SuperResolutionRecipe(1, class_epochs=0, joint_epochs=0, steps=2, batch_size=4)
         >>> list(training.train_branch(network, patches, patches, "run", recipe, verbose=0))
@@ -104,7 +104,7 @@ def train_classsr(
 
     Example:
         >>> photographs = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), "uint8")
-        >>> train, validation = (training.patches.cut_patches([photo], scale=2, patch=16) for photo in photographs)
+        >>> train, validation = (datasets.cut_patches([photo], scale=2, patch=16) for photo in photographs)
         >>> model = models.ClassSR((16, 16, 3), filters=(4, 12), scale=2, class_filters=8)
         >>> recipe = training.SuperResolutionRecipe(1, class_epochs=1, joint_epochs=0, share=0.8, steps=2, batch_size=4)
         >>> list(training.train_classsr(model, train, validation, "run", recipe, verbose=0))

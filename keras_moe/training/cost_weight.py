@@ -18,7 +18,7 @@ def cost_curve(
 
     Args:
         model: a ``ClassSR``; it is not changed.
-        images, labels: uint8 patches of low and of high resolution, as ``training.patches.cut_patches`` returns them.
+        images, labels: uint8 patches of low and of high resolution, as ``datasets.cut_patches`` returns them.
         values: floats; None: 0 and 40 that let equally many patches change branch from one to the next, up to where
             all take the cheapest.
         batch_size: int.
@@ -29,7 +29,7 @@ def cost_curve(
 
     Example:
         >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
-        >>> low, high = training.patches.cut_patches([photograph], scale=2, patch=16)
+        >>> low, high = datasets.cut_patches([photograph], scale=2, patch=16)
         >>> model = zoo.load("test_classsr")
         >>> dear, cheap = training.cost_curve(model, low, high, values=[-1e6, 1e6])
         >>> dear.usage, cheap.usage  # each patch by the larger branch, by the smaller
@@ -62,7 +62,7 @@ def fit_cost_weight(model: ClassSR, images: Array, labels: Array, budget: float)
 
     Example:
         >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
-        >>> low, high = training.patches.cut_patches([photograph], scale=2, patch=16)
+        >>> low, high = datasets.cut_patches([photograph], scale=2, patch=16)
         >>> model = zoo.load("test_classsr")
         >>> macs = model.macs_by_part()
         >>> point = training.fit_cost_weight(model, low, high, budget=macs["class_module"] + min(macs["branches"]))

@@ -17,7 +17,7 @@ def distillation_targets(
     share: float = 0.8,
     batch_size: int = 500,
 ) -> Array:
-    """A blend of labels and the mean prediction of teachers, for ``classification_stage(…, soft=…)``.
+    """A blend of labels and the mean prediction of teachers, for ``classification_stage(…, soft_targets=…)``.
 
     Each teacher sees every image twice, once mirrored.
 
@@ -37,10 +37,10 @@ def distillation_targets(
     Example:
         >>> images, labels = datasets.digits()[1]
         >>> teacher = zoo.load("test_hydranet")
-        >>> soft = training.distillation_targets([teacher], images[:4], labels[:4], share=0.4)
-        >>> soft.shape
+        >>> soft_targets = training.distillation_targets([teacher], images[:4], labels[:4], share=0.4)
+        >>> soft_targets.shape
         (4, 10)
-        >>> bool(np.all(soft[np.arange(4), labels[:4]] >= 0.6))
+        >>> bool(np.all(soft_targets[np.arange(4), labels[:4]] >= 0.6))
         True
     """
     share = number("distillation_targets", "share", share, 0, 1)

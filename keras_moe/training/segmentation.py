@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from keras_moe.checks import integer
+from keras_moe.labels import check_masks
 from keras_moe.metrics import IGNORE
 from keras_moe.models.base import MoEModel
 from keras_moe.models.segmentation import SegmentationMoE
 from keras_moe.training.classification import Recipe, adamw
-from keras_moe.training.mask_batches import MaskBatches, check_masks
+from keras_moe.training.mask_batches import MaskBatches
 from keras_moe.training.stages import History, Stage, run_stages
 from keras_moe.types import Array, LabelledImages, Path
 

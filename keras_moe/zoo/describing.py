@@ -13,13 +13,6 @@ from keras_moe.zoo.model_card import Setting, model_arguments, source_of
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
 
-_SYSTEMS = {
-    "ClassSR": "classsr",
-    "HydraNet": "hydranet",
-    "Patcher": "patcher",
-    "SegmentationMoE": "segmentation_moe",
-    "SingleGatedMoE": "single_gated",
-}
 _NOT_RECORDED = ("name", "weights", "include_top", "settings")
 _FLAGS = ("frozen", "flipped")  # which weights learn is of a training, not of a model
 _AS_ARGUMENT = {"k": "top_k", "noise_std": "noise_std"}  # attributes of the TopKGate that models have as arguments
@@ -49,7 +42,7 @@ def describe(model: MoEModel, classifier_activation: str | None = "same") -> Con
         config[source] = _network(model, source, config[source])
     described = {
         "model": kind,
-        "system": _SYSTEMS.get(kind, "") if model.gate else "dense",
+        "system": model.system if model.gate else "dense",
         "task": _task(model),
         "config": _plain(model, kind, config),
         "settings": _settings(model, changes),
@@ -89,7 +82,7 @@ def _takes_pixels(config: Config) -> bool:
 
 
 def _task(model: MoEModel) -> str:
-    if model.answers == "image":
+    if model.output_kind == "image":
         return "super-resolution"
     return "classification" if len(model.output_shape) == 2 else "segmentation"
 

@@ -193,7 +193,7 @@ def test_help(run):
 
 
 def test_as_a_program():
-    command = [sys.executable, "-m", "keras_moe.cli"]
+    command = [sys.executable, "-c", "import sys, keras_moe_cli; sys.exit(keras_moe_cli.main())"]
     read, write = os.pipe()
     os.close(read)  # the reader has gone before anything is printed
     piped = subprocess.run([*command, "list"], stdout=write, stderr=subprocess.PIPE, text=True, check=False)

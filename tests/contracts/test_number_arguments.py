@@ -15,8 +15,9 @@ from keras_moe.training import Recipe, check_masks, train_single_gated
 from keras_moe.zoo.store import published_folder
 
 MODULES = (
-    "datasets", "export", "export.litert.latency", "images", "insights", "metrics", "super_resolution", "training",
-    "training.augmentation", "training.cost_weight", "training.features", "training.patches", "zoo",
+    "datasets", "datasets.patches", "export", "export.litert.latency", "images", "insights", "metrics",
+    "super_resolution", "training", "training.augmentation", "training.cost_weight", "training.features",
+    "training.super_resolution_stages", "zoo",
 )  # fmt: skip
 # Numbers that the signature does not show: they have no default, or None is one.
 WHOLE = {

@@ -13,7 +13,7 @@ NAN = float("nan")
 ROUTE = np.array([[0.6, 0.4, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 # Per pixel: both right; sides with expert 0; with expert 1; with nobody, who differ; with nobody, who agree.
 EXPERTS = np.array([[0, 1, 1, 1, 1], [0, 2, 2, 2, 1]])
-ANSWER = np.array([0, 1, 2, 0, 2])
+PREDICTED = np.array([0, 1, 2, 0, 2])
 BINARY = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
 
 
@@ -62,13 +62,13 @@ def test_expert_variance():
 
 
 def test_agreement_of_two():
-    found = insights.agreement(EXPERTS, ANSWER)
+    found = insights.agreement(EXPERTS, PREDICTED)
     np.testing.assert_array_equal(found.perfect, [1, 0, 0, 0, 0])
     np.testing.assert_array_equal(found.normal, [[0, 1, 0, 0, 0], [0, 0, 1, 0, 0]])
     np.testing.assert_array_equal(found.critical, [0, 0, 0, 1, 1])
     np.testing.assert_array_equal(found.case, [0, 1, 2, 3, 3])
     assert found.shares == {"perfect": 0.2, "normal 0": 0.2, "normal 1": 0.2, "critical": 0.4}
-    np.testing.assert_allclose(insights.disagreement(EXPERTS, ANSWER), [0, 0.5, 0.5, 1, 1])
+    np.testing.assert_allclose(insights.disagreement(EXPERTS, PREDICTED), [0, 0.5, 0.5, 1, 1])
 
 
 def test_agreement_of_three_sides_with_the_heaviest_supporter():
@@ -80,8 +80,8 @@ def test_agreement_of_three_sides_with_the_heaviest_supporter():
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_cases_partition_all_pixels(count):
     rng = np.random.default_rng(count)
-    experts, answer = rng.integers(0, 3, (count, 2, 30, 20)), rng.integers(0, 3, (2, 30, 20))
-    found = insights.agreement(experts, answer, rng.random((2, 30, 20, count)))
+    experts, predicted = rng.integers(0, 3, (count, 2, 30, 20)), rng.integers(0, 3, (2, 30, 20))
+    found = insights.agreement(experts, predicted, rng.random((2, 30, 20, count)))
     np.testing.assert_array_equal(found.perfect.astype(int) + found.normal.sum(0) + found.critical, 1)
     assert sum(found.shares.values()) == pytest.approx(1)
 
@@ -132,8 +132,8 @@ def test_favourites():
         (lambda: insights.predictive_entropy(np.array([[NAN, 1.0]])), "NaN"),
         (lambda: insights.mutual_information(BINARY[None], np.ones((2, 1))), "weights"),
         (lambda: insights.expert_variance(BINARY[None], [0, 1, 2]), "0…1"),
-        (lambda: insights.agreement(EXPERTS[:, :4], ANSWER), r"shape \(2, 5\)"),
-        (lambda: insights.agreement(EXPERTS, ANSWER, np.ones((5, 3))), r"\(5, 2\)"),
+        (lambda: insights.agreement(EXPERTS[:, :4], PREDICTED), r"shape \(2, 5\)"),
+        (lambda: insights.agreement(EXPERTS, PREDICTED, np.ones((5, 3))), r"\(5, 2\)"),
         (lambda: insights.agreement(np.zeros((2, 0), int), np.zeros(0, int)), "not empty"),
         (lambda: insights.reliability(BINARY, [0, 1, 255]), "leave out"),
         (lambda: insights.reliability(BINARY, [0, 1]), r"shape \(3,\)"),
@@ -162,7 +162,7 @@ def test_expert_predictions_of_a_hydranet(images):
     for k, branch in enumerate(model.bank.experts):
         alone = ops.convert_to_numpy(model.get_layer("combiner")(branch(features)))
         np.testing.assert_allclose(found.expert_probabilities[k], alone, atol=1e-5)
-    led = found.expert_probabilities[found.route.argmax(-1), np.arange(12)]  # top-1: the answer is the chosen expert's
+    led = found.expert_probabilities[found.route.argmax(-1), np.arange(12)]  # the chosen expert's
     np.testing.assert_allclose(found.probabilities, led, atol=1e-5)
 
 

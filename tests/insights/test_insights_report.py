@@ -49,7 +49,7 @@ def test_class_picture_groups_classes_by_their_main_expert():
 def test_agreement_pictures():
     cases = insights.agreement(np.array([[0, 1, 1, 1], [0, 2, 2, 2]]), np.array([0, 1, 1, 0]))
     figure = insights.plot_agreement(cases, np.array([True, True, False, False]))
-    assert title(figure) == "All experts agree on 25.0% of the images; no expert gives the answer on 25.0%"
+    assert title(figure) == "All experts agree on 25.0% of the images; no expert gives the model's prediction on 25.0%"
     assert texts(figure) == [
         "25.0% of the images, 100.0% of them right",
         "50.0% of the images, 50.0% of them right",
@@ -58,7 +58,7 @@ def test_agreement_pictures():
     ]
     pixels = insights.Agreement(*(mask.reshape(*mask.shape[:-1], 2, 2) for mask in dataclasses.astuple(cases)))
     figure = insights.plot_agreement_map(np.zeros((6, 6, 3), "uint8"), pixels)
-    assert title(figure) == "All experts agree in 25.0% of the pixels; no expert gives the answer in 25.0%"
+    assert title(figure) == "All experts agree in 25.0% of the pixels; no expert gives the model's prediction in 25.0%"
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["perfect, 25.0%", "normal 0, 50.0%", "normal 1, 0.0%", "critical, 25.0%"]
     np.testing.assert_array_equal(figure.axes[1].images[0].get_array(), [[0, 1], [1, 3]])
@@ -83,7 +83,7 @@ def test_pictures_of_certainty():
         name: insights.risk_coverage(values, wrong) for name, values in {"a": range(5), "b": range(5, 0, -1)}.items()
     }
     assert title(insights.plot_risk_coverage(curves)).splitlines() == [
-        "Without its 20% least sure answers it errs on 0.0% instead of 20.0%",
+        "Without its 20% least sure predictions it errs on 0.0% instead of 20.0%",
         "(by b, the best of these measures)",
     ]
 
@@ -133,7 +133,7 @@ def test_page_without_labels_does_not_speak_of_right_or_wrong(seen):
     page = insights.create_classification_report(model, card, dataclasses.replace(samples, labels=None), predictions)
     text = re.sub(r'src="[^"]*"', "", page)
     assert "<b>unknown</b>right" in text
-    assert "the model&#39;s own answers" in text
+    assert "the model&#39;s own predictions" in text
     assert not re.search(r"it is right on|confident by|errs on|surest half", text)
     with pytest.raises(ValueError, match=r"on 40 images\. Received: on 12"):
         insights.create_classification_report(

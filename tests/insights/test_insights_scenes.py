@@ -22,28 +22,28 @@ def title(figure):
 
 
 def test_weights_at_every_pixel():
-    answer = np.array([[[0, 1, 1, 0]]])
-    np.testing.assert_array_equal(per_pixel(np.array([[0.3, 0.7]]), answer), [[[[0.3, 0.7]] * 4]])
-    of_classes = per_pixel(np.array([[[0.3, 0.7], [1.0, 0.0]]]), answer)
+    predicted = np.array([[[0, 1, 1, 0]]])
+    np.testing.assert_array_equal(per_pixel(np.array([[0.3, 0.7]]), predicted), [[[[0.3, 0.7]] * 4]])
+    of_classes = per_pixel(np.array([[[0.3, 0.7], [1.0, 0.0]]]), predicted)
     np.testing.assert_array_equal(of_classes, [[[[0.3, 0.7], [1, 0], [1, 0], [0.3, 0.7]]]])
-    of_map = per_pixel(np.array([[[[0.3, 0.7], [1.0, 0.0]]]]), answer)
+    of_map = per_pixel(np.array([[[[0.3, 0.7], [1.0, 0.0]]]]), predicted)
     np.testing.assert_array_equal(of_map, [[[[0.3, 0.7], [0.3, 0.7], [1, 0], [1, 0]]]])
 
 
 def test_pictures_of_scenes():
     images = np.zeros((2, 2, 2, 3))
-    answers = np.array([[[0, 1], [1, 1]], [[0, 0], [0, 0]]])
+    predicted = np.array([[[0, 1], [1, 1]], [[0, 0], [0, 0]]])
     masks = np.array([[[0, 1], [0, 255]], [[255, 255], [0, 0]]])
-    figure = insights.plot_predicted_masks(images, answers, ["a", "b", "unseen"], masks, ["one", "two"])
+    figure = insights.plot_predicted_masks(images, predicted, ["a", "b", "unseen"], masks, ["one", "two"])
     assert title(figure) == "Right are 66.7%, 100.0% of the pixels"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
-    assert title(insights.plot_predicted_masks(images, answers, ["a", "b"])) == "What the model answers"
+    assert title(insights.plot_predicted_masks(images, predicted, ["a", "b"])) == "What the model predicts"
     weights = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
     figure = insights.plot_routing_weights(weights, np.array(["day", "day", "dusk"]))
     assert title(figure) == "Expert 0 has the largest mean weight in 66.7% of the images"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["day", "dusk"]
     unsure = {"entropy": np.array([[0.0, 0.2], [0.8, 1.0]])}
-    figure = insights.plot_uncertainty_maps(images[0], unsure, answers[0], masks[0])
+    figure = insights.plot_uncertainty_maps(images[0], unsure, predicted[0], masks[0])
     assert title(figure) == "Entropy is 0.80 where wrong, 0.10 where right"
     assert title(insights.plot_uncertainty_maps(images[0], unsure)) == "Entropy is 0.50 on average"
 
@@ -62,8 +62,8 @@ def scenes():
 @one_backend
 def test_numbers_are_those_of_the_labelled_pixels(scenes):
     model, samples, found = scenes
-    answers, known = model.predict(samples.images, verbose=0).argmax(-1), samples.labels != 255
-    right = answers == samples.labels
+    predicted, known = model.predict(samples.images, verbose=0).argmax(-1), samples.labels != 255
+    right = predicted == samples.labels
     assert (found.step, found.groups, len(found.pixels.right)) == (1, ["bright", "dark"], known.sum())
     assert found.pixels.right.mean() == pytest.approx(right[known].mean())
     np.testing.assert_allclose(found.right, [r[k].mean() for r, k in zip(right, known, strict=True)])
@@ -107,7 +107,7 @@ def test_command_without_masks(undrawn, tmp_path):
     assert main(["insights", "test_patcher", str(tmp_path / "x.npz"), "--out", str(tmp_path / "page.html")]) == 0
     text = (tmp_path / "page.html").read_text()
     assert "scales of one encoder" in text
-    assert "own answers" in text
+    assert "own predictions" in text
     assert not re.search(r"it is right on|confident by|errs on|mIoU alone|Class by class", text)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_moe import cost
+from keras_moe.datasets.patches import bicubic, cut_patches, shrink, split_by_psnr
 from keras_moe.layers import CostBias, PixelShuffle
 from keras_moe.models import ClassSR, SuperResolutionNetwork, super_resolution_branches
 from keras_moe.training import (
@@ -20,7 +21,7 @@ from keras_moe.training import super_resolution_stages as stages
 from keras_moe.training.classsr import check_collapse
 from keras_moe.training.cost_weight import logits_and_errors
 from keras_moe.training.losses import RoutingLoss, average_loss, class_loss
-from keras_moe.training.patches import PatchBatches, bicubic, cut_patches, shrink, split_by_psnr
+from keras_moe.training.super_resolution_stages import PatchBatches
 from keras_moe.weights import read_tensors
 
 RNG = np.random.default_rng(0)

@@ -64,7 +64,7 @@ def test_weighted_sum_by_hand(weights, expected):
 
 
 def test_weighted_sum_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r"expected weights \(n, 2\), \(n, 3, 2\) or \(n, 4, 4, 2\)"):
+    with pytest.raises(ValueError, match=r"expected routing_weights \(n, 2\), \(n, 3, 2\) or \(n, 4, 4, 2\)"):
         WeightedSum(2)(np.zeros((1, 4, 4, 6)), np.zeros((1, 5, 2)))
 
 

@@ -276,18 +276,20 @@ def test_soft_labels_refuse(arguments, message):
 @pytest.mark.once
 def test_soft_labels_teach(tmp_path):
     """Labels that all say class 3 teach class 3, whatever the labels of the data are; the gate keeps to those."""
-    model, soft = hydra(), np.eye(5, dtype="float32")[np.full(64, 3)]
+    model, soft_targets = hydra(), np.eye(5, dtype="float32")[np.full(64, 3)]
     recipe = Recipe(10, batch_size=32, learning_rate=0.02)
     history = run_stages(
-        model, [classification_stage(model, recipe, DATA, DATA, GROUPS, soft=soft)], tmp_path, verbose=0
+        model, [classification_stage(model, recipe, DATA, DATA, GROUPS, soft_targets=soft_targets)], tmp_path, verbose=0
     )
     assert history["joint"][-1]["gate_logits_loss"] < history["joint"][0]["gate_logits_loss"]
     assert (model.predict(DATA[0], verbose=0).argmax(-1) == 3).all()
 
 
 def test_soft_labels_of_other_images_are_refused():
-    with pytest.raises(ValueError, match=r"`soft` must be of shape \(64, 5\), a row per image. Received: .*\(63, 5\)"):
-        classification_stage(hydra(), Recipe(1, batch_size=32), DATA, DATA, GROUPS, soft=np.ones((63, 5)) / 5)
+    with pytest.raises(
+        ValueError, match=r"`soft_targets` must be of shape \(64, 5\), a row per image. Received: .*\(63, 5\)"
+    ):
+        classification_stage(hydra(), Recipe(1, batch_size=32), DATA, DATA, GROUPS, soft_targets=np.ones((63, 5)) / 5)
 
 
 @pytest.mark.once

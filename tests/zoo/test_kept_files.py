@@ -5,13 +5,14 @@
 
 import pathlib
 import sys
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
 import keras_moe
-from keras_moe import models, zoo
+from keras_moe import layers, models, zoo
 from keras_moe.weights import read_tensors, write_tensors
 
 pytestmark = pytest.mark.once
@@ -51,6 +52,23 @@ def test_model_folders(version):
     assert model.get_layer("top_k").temperature == 2.0
     assert zoo.card(folder).classes == ("cat", "dog")
     assert zoo.calibration_images(folder).shape == (2, 8, 8, 3)
+
+
+def test_networks_of_ones_own_written_under_other_names_of_call_arguments(tmp_path):
+    images = keras.Input((4, 4, 3))
+    features = keras.layers.GlobalAveragePooling2D()(images)
+    routing_weights = layers.TopKGate(1)(keras.layers.Dense(2)(features))
+    experts = layers.ExpertBank([keras.layers.Dense(6), keras.layers.Dense(6)])(features, routing_weights)
+    ensemble = layers.Ensembler(learned=True)(keras.layers.Dense(6)(features), experts, routing_weights)
+    maps = layers.WeightedSum(2)(keras.layers.Conv2D(12, 1)(images), routing_weights)
+    model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps) + ensemble)
+    model.save(tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in new.namelist():
+            old.writestr(name, new.read(name).replace(b'"routing_weights_shape"', b'"weights_shape"'))
+        assert new.read("config.json").count(b'"routing_weights_shape"') == 3
+    again = keras.models.load_model(tmp_path / "old.keras")
+    np.testing.assert_array_equal(*(m.predict(images_for(model), verbose=0) for m in (model, again)))
 
 
 def main():

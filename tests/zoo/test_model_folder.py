@@ -66,7 +66,7 @@ def test_what_is_loaded_is_what_was_saved(name, folder):
         model.threshold = 0.2
     if hasattr(model, "cost_weight"):
         model.cost_weight = 0.4
-    labels = LABELS if model.answers == "classes" else None
+    labels = LABELS if model.output_kind == "classes" else None
     card = zoo.save(model, folder, labels=labels)
     loaded = zoo.load(folder)
     assert arrays(loaded).keys() == arrays(model).keys()

@@ -3,6 +3,7 @@
 import collections.abc
 import concurrent.futures
 import os
+import typing
 
 import numpy as np
 
@@ -36,7 +37,15 @@ class ImageFiles(collections.abc.Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, rows):  # type: ignore[no-untyped-def]  # as NumPy's: an int gives one, all else several
+    @typing.overload
+    def __getitem__(self, rows: int | np.integer) -> np.ndarray: ...
+
+    @typing.overload
+    def __getitem__(self, rows: slice | collections.abc.Iterable[int]) -> list[np.ndarray]: ...
+
+    def __getitem__(
+        self, rows: int | np.integer | slice | collections.abc.Iterable[int]
+    ) -> np.ndarray | list[np.ndarray]:
         if isinstance(rows, (int, np.integer)):
             return self._read(self.paths[rows])
         chosen = self.paths[rows] if isinstance(rows, slice) else [self.paths[row] for row in rows]

@@ -22,19 +22,19 @@ _Networks: typing.TypeAlias = dict[str, tf_keras.Model]
 
 
 class Network:
-    """A model whose chosen networks are replaced by their twins, each wrapped by a method.
+    """A model whose chosen networks are replaced by their clones, each wrapped by a method.
 
     Args:
         model: the Keras 3 model.
         names: of its top-level layers to compress; None: all of it, as one network.
         method: how the chosen networks are trained.
-        batches: list of arrays of images. On the first of them twins and model must agree.
+        batches: list of arrays of images. On the first of them clones and model must agree.
 
     Attributes:
         trained: the ``tf_keras`` model from images to predictions; only what is compressed has weights to train.
 
     Raises:
-        ValueError: a layer without a twin, or twins that do not answer as the model does.
+        ValueError: a layer without a clone, or clones that do not answer as the model does.
     """
 
     def __init__(self, model: keras.Model, names: list[str] | None, method: Method, batches: list[Array]) -> None:
@@ -43,10 +43,10 @@ class Network:
         self._chosen = {n.name: self._graph if n is model else open_graph(n) for n in chosen}
         if len(self._chosen) < len(chosen):
             raise ValueError(f"compress: networks of equal names: {[n.name for n in chosen]}. Give them distinct ones.")
-        self._twins = {name: transcribe(graph) for name, graph in self._chosen.items()}
-        _check_agreement(model, _whole(model, names, self._twins), batches[0])
+        self._clones = {name: transcribe(graph) for name, graph in self._chosen.items()}
+        _check_agreement(model, _whole(model, names, self._clones), batches[0])
         read = _inputs(model, names, batches)
-        self._wrapped = {name: method.wrap(twin, read[name]) for name, twin in self._twins.items()}
+        self._wrapped = {name: method.wrap(clone, read[name]) for name, clone in self._clones.items()}
         self.trained = _whole(model, names, self._wrapped)
 
     @property
@@ -58,14 +58,14 @@ class Network:
         files = {}
         for name, graph in self._chosen.items():
             finished = self.method.finish(self._wrapped[name])
-            copy_back(graph, self._weights_of(finished, self._twins[name]))
+            copy_back(graph, self._weights_of(finished, self._clones[name]))
             files[name] = self.method.file(finished)
         return {name: content for name, content in files.items() if content is not None}
 
     def _weights_of(
-        self, finished: tf_keras.Model, twin: tf_keras.Model
+        self, finished: tf_keras.Model, clone: tf_keras.Model
     ) -> collections.abc.Callable[[str], list[Array]]:
-        return lambda name: self.method.weights(finished, twin.get_layer(name))
+        return lambda name: self.method.weights(finished, clone.get_layer(name))
 
 
 def _networks(layer: keras.Layer) -> list[keras.Model]:
@@ -96,7 +96,7 @@ def _whole(model: keras.Model, names: list[str] | None, networks: _Networks) -> 
         return networks[model.name]
     graph = outer_graph(model)
 
-    def twin(call: Call) -> typing.Any:
+    def clone(call: Call) -> typing.Any:
         if call.name not in names:
             hosted = _Hosted(call)
             return lambda *args, **_: hosted(*args)
@@ -106,7 +106,7 @@ def _whole(model: keras.Model, names: list[str] | None, networks: _Networks) -> 
 
     inputs = [tf_keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in graph.inputs]
     tensors = dict(zip(graph.inputs, inputs, strict=True))
-    replay(graph.calls, tensors, twin)
+    replay(graph.calls, tensors, clone)
     return tf_keras.Model(inputs, tensors[graph.output])
 
 
@@ -146,11 +146,11 @@ class _Member:
         return keras.KerasTensor(self.expert.output_shape, x.dtype)
 
 
-def _check_agreement(model: keras.Model, twin: tf_keras.Model, images: Array) -> None:
-    expected, outputs = keras.ops.convert_to_numpy(model(images)), twin(images, training=False).numpy()
+def _check_agreement(model: keras.Model, clone: tf_keras.Model, images: Array) -> None:
+    expected, outputs = keras.ops.convert_to_numpy(model(images)), clone(images, training=False).numpy()
     error = np.max(np.abs(outputs - expected)) / max(1.0, np.max(np.abs(expected)))
     if not error <= 1e-4:
         raise ValueError(
-            f"compress: the tf_keras twin of {model.name!r} does not answer as the model does; its outputs differ by "
+            f"compress: the tf_keras clone of {model.name!r} does not answer as the model does; its outputs differ by "
             f"{error:.2g}. A layer's setting has no counterpart there."
         )

@@ -87,7 +87,7 @@ def compress(
         verbose: 0 or 1, progress.
 
     Raises:
-        ValueError: an argument out of range, an expert that none of the images reaches, a layer that has no twin or
+        ValueError: an argument out of range, an expert that none of the images reaches, a layer that has no clone or
             that cannot be quantized, named.
         ImportError: tensorflow-model-optimization or tf_keras is not installed.
         RuntimeError: the process that trains failed; the message ends with what it said.

@@ -22,7 +22,7 @@ class Qat(Method):
 
     def wrap(self, network: tf_keras.Model, batches: list[Array]) -> tf_keras.Model:
         quantized = tfmot.quantization.keras
-        network, twin = tf_keras.models.clone_model(network, clone_function=_as_convolution), network
+        network, clone = tf_keras.models.clone_model(network, clone_function=_as_convolution), network
         last = network.layers[-1]
 
         def annotated(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
@@ -36,7 +36,7 @@ class Qat(Method):
                 wrapped = quantized.quantize_apply(tf_keras.models.clone_model(network, clone_function=annotated))
         except RuntimeError as error:
             raise ValueError(f"tfmot cannot quantize {network.name!r}: {error}") from error
-        for layer in twin.layers:
+        for layer in clone.layers:
             if layer.weights and not _has(wrapped, layer):
                 raise ValueError(
                     f"compress: tfmot takes {type(layer).__name__} {layer.name!r} apart to quantize it; its weights "
@@ -44,7 +44,7 @@ class Qat(Method):
                 )
             if _is_scaling(layer):
                 wrapped.get_layer(f"quant_{layer.name}")._trainable_weights.clear()  # tfmot trains even what is frozen
-        _start_ranges(wrapped, twin, batches)
+        _start_ranges(wrapped, clone, batches)
         return wrapped
 
     def finish(self, network: tf_keras.Model) -> tf_keras.Model:

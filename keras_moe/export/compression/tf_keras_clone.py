@@ -1,6 +1,6 @@
-"""Twins: a Keras 3 model transcribed, layer by layer, into ``tf_keras``, which tools made for Keras 2 understand.
+"""Clones: a Keras 3 model transcribed, layer by layer, into ``tf_keras``, which tools made for Keras 2 understand.
 
-A twin computes what the model computes, in float32. Layers keep their names; initializers, regularizers and whatever
+A clone computes what the model computes, in float32. Layers keep their names; initializers, regularizers and whatever
 else ``tf_keras`` does not know are left out, since they do not act on the outputs.
 """
 
@@ -33,7 +33,7 @@ ACTIVATIONS = (
     "tanh",
 )  # fmt: skip
 
-_Twin: typing.TypeAlias = typing.Any  # a layer of ``tf_keras``, or a function of its tensors
+_Clone: typing.TypeAlias = typing.Any  # a layer of ``tf_keras``, or a function of its tensors
 Weights: typing.TypeAlias = collections.abc.Callable[[str], list[Array]]  # name of a layer -> its arrays
 _RENAMED = {"LeakyReLU": {"negative_slope": "alpha"}}
 _ACTIVATION_OPERATIONS = {
@@ -43,7 +43,7 @@ _ACTIVATION_OPERATIONS = {
 
 
 def transcribe(graph: Graph) -> "tf_keras.Model":
-    """The ``tf_keras`` twin of a functional Keras 3 model, weights included. TensorFlow backend.
+    """The ``tf_keras`` clone of a functional Keras 3 model, weights included. TensorFlow backend.
 
     Args:
         graph: of a model with one input.
@@ -52,20 +52,20 @@ def transcribe(graph: Graph) -> "tf_keras.Model":
         A functional ``tf_keras.Model`` whose layers have the names that they have in the graph.
 
     Raises:
-        ValueError: a layer without a twin, named.
+        ValueError: a layer without a clone, named.
     """
     import tf_keras
 
-    twins: dict[keras.Operation, _Twin] = {}
+    clones: dict[keras.Operation, _Clone] = {}
 
-    def twin(call: Call) -> _Twin:
-        if call.layer not in twins:
-            twins[call.layer] = _layer(call) if isinstance(call.layer, keras.Layer) else _operation(call)
-        return twins[call.layer]
+    def clone(call: Call) -> _Clone:
+        if call.layer not in clones:
+            clones[call.layer] = _layer(call) if isinstance(call.layer, keras.Layer) else _operation(call)
+        return clones[call.layer]
 
     inputs = [tf_keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in graph.inputs]
     tensors = dict(zip(graph.inputs, inputs, strict=True))
-    replay(graph.calls, tensors, twin)
+    replay(graph.calls, tensors, clone)
     copied = tf_keras.Model(inputs, replaced(graph.output, tensors), name=graph.name)
     for call in _with_weights(graph):
         copied.get_layer(call.name).set_weights(call.layer.get_weights())
@@ -73,11 +73,11 @@ def transcribe(graph: Graph) -> "tf_keras.Model":
 
 
 def copy_back(graph: Graph, weights: Weights) -> None:
-    """Gives the layers of a model the weights of its twin.
+    """Gives the layers of a model the weights of its clone.
 
     Args:
         graph: of the Keras 3 model.
-        weights: of the twin's layer of a name.
+        weights: of the clone's layer of a name.
     """
     for call in _with_weights(graph):
         set_weights(call.layer, weights(call.name))
@@ -87,14 +87,14 @@ def _with_weights(graph: Graph) -> list[Call]:
     return [call for call in graph.calls if getattr(call.layer, "weights", None)]
 
 
-def _layer(call: Call) -> _Twin:
+def _layer(call: Call) -> _Clone:
     import tf_keras
 
     layer, kind = call.layer, type(call.layer).__name__
     if isinstance(layer, keras.layers.Identity):
         return lambda x, **_: x
     if kind not in LAYERS or type(layer) not in (getattr(keras.layers, kind), DepthwiseConv2D):
-        raise ValueError(_complaint(call, f"Layers with a twin: {', '.join(LAYERS)}."))
+        raise ValueError(_complaint(call, f"Layers with a clone: {', '.join(LAYERS)}."))
     if layer.compute_dtype != "float32":
         raise ValueError(
             _complaint(call, f"It computes in {layer.compute_dtype}; make the model with dtype='float32'.")
@@ -108,31 +108,33 @@ def _layer(call: Call) -> _Twin:
     if activation not in ACTIVATIONS:
         raise ValueError(_complaint(call, f"Its activation {activation!r} is not one of {', '.join(ACTIVATIONS)}."))
     if activation == "softmax" and layer.weights:
-        # Apart, so that what trains or quantizes the twin can tell logits from probabilities.
+        # Apart, so that what trains or quantizes the clone can tell logits from probabilities.
         linear = _layer_from_config(kind, {**config, "activation": "linear"}, call.name)
         softmax = tf_keras.layers.Activation("softmax", name=f"{call.name}_softmax")
         return lambda *args, **kwargs: softmax(linear(*args, **kwargs))
     return _layer_from_config(kind, config, call.name)
 
 
-def _layer_from_config(kind: str, config: dict[str, typing.Any], name: str) -> _Twin:
+def _layer_from_config(kind: str, config: dict[str, typing.Any], name: str) -> _Clone:
     import tf_keras
 
-    twin = getattr(tf_keras.layers, kind)
+    layer_class = getattr(tf_keras.layers, kind)
     renamed = {_RENAMED.get(kind, {}).get(key, key): value for key, value in config.items()}
-    return twin(**{key: value for key, value in renamed.items() if key in _accepted(twin)} | {"name": name})
+    return layer_class(
+        **{key: value for key, value in renamed.items() if key in _accepted(layer_class)} | {"name": name}
+    )
 
 
-def _accepted(twin: type) -> set[str]:
+def _accepted(layer_class: type) -> set[str]:
     """Names of the arguments of a ``tf_keras`` layer that act on its outputs."""
-    initializers = [vars(c)["__init__"] for c in twin.__mro__ if "__init__" in vars(c)]
+    initializers = [vars(c)["__init__"] for c in layer_class.__mro__ if "__init__" in vars(c)]
     names = {name for init in initializers for name in inspect.signature(init).parameters}
     dropped = ("_initializer", "_regularizer", "_constraint")
     return {n for n in names if not n.endswith(dropped)} - {"dtype", "dynamic", "trainable"}
 
 
-def _operation(call: Call) -> _Twin:
-    """The twin of an operation such as ``x + 3.0`` or ``keras.ops.relu``: a function of tensors."""
+def _operation(call: Call) -> _Clone:
+    """The clone of an operation such as ``x + 3.0`` or ``keras.ops.relu``: a function of tensors."""
     import tf_keras
 
     kind, name = type(call.layer).__name__, call.name
@@ -168,6 +170,6 @@ def _affine(kind: str, a: typing.Any, b: typing.Any) -> tuple[float, float] | No
 def _complaint(call: Call, remedy: str) -> str:
     kind = type(call.layer).__name__
     return (
-        f"No twin in tf_keras for {kind} {call.name!r}. {remedy} Or keep it out of what is compressed: choose `parts` "
+        f"No clone in tf_keras for {kind} {call.name!r}. {remedy} Or keep it out of what is compressed: choose `parts` "
         "without it."
     )

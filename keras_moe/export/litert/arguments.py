@@ -41,7 +41,7 @@ def check_form(
 def checked_labels(model: MoEModel, labels: typing.Any) -> list[str]:
     """``labels`` as a list: one for each class of the model, or none."""
     names = checked("litert", labels)
-    classes = model.output_shape[-1] if model.answers == "classes" else 0
+    classes = model.output_shape[-1] if model.output_kind == "classes" else 0
     if len(names) not in (0, classes):
         raise ValueError(
             f"litert: `labels` must name each of the {classes} classes of {model.name!r}, or none. Received: "

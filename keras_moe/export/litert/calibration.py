@@ -1,11 +1,11 @@
-"""Inputs of each piece that calibrate its quantization, such that every expert sees some. TensorFlow backend only."""
+"""Inputs that calibrate the quantization of each subgraph, such that every expert sees some. TensorFlow backend."""
 
 import dataclasses
 import typing
 
 import numpy as np
 
-from keras_moe.export.litert.subgraphs import Piece, Pieces
+from keras_moe.export.litert.subgraphs import Subgraph, Subgraphs
 from keras_moe.types import Array
 
 IMAGES = 300  # calibrate; more changed nothing
@@ -19,32 +19,32 @@ class Samples:
     """Inputs that calibrate.
 
     Args:
-        pieces: dict, name of a piece -> list of its inputs by name, a dict for each image; empty where nothing
+        subgraphs: dict, name of a subgraph -> list of its inputs by name, a dict for each image; empty where nothing
             calibrates.
         routed: inputs of a whole routed file.
         counts: images routed to each expert, list of int; None without experts.
     """
 
-    pieces: dict[str, list[Sample]]
+    subgraphs: dict[str, list[Sample]]
     routed: list[Sample] | None = None
     counts: list[int] | None = None
 
 
-def samples_of(pieces: Piece | Pieces, representative_dataset: Array) -> Samples:
-    """The ``Samples`` of a model in pieces, or in one.
+def samples_of(subgraphs: Subgraph | Subgraphs, representative_dataset: Array) -> Samples:
+    """The ``Samples`` of a model in subgraphs, or in one.
 
     The images are chosen so that each expert gets its share of those routed to it. An expert that too few were routed
     to also gets those that its gate logit puts nearest to it; the samples of a whole file send them on.
     """
-    if isinstance(pieces, Piece):
+    if isinstance(subgraphs, Subgraph):
         images = [{"images": image[None]} for image in representative_dataset[:IMAGES]]
-        return Samples({pieces.name: images})
-    outputs = _run(pieces, representative_dataset)
+        return Samples({subgraphs.name: images})
+    outputs = _run(subgraphs, representative_dataset)
     route, logits = (np.concatenate([f[name] for f in outputs]) for name in ("route", "gate_logits"))
     chosen = _balanced(route != 0)
     served = [[i for i in chosen if route[i, k]] for k in range(route.shape[1])]
     samples = {"trunk": [{"images": representative_dataset[i][None]} for i in chosen]}
-    samples["head"] = _of_head(pieces, [outputs[i] for i in chosen])
+    samples["head"] = _of_head(subgraphs, [outputs[i] for i in chosen])
     detours = []
     for k, indices in enumerate(served):
         nearest = _nearest(logits[:, k], indices)
@@ -54,21 +54,21 @@ def samples_of(pieces: Piece | Pieces, representative_dataset: Array) -> Samples
     return Samples(samples, routed, [len(indices) for indices in served])
 
 
-def _run(pieces: Pieces, images: Array) -> list[Sample]:
+def _run(subgraphs: Subgraphs, images: Array) -> list[Sample]:
     """The outputs of trunk and router, by name, for each image."""
     import tensorflow as tf
 
-    run = tf.function(lambda images: pieces.decide({"images": images}))
+    run = tf.function(lambda images: subgraphs.decide({"images": images}))
     return [{name: t.numpy() for name, t in run(tf.constant(image[None])).items()} for image in images]
 
 
-def _of_head(pieces: Pieces, outputs: list[Sample]) -> list[Sample]:
+def _of_head(subgraphs: Subgraphs, outputs: list[Sample]) -> list[Sample]:
     """The head's inputs, from the ``outputs`` of trunk and router."""
     import tensorflow as tf
 
-    combine = tf.function(lambda features, route: pieces.bank(features, route))
+    combine = tf.function(lambda features, route: subgraphs.bank(features, route))
     combined = [{**f, "combined": combine(f["features"], f["route"]).numpy()} for f in outputs]
-    return [{name: tensors[name] for name in pieces.head.inputs} for tensors in combined]
+    return [{name: tensors[name] for name in subgraphs.head.inputs} for tensors in combined]
 
 
 def _nearest(logits: Array, indices: list[int]) -> list[int]:

@@ -30,8 +30,8 @@ def reading(data: bytes) -> list[str]:
 def around_experts(data: bytes) -> list[str]:
     """Names of the tensors that decide which experts run, and of those that combine what the experts return.
 
-    The former are the vectors, not maps, that lead to the output ``"route"``: see ``subgraphs.Pieces``. The latter come
-    of it: vectors, and what the experts return times its weight, be it a map, and the sum of that.
+    The former are the vectors, not maps, that lead to the output ``"route"``: see ``subgraphs.Subgraphs``. The latter
+    come of it: vectors, and what the experts return times its weight, be it a map, and the sum of that.
     """
     model = parsed(data)
     graph = model.subgraphs[0]

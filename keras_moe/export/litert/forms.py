@@ -7,7 +7,7 @@ import dataclasses
 from keras_moe.export.litert.calibration import DETOUR, Sample, Samples, samples_of
 from keras_moe.export.litert.convert import FloatTensors, convert
 from keras_moe.export.litert.float_tensors import around_experts, outside_branches, reading
-from keras_moe.export.litert.subgraphs import MAP, Piece, Pieces, Tensors, cut, whole
+from keras_moe.export.litert.subgraphs import MAP, Subgraph, Subgraphs, Tensors, cut, whole
 from keras_moe.export.quantization.cross_layer_equalization import equalized
 from keras_moe.export.quantization.gptq import rounded
 from keras_moe.models import MoEModel
@@ -34,68 +34,70 @@ class Source:
     Args:
         model: an ``MoEModel``.
         form, quantize: ``litert``'s arguments, checked.
-        pieces: the model cut around its expert bank; one piece where it has none.
+        subgraphs: the model cut around its expert bank; one subgraph where it has none.
         samples: what calibrates.
     """
 
     model: MoEModel
     form: str
     quantize: str | None
-    pieces: Piece | Pieces
+    subgraphs: Subgraph | Subgraphs
     samples: Samples
 
     @property
     def layers(self) -> list[str]:
         """Names of the layers, those of experts too."""
-        pieces = [self.pieces] if isinstance(self.pieces, Piece) else list(self.pieces)
-        return [call.name for piece in pieces for call in piece.graph.calls]
+        subgraphs = [self.subgraphs] if isinstance(self.subgraphs, Subgraph) else list(self.subgraphs)
+        return [call.name for subgraph in subgraphs for call in subgraph.graph.calls]
 
 
 def source(model: MoEModel, form: str, quantize: str | None, representative_dataset: Array | None) -> Source:
     """The ``Source`` of a model; the arguments are ``litert``'s, checked."""
-    pieces = whole(model) if model.bank is None else cut(model)
+    subgraphs = whole(model) if model.bank is None else cut(model)
     if quantize in ("int8", "dynamic") and representative_dataset is not None:  # to see what int8 kernels do
-        return Source(model, form, quantize, pieces, samples_of(pieces, representative_dataset))
-    return Source(model, form, quantize, pieces, Samples({}))
+        return Source(model, form, quantize, subgraphs, samples_of(subgraphs, representative_dataset))
+    return Source(model, form, quantize, subgraphs, Samples({}))
 
 
 def build(source: Source, trunk_precision: str | None) -> Graphs:
     """The ``Graphs`` of a model; ``trunk_precision`` is ``litert``'s argument."""
-    if isinstance(source.pieces, Piece):
-        return _of_whole(source, source.pieces)
-    return Graphs(_of_pieces(source, source.pieces, trunk_precision), source.samples.counts)
+    if isinstance(source.subgraphs, Subgraph):
+        return _of_whole(source, source.subgraphs)
+    return Graphs(_of_subgraphs(source, source.subgraphs, trunk_precision), source.samples.counts)
 
 
-def _of_whole(source: Source, piece: Piece) -> Graphs:
+def _of_whole(source: Source, subgraph: Subgraph) -> Graphs:
     is_part = source.form == "parts"
-    with _ready_for_int8([piece], source.samples):
+    with _ready_for_int8([subgraph], source.samples):
         float_tensors = _in_float(source.model) if source.quantize == "int8" and not is_part else None
-        samples = source.samples.pieces.get(piece.name)
-        converted = _convert(source, piece, piece, source.quantize, samples, is_part, float_tensors)
+        samples = source.samples.subgraphs.get(subgraph.name)
+        converted = _convert(source, subgraph, subgraph, source.quantize, samples, is_part, float_tensors)
     return Graphs({"whole" if is_part else "model": converted})
 
 
-def _of_pieces(source: Source, pieces: Pieces, trunk_precision: str | None) -> dict[str, bytes]:
-    quantized = (*pieces.experts, *([] if trunk_precision == "float" else [pieces.trunk]))
+def _of_subgraphs(source: Source, subgraphs: Subgraphs, trunk_precision: str | None) -> dict[str, bytes]:
+    quantized = (*subgraphs.experts, *([] if trunk_precision == "float" else [subgraphs.trunk]))
     with _ready_for_int8(quantized, source.samples):
         if source.form == "parts":
-            return {piece.name: _part(source, piece) for piece in pieces}
+            return {subgraph.name: _part(source, subgraph) for subgraph in subgraphs}
         is_routed = source.form == "routed"
-        run = _routed(pieces) if is_routed else _dense(pieces)
+        run = _routed(subgraphs) if is_routed else _dense(subgraphs)
         samples = source.samples
-        calibration = samples.routed if is_routed and source.quantize == "int8" else samples.pieces.get("trunk")
+        calibration = samples.routed if is_routed and source.quantize == "int8" else samples.subgraphs.get("trunk")
         float_tensors = _float_tensors(source, trunk_precision)
-        return {"model": _convert(source, pieces.trunk, run, source.quantize, calibration, float_tensors=float_tensors)}
+        return {
+            "model": _convert(source, subgraphs.trunk, run, source.quantize, calibration, float_tensors=float_tensors)
+        }
 
 
 @contextlib.contextmanager
-def _ready_for_int8(pieces: collections.abc.Iterable[Piece], samples: Samples) -> collections.abc.Iterator[None]:
-    """Inside, channels of ``pieces`` are equalized and kernels rounded; without ``samples`` nothing is done."""
+def _ready_for_int8(subgraphs: collections.abc.Iterable[Subgraph], samples: Samples) -> collections.abc.Iterator[None]:
+    """Inside, channels of ``subgraphs`` are equalized and kernels rounded; without ``samples`` nothing is done."""
     with contextlib.ExitStack() as stack:
-        for piece in pieces if samples.pieces else ():
-            inputs = [[sample[name] for name in piece.inputs] for sample in samples.pieces[piece.name]]
-            stack.enter_context(equalized(piece.graph, inputs))
-            stack.enter_context(rounded(piece.graph, inputs))
+        for subgraph in subgraphs if samples.subgraphs else ():
+            inputs = [[sample[name] for name in subgraph.inputs] for sample in samples.subgraphs[subgraph.name]]
+            stack.enter_context(equalized(subgraph.graph, inputs))
+            stack.enter_context(rounded(subgraph.graph, inputs))
         yield
 
 
@@ -111,34 +113,34 @@ def _in_float(model: MoEModel, *choices: FloatTensors) -> FloatTensors:
 
     A network that classifies pixels loses most in the convolution that reads the image, and little time there.
     """
-    if model.answers == "classes" and len(model.output_shape) == MAP:
+    if model.output_kind == "classes" and len(model.output_shape) == MAP:
         choices += (reading,)
     return lambda plain: [name for choice in choices for name in choice(plain)]
 
 
-def _part(source: Source, piece: Piece) -> bytes:
-    # See ``Pieces`` and ``_float_tensors``.
-    if piece.name == "router" or (piece.name == "trunk" and source.quantize == "float16"):
-        return _convert(source, piece, piece, None)
-    samples = source.samples.pieces.get(piece.name)
-    return _convert(source, piece, piece, source.quantize, samples, integer_io=True)
+def _part(source: Source, subgraph: Subgraph) -> bytes:
+    # See ``Subgraphs`` and ``_float_tensors``.
+    if subgraph.name == "router" or (subgraph.name == "trunk" and source.quantize == "float16"):
+        return _convert(source, subgraph, subgraph, None)
+    samples = source.samples.subgraphs.get(subgraph.name)
+    return _convert(source, subgraph, subgraph, source.quantize, samples, integer_io=True)
 
 
 def _convert(
     source: Source,
-    piece: Piece,
+    subgraph: Subgraph,
     run: collections.abc.Callable[[Tensors], Tensors],
     quantize: str | None,
     samples: list[Sample] | None = None,
     integer_io: bool = False,
     float_tensors: FloatTensors | None = None,
 ) -> bytes:
-    """LiteRT bytes of ``run``, which takes the inputs of ``piece``, by name.
+    """LiteRT bytes of ``run``, which takes the inputs of ``subgraph``, by name.
 
     What samples have beyond these inputs calibrates alone. What is rare is clipped for the sake of the rest, but not
     where it shows: in a picture.
     """
-    shapes = dict(zip(piece.inputs, (tuple(t.shape) for t in piece.model.inputs), strict=True))
+    shapes = dict(zip(subgraph.inputs, (tuple(t.shape) for t in subgraph.model.inputs), strict=True))
     extra = {name: x.shape for name, x in samples[0].items() if name not in shapes} if samples else {}
 
     def function(*tensors: Tensor) -> Tensors:
@@ -147,37 +149,37 @@ def _convert(
     return convert(
         function,
         shapes | extra,
-        source.pieces.graph,
+        source.subgraphs.graph,
         quantize,
         samples,
         integer_io and quantize == "int8",
         float_tensors,
-        clipped=source.model.answers != "image",
+        clipped=source.model.output_kind != "image",
         zeros=tuple(extra),
     )
 
 
-def _routed(pieces: Pieces) -> collections.abc.Callable[[Tensors], Tensors]:
+def _routed(subgraphs: Subgraphs) -> collections.abc.Callable[[Tensors], Tensors]:
     def run(tensors: Tensors) -> Tensors:
-        results = pieces.decide(tensors)
+        results = subgraphs.decide(tensors)
         if DETOUR in tensors:
             results["route"] += tensors[DETOUR]
-        results["combined"] = pieces.bank(results["features"], results["route"])
-        return {**pieces.head(results), "route": results["route"]}
+        results["combined"] = subgraphs.bank(results["features"], results["route"])
+        return {**subgraphs.head(results), "route": results["route"]}
 
     return run
 
 
-def _dense(pieces: Pieces) -> collections.abc.Callable[[Tensors], Tensors]:
+def _dense(subgraphs: Subgraphs) -> collections.abc.Callable[[Tensors], Tensors]:
     def run(tensors: Tensors) -> Tensors:
-        results = pieces.decide(tensors)
-        outputs = [_weighed(expert, k, results) for k, expert in enumerate(pieces.experts)]
+        results = subgraphs.decide(tensors)
+        outputs = [_weighed(expert, k, results) for k, expert in enumerate(subgraphs.experts)]
         results["combined"] = sum(outputs[1:], outputs[0])
-        return {**pieces.head(results), "route": results["route"]}
+        return {**subgraphs.head(results), "route": results["route"]}
 
     return run
 
 
-def _weighed(expert: Piece, k: int, tensors: Tensors) -> Tensor:
+def _weighed(expert: Subgraph, k: int, tensors: Tensors) -> Tensor:
     (output,) = expert(tensors).values()
     return output * tensors["route"][0, k]

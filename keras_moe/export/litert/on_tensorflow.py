@@ -36,7 +36,7 @@ def export(
     route: Array | None,
 ) -> Report:
     """``litert`` on the TensorFlow backend, with checked arguments"""
-    file, scores = pathlib.Path(path), model.answers == "classes"
+    file, scores = pathlib.Path(path), model.output_kind == "classes"
     source = forms.source(model, described["form"], described["quantize"], representative_dataset)
     for tried in _precisions(trunk_precision, described):
         described = {**described, "trunk_precision": tried}

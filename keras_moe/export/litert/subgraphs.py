@@ -1,6 +1,6 @@
 """A model cut around its expert bank, with a batch of one: what runs always, what runs if chosen, what concludes.
 
-The model is opened here, once: every stage of the export reads the ``Graph`` of its piece.
+The model is opened here, once: every stage of the export reads the ``Graph`` of its subgraph.
 """
 
 import collections.abc
@@ -20,7 +20,7 @@ Tensors: typing.TypeAlias = dict[str, Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
-class Piece:
+class Subgraph:
     """A functional model of one static graph.
 
     Args:
@@ -43,7 +43,7 @@ class Piece:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pieces:
+class Subgraphs:
     """A routed model: ``trunk``, ``router``, then the ``bank`` or each of ``experts``, then ``head``.
 
     The router begins where the last feature maps were pooled, with the small layers on vectors in front of the gate:
@@ -52,14 +52,14 @@ class Pieces:
     the head needs. The head's first input is ``"combined"``, what the bank returned.
     """
 
-    trunk: Piece
-    router: Piece
-    experts: tuple[Piece, ...]
-    head: Piece
+    trunk: Subgraph
+    router: Subgraph
+    experts: tuple[Subgraph, ...]
+    head: Subgraph
     bank: ExpertBank
     graph: Graph  # of the whole model
 
-    def __iter__(self) -> collections.abc.Iterator[Piece]:
+    def __iter__(self) -> collections.abc.Iterator[Subgraph]:
         return iter((self.trunk, self.router, *self.experts, self.head))
 
     def decide(self, tensors: Tensors) -> Tensors:
@@ -68,18 +68,18 @@ class Pieces:
         return {**of_trunk, **self.router(of_trunk)}
 
 
-def whole(model: MoEModel) -> Piece:
-    """The ``Piece`` that is all of ``model``: ``images`` in, ``prediction`` out.
+def whole(model: MoEModel) -> Subgraph:
+    """The ``Subgraph`` that is all of ``model``: ``images`` in, ``prediction`` out.
 
     Its layers are seen one by one, those of nested models too, unless layers of two of them share a name.
     """
     graph = _opened(model)
     output = graph.output if graph.distinct else model(graph.inputs[0])
-    return Piece("whole", ("images",), ("prediction",), keras.Model(list(graph.inputs), [output]), graph)
+    return Subgraph("whole", ("images",), ("prediction",), keras.Model(list(graph.inputs), [output]), graph)
 
 
-def cut(model: MoEModel) -> Pieces:
-    """The ``Pieces`` of a model with one expert bank.
+def cut(model: MoEModel) -> Subgraphs:
+    """The ``Subgraphs`` of a model with one expert bank.
 
     Args:
         model: a functional model of one image input and one output, with an ``ExpertBank`` that a ``TopKGate`` routes.
@@ -104,10 +104,10 @@ def cut(model: MoEModel) -> Pieces:
     before = {name: t for name, t in shared.items() if t not in decided}
     after = {name: t for name, t in shared.items() if t in decided}
     trunk = _trunk(graph, before)
-    router = _piece("router", deciding, for_router, after, names)
-    head = _piece("head", concluding, for_head, {"prediction": graph.output}, names)
+    router = _subgraph("router", deciding, for_router, after, names)
+    head = _subgraph("head", concluding, for_head, {"prediction": graph.output}, names)
     experts = _experts(bank.layer, features.shape)
-    return Pieces(trunk, router, experts, head, bank.layer, graph)
+    return Subgraphs(trunk, router, experts, head, bank.layer, graph)
 
 
 def _opened(model: MoEModel) -> Graph:
@@ -126,33 +126,33 @@ def _bank_and_gate(graph: Graph) -> tuple[int, Call]:
     return banks[0], gates[0]
 
 
-def _trunk(graph: Graph, outputs: dict[str, keras.KerasTensor]) -> Piece:
+def _trunk(graph: Graph, outputs: dict[str, keras.KerasTensor]) -> Subgraph:
     part = graph.until(list(outputs.values()))
-    return Piece("trunk", ("images",), tuple(outputs), keras.Model(list(graph.inputs), part.output), part)
+    return Subgraph("trunk", ("images",), tuple(outputs), keras.Model(list(graph.inputs), part.output), part)
 
 
-def _piece(
+def _subgraph(
     name: str,
     calls: tuple[Call, ...],
     sources: list[keras.KerasTensor],
     outputs: dict[str, keras.KerasTensor],
     names: dict[keras.KerasTensor, str],
-) -> Piece:
+) -> Subgraph:
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in sources]
     tensors = dict(zip(sources, inputs, strict=True))
     replay(calls, tensors)
     model = keras.Model(inputs, [tensors[t] for t in outputs.values()])
     graph = Graph(name, tuple(sources), calls, list(outputs.values()))
-    return Piece(name, tuple(names[t] for t in sources), tuple(outputs), model, graph)
+    return Subgraph(name, tuple(names[t] for t in sources), tuple(outputs), model, graph)
 
 
-def _experts(bank: ExpertBank, shape: Shape) -> tuple[Piece, ...]:
+def _experts(bank: ExpertBank, shape: Shape) -> tuple[Subgraph, ...]:
     def alone(expert: keras.Layer) -> keras.Model:
         features = keras.Input(batch_shape=shape)
         return keras.Model([features], [expert(features)])
 
     models = [alone(expert) for expert in bank.experts]
-    return tuple(Piece(f"expert_{k}", ("features",), ("output",), m, open_graph(m)) for k, m in enumerate(models))
+    return tuple(Subgraph(f"expert_{k}", ("features",), ("output",), m, open_graph(m)) for k, m in enumerate(models))
 
 
 def _is_of_vectors(call: Call) -> bool:

@@ -67,10 +67,10 @@ def class_by_expert(route: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -
                [0.  , 1.  ]])
     """
     classes = integer("class_by_expert", "classes", classes, 1)
-    weights = validation.weights("class_by_expert", "route", route)
-    labels = class_labels("class_by_expert", "labels", labels, weights.shape[:-1], classes).reshape(-1)
+    route = validation.weights("class_by_expert", "route", route)
+    labels = class_labels("class_by_expert", "labels", labels, route.shape[:-1], classes).reshape(-1)
     rows = np.bincount(labels, minlength=classes)
-    sums = np.stack([np.bincount(labels, column, minlength=classes) for column in _rows(weights).T], axis=1)
+    sums = np.stack([np.bincount(labels, column, minlength=classes) for column in _rows(route).T], axis=1)
     return np.where(rows[:, None] > 0, sums / np.maximum(rows, 1)[:, None], np.nan)
 
 
@@ -87,8 +87,8 @@ def leading_expert(route: npt.ArrayLike) -> np.ndarray:
         >>> insights.leading_expert([[0.3, 0.7], [0.5, 0.5], [0.0, 0.0]])
         array([ 1,  0, -1])
     """
-    weights = validation.weights("leading_expert", "route", route)
-    return np.where(weights.any(-1), weights.argmax(-1), -1)
+    route = validation.weights("leading_expert", "route", route)
+    return np.where(route.any(-1), route.argmax(-1), -1)
 
 
 def accuracy_where_routed(expert_labels: npt.ArrayLike, labels: npt.ArrayLike, route: npt.ArrayLike) -> np.ndarray:
@@ -110,12 +110,12 @@ def accuracy_where_routed(expert_labels: npt.ArrayLike, labels: npt.ArrayLike, r
         array([[1., 0.],
                [1., 1.]])
     """
-    weights = validation.weights("accuracy_where_routed", "route", route)
-    count = weights.shape[-1]
-    shape = (count, *weights.shape[:-1])
+    route = validation.weights("accuracy_where_routed", "route", route)
+    count = route.shape[-1]
+    shape = (count, *route.shape[:-1])
     expert_labels = class_labels("accuracy_where_routed", "expert_labels", expert_labels, shape)
     right = expert_labels == class_labels("accuracy_where_routed", "labels", labels, shape[1:])
-    leading = leading_expert(weights)
+    leading = leading_expert(route)
     rows = [right[:, leading == k] for k in range(count)]
     return np.stack([r.mean(1) if r.size else np.full(count, np.nan) for r in rows])
 
@@ -138,11 +138,11 @@ def gate_entropy(gate_probabilities: npt.ArrayLike) -> np.ndarray:
     return normalised_entropy(validation.probabilities("gate_entropy", "gate_probabilities", gate_probabilities))
 
 
-def favourites(weights: npt.ArrayLike, count: int) -> list[np.ndarray]:
+def favourites(routing_weights: npt.ArrayLike, count: int) -> list[np.ndarray]:
     """The rows for which each expert has the largest weight.
 
     Args:
-        weights: float ``(n, experts)``; a row with weight 0 is nobody's favourite.
+        routing_weights: float ``(n, experts)``; a row with weight 0 is nobody's favourite.
         count: int >= 1, rows per expert, at most.
 
     Returns:
@@ -152,11 +152,12 @@ def favourites(weights: npt.ArrayLike, count: int) -> list[np.ndarray]:
         >>> insights.favourites([[0.5, 0.0], [0.9, 0.1]], count=2)
         [array([1, 0]), array([1])]
     """
-    count, weights = integer("favourites", "count", count, 1), validation.weights("favourites", "weights", weights)
-    if weights.ndim != 2:
-        raise ValueError(f"favourites: expected weights (n, experts). Received: {weights.shape}")
-    orders = np.argsort(-weights, axis=0, kind="stable")[:count].T
-    return [order[weights[order, k] > 0] for k, order in enumerate(orders)]
+    count = integer("favourites", "count", count, 1)
+    routing_weights = validation.weights("favourites", "routing_weights", routing_weights)
+    if routing_weights.ndim != 2:
+        raise ValueError(f"favourites: expected routing_weights (n, experts). Received: {routing_weights.shape}")
+    orders = np.argsort(-routing_weights, axis=0, kind="stable")[:count].T
+    return [order[routing_weights[order, k] > 0] for k, order in enumerate(orders)]
 
 
 def normalised_entropy(p: np.ndarray) -> np.ndarray:

@@ -144,7 +144,7 @@ class RiskCoverage:
     """The share of wrong predictions when only the surest are given.
 
     Attributes:
-        coverage: float ``(n,)``, ``1/n … 1``, the share of rows that are answered, the least uncertain first.
+        coverage: float ``(n,)``, ``1/n … 1``, the share of rows that are kept, the least uncertain first.
         risk: float ``(n,)``, the share of wrong ones among them.
 
     Example:
@@ -162,7 +162,7 @@ class RiskCoverage:
         return float(self.risk.mean())
 
     def at(self, coverage: float) -> float:
-        """The risk when at least the share ``coverage`` in (0, 1] is answered."""
+        """The risk when at least the share ``coverage`` in (0, 1] is kept."""
         coverage = number("RiskCoverage", "coverage", coverage, above=0, most=1)
         return float(self.risk[np.searchsorted(self.coverage, coverage - 1e-9)])
 
@@ -170,11 +170,11 @@ class RiskCoverage:
 def risk_coverage(uncertainty: npt.ArrayLike, wrong: npt.ArrayLike) -> RiskCoverage:
     """The risk when a model abstains from its least confident predictions.
 
-    Rows of equal uncertainty cannot be told apart: they count as answered in random order (its expectation), so that a
+    Rows of equal uncertainty cannot be told apart: they count as kept in random order (its expectation), so that a
     measure that is the same everywhere gives a flat line.
 
     Args:
-        uncertainty: float ``(...)``: entropy, disagreement or any other measure; the surest are answered first.
+        uncertainty: float ``(...)``: entropy, disagreement or any other measure; the surest are kept first.
         wrong: bool ``(...)``, whether the predicted label is wrong.
 
     Returns:
@@ -194,6 +194,6 @@ def risk_coverage(uncertainty: npt.ArrayLike, wrong: npt.ArrayLike) -> RiskCover
         )
     _, group, sizes = np.unique(uncertainty.reshape(-1), return_inverse=True, return_counts=True)
     errors = np.bincount(group.reshape(-1), wrong.reshape(-1), minlength=len(sizes))
-    answered = np.arange(1, wrong.size + 1)
-    step = np.repeat(errors / sizes, sizes)  # errors per row answered, in order
-    return RiskCoverage(answered / wrong.size, np.cumsum(step) / answered)
+    kept = np.arange(1, wrong.size + 1)
+    step = np.repeat(errors / sizes, sizes)  # errors per row kept, in order
+    return RiskCoverage(kept / wrong.size, np.cumsum(step) / kept)

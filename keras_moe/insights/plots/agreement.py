@@ -25,7 +25,7 @@ def plot_agreement(agreement: Agreement, right: np.ndarray | None = None, unit: 
     Example:
         >>> cases = insights.agreement([[0, 1], [0, 2]], [0, 1])
         >>> insights.plot_agreement(cases).axes[0].get_title()
-        'All experts agree on 50.0% of the images; no expert gives the answer on 0.0%'
+        "All experts agree on 50.0% of the images; no expert gives the model's prediction on 0.0%"
     """
     names, shares = list(agreement.shares), np.array(list(agreement.shares.values()))
     figure, axes = style.axes(8, 0.32 * len(names) + 1.3)
@@ -38,7 +38,8 @@ def plot_agreement(agreement: Agreement, right: np.ndarray | None = None, unit: 
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.7 * shares.max()), xticks=())
     axes.set_title(
-        f"All experts agree on {shares[0]:.1%} of the {unit}; no expert gives the answer on {shares[-1]:.1%}"
+        f"All experts agree on {shares[0]:.1%} of the {unit}; no expert gives the model's prediction on "
+        f"{shares[-1]:.1%}"
     )
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     return figure
@@ -57,7 +58,7 @@ def plot_agreement_map(image: np.ndarray, agreement: Agreement) -> "Figure":
     Example:
         >>> cases = insights.agreement([[[0, 1]], [[0, 2]]], [[0, 1]])  # a mask of 1 x 2 pixels
         >>> insights.plot_agreement_map(np.zeros((4, 8, 3)), cases).get_suptitle()
-        'All experts agree in 50.0% of the pixels; no expert gives the answer in 0.0%'
+        "All experts agree in 50.0% of the pixels; no expert gives the model's prediction in 0.0%"
     """
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
@@ -75,7 +76,7 @@ def plot_agreement_map(image: np.ndarray, agreement: Agreement) -> "Figure":
     handles = [Patch(color=c, label=name) for c, name in zip(colours, names, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), frameon=False)
     figure.suptitle(
-        f"All experts agree in {shares['perfect']:.1%} of the pixels; no expert gives the answer in "
+        f"All experts agree in {shares['perfect']:.1%} of the pixels; no expert gives the model's prediction in "
         f"{shares['critical']:.1%}"
     )
     return figure

@@ -40,7 +40,7 @@ def plot_predicted_masks(
     from matplotlib.patches import Patch
 
     colours = _class_colours(len(names))
-    labels = {"answer": predicted_labels} if masks is None else {"label": masks, "answer": predicted_labels}
+    labels = {"prediction": predicted_labels} if masks is None else {"label": masks, "prediction": predicted_labels}
     columns = len(labels) + 1 + (masks is not None)
     figure = style.figure(2.9 * columns + 0.5, (2.9 * images.shape[1] / images.shape[2] + 0.15) * len(images) + 0.9)
     grid = figure.subplots(len(images), columns, squeeze=False)
@@ -63,7 +63,7 @@ def plot_predicted_masks(
     classes = np.unique(np.concatenate([values[values != IGNORE] for values in labels.values()]))
     handles = [Patch(color=colours[c], label=style.plain(names[c])) for c in classes]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 8), frameon=False, fontsize=9)
-    figure.suptitle("What the model answers")
+    figure.suptitle("What the model predicts")
     if masks is not None:
         shares = [f"{1 - style.share_wrong(m, p):.1%}" for m, p in zip(masks, predicted_labels, strict=True)]
         figure.suptitle(f"Right are {', '.join(shares)} of the pixels")
@@ -81,5 +81,5 @@ def _painted(labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
 def _class_colours(count: int) -> np.ndarray:
     from matplotlib import colormaps
 
-    # The strong colours first, then their pale twins.
+    # The strong colours first, then their pale ones.
     return np.array([colormaps["tab20"]((2 * c + c // 10 % 2) % 20) for c in range(count)])

@@ -88,7 +88,7 @@ def plot_class_by_expert(table: np.ndarray, names: collections.abc.Sequence[str]
 
 def plot_favourites(
     images: np.ndarray,
-    weights: np.ndarray,
+    routing_weights: np.ndarray,
     count: int = 8,
     captions: collections.abc.Sequence[str] | np.ndarray | None = None,
     kinds: str = "classes",
@@ -97,7 +97,7 @@ def plot_favourites(
 
     Args:
         images: ``(n, h, w, c)`` in [0, 255].
-        weights: float ``(n, experts)``, see ``favourites``.
+        routing_weights: float ``(n, experts)``, see ``favourites``.
         count: int, images per expert.
         captions: list of n labels, or None.
         kinds: str, what the captions are, for the title.
@@ -106,15 +106,15 @@ def plot_favourites(
         A matplotlib figure.
 
     Raises:
-        ValueError: a ``count`` that is no int >= 1, or weights that ``favourites`` refuses.
+        ValueError: a ``count`` that is no int >= 1, or routing weights that ``favourites`` refuses.
 
     Example:
-        >>> images, weights = np.zeros((3, 8, 8, 1)), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
-        >>> insights.plot_favourites(images, weights, count=2).get_suptitle()
+        >>> images, routing_weights = np.zeros((3, 8, 8, 1)), np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]])
+        >>> insights.plot_favourites(images, routing_weights, count=2).get_suptitle()
         "The 2 images on which each expert's weight is largest, and the weight"
     """
     count = integer("plot_favourites", "count", count, 1)
-    rows_of_expert = favourites(weights, count)
+    rows_of_expert = favourites(routing_weights, count)
     figure = style.figure(1.15 * count + 1, 1.4 * len(rows_of_expert) + 0.5)
     grid = figure.subplots(len(rows_of_expert), count, squeeze=False)
     for k, (line, rows) in enumerate(zip(grid, rows_of_expert, strict=True)):
@@ -124,7 +124,7 @@ def plot_favourites(
         for axes, row in zip(line, rows, strict=False):
             style.show(axes, images[row])
             caption = f"{style.plain(captions[row])}\n" if captions is not None else ""
-            axes.set_xlabel(f"{caption}{weights[row][k]:.2f}", fontsize=7, labelpad=2)
+            axes.set_xlabel(f"{caption}{routing_weights[row][k]:.2f}", fontsize=7, labelpad=2)
         name = f"expert {k}" if len(rows) else f"expert {k}\nnever ran"
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     title = f"The {count} images on which each expert's weight is largest, and the weight"
@@ -135,11 +135,11 @@ def plot_favourites(
     return figure
 
 
-def plot_routing_weights(weights: np.ndarray, groups: np.ndarray | None = None) -> "Figure":
+def plot_routing_weights(routing_weights: np.ndarray, groups: np.ndarray | None = None) -> "Figure":
     """How the mean weight of each expert spreads over images: a histogram per expert, stacked by group.
 
     Args:
-        weights: float ``(n, experts)``.
+        routing_weights: float ``(n, experts)``.
         groups: str ``(n,)``, or None.
 
     Returns:
@@ -149,15 +149,15 @@ def plot_routing_weights(weights: np.ndarray, groups: np.ndarray | None = None) 
         >>> insights.plot_routing_weights(np.array([[0.9, 0.1], [0.6, 0.4]])).get_suptitle()
         'Expert 0 has the largest mean weight in 100.0% of the images'
     """
-    count = weights.shape[1]
+    count = routing_weights.shape[1]
     names = [] if groups is None else sorted(set(groups))
-    parts = [weights[groups == name] for name in names] or [weights]
+    parts = [routing_weights[groups == name] for name in names] or [routing_weights]
     figure = style.figure(8, 0.95 * count + 1.2)
     grid = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     shades = ["#08519c", "#fd8d3c", "#74c476", "#9e9ac8", "#636363"]
     for k, axes in enumerate(grid):
         axes.hist(
-            [part[:, k] for part in parts], bins=np.linspace(0, weights.max(), 41), stacked=True,
+            [part[:, k] for part in parts], bins=np.linspace(0, routing_weights.max(), 41), stacked=True,
             color=[shades[i % len(shades)] for i in range(len(parts))], label=names or None,
         )  # fmt: skip
         axes.set_ylabel(f"expert {k}", rotation=0, ha="right", va="center")
@@ -166,29 +166,29 @@ def plot_routing_weights(weights: np.ndarray, groups: np.ndarray | None = None) 
     grid[-1].set_xlabel("mean weight of the expert in an image; the height counts images")
     if names:
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False)
-    leads = np.bincount(weights.argmax(1), minlength=count) / len(weights)
+    leads = np.bincount(routing_weights.argmax(1), minlength=count) / len(routing_weights)
     figure.suptitle(f"Expert {leads.argmax()} has the largest mean weight in {leads.max():.1%} of the images")
     return figure
 
 
-def plot_gate_maps(image: np.ndarray, weights: np.ndarray) -> "Figure":
+def plot_gate_maps(image: np.ndarray, routing_weights: np.ndarray) -> "Figure":
     """One image under the weight of each expert, pixel by pixel.
 
     Args:
         image: ``(h, w, c)`` in [0, 255].
-        weights: float ``(h', w', experts)``, of any resolution.
+        routing_weights: float ``(h', w', experts)``, of any resolution.
 
     Returns:
         A matplotlib figure.
 
     Example:
-        >>> weights = np.array([[[0.9, 0.1], [0.6, 0.4]], [[0.2, 0.8], [0.7, 0.3]]])
-        >>> insights.plot_gate_maps(np.zeros((8, 8, 1)), weights).get_suptitle()
+        >>> routing_weights = np.array([[[0.9, 0.1], [0.6, 0.4]], [[0.2, 0.8], [0.7, 0.3]]])
+        >>> insights.plot_gate_maps(np.zeros((8, 8, 1)), routing_weights).get_suptitle()
         'Expert 0 has the largest weight in 75.0% of the pixels'
     """
-    weights = np.asarray(weights)
-    count = weights.shape[-1]
-    leads = np.bincount(weights.argmax(-1).reshape(-1), minlength=count) / weights[..., 0].size
+    routing_weights = np.asarray(routing_weights)
+    count = routing_weights.shape[-1]
+    leads = np.bincount(routing_weights.argmax(-1).reshape(-1), minlength=count) / routing_weights[..., 0].size
     figure, grid = style.grid(image, count + 1, 0.25)
     for k, axes in enumerate(grid[: count + 1], start=-1):
         if k < 0:
@@ -196,8 +196,10 @@ def plot_gate_maps(image: np.ndarray, weights: np.ndarray) -> "Figure":
             axes.set_title("image", fontsize=9)
             continue
         style.show_grey(axes, image)
-        weight = axes.imshow(weights[..., k], cmap="viridis", vmin=0, vmax=1, alpha=0.65, extent=style.extent(image))
-        axes.set_title(f"expert {k}: mean weight {weights[..., k].mean():.2f}", fontsize=9)
+        weight = axes.imshow(
+            routing_weights[..., k], cmap="viridis", vmin=0, vmax=1, alpha=0.65, extent=style.extent(image)
+        )
+        axes.set_title(f"expert {k}: mean weight {routing_weights[..., k].mean():.2f}", fontsize=9)
     figure.colorbar(weight, ax=grid.tolist(), label="weight", pad=0.01)
     figure.suptitle(f"Expert {leads.argmax()} has the largest weight in {leads.max():.1%} of the pixels")
     return figure

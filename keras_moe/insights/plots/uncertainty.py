@@ -37,7 +37,7 @@ def plot_reliability(reliability: Reliability) -> "Figure":
     above.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     above.legend(loc="upper left", frameon=False)
     below.bar(edges[:-1], count / count.sum(), 1 / len(count), align="edge", color="lightgrey", edgecolor="white")
-    below.set(xlabel="confidence, the probability of the answer", ylabel="share")
+    below.set(xlabel="confidence, the probability of the predicted label", ylabel="share")
     above.set_title(
         f"Confidence and accuracy are {gap:.1f} points apart on average (ECE, {len(count)} bins)", fontsize=11
     )
@@ -63,7 +63,7 @@ def plot_risk_coverage(curves: dict[str, RiskCoverage], coverage: float = 0.8, u
     Example:
         >>> curve = insights.risk_coverage([0.1, 0.2, 0.3, 0.4], np.array([False, False, False, True]))
         >>> print(insights.plot_risk_coverage({"entropy": curve}, coverage=0.75).axes[0].get_title())
-        Without its 25% least sure answers it errs on 0.0% instead of 25.0%
+        Without its 25% least sure predictions it errs on 0.0% instead of 25.0%
         (by entropy)
     """
     coverage = number("plot_risk_coverage", "coverage", coverage, above=0, most=1)
@@ -78,10 +78,11 @@ def plot_risk_coverage(curves: dict[str, RiskCoverage], coverage: float = 0.8, u
     axes.plot(
         best.coverage[points], ideal[points], "--", color="grey", label=f"wrong ones last, area {ideal.mean():.3f}"
     )
-    axes.set(xlabel=f"share of {unit} answered, the surest first", ylabel="error among them", xlim=(0, 1))
+    axes.set(xlabel=f"share of {unit} kept, the surest first", ylabel="error among them", xlim=(0, 1))
     axes.set_ylim(0, 1.02 * max(curve.risk[len(curve.risk) // 50 :].max() for curve in curves.values()) + 1e-3)
     axes.set_title(
-        f"Without its {1 - coverage:.0%} least sure answers it errs on {best.at(coverage):.1%} instead of {error:.1%}\n"
+        f"Without its {1 - coverage:.0%} least sure predictions it errs on {best.at(coverage):.1%} instead of "
+        f"{error:.1%}\n"
         f"(by {name}{', the best of these measures' if len(curves) > 1 else ''})",
         fontsize=11,
     )

@@ -67,7 +67,7 @@ def create_classification_report(model: MoEModel, card: Card, samples: Samples, 
 
 
 def _notes(summary: Summary) -> list[str]:
-    unknown = "Nobody knows their labels: classes below are the model's own answers, which may be wrong."
+    unknown = "Nobody knows their labels: classes below are the model's own predictions, which may be wrong."
     return [unknown] if summary.right is None else []
 
 
@@ -111,7 +111,7 @@ def _disputed(
     for i in order[disagreement[order] > 0]:
         labels, votes = np.unique(predictions.expert_labels[:, i], return_counts=True)
         says = ", ".join(f"{card.classes[labels[j]]} ({votes[j]}x)" for j in np.argsort(-votes, kind="stable"))
-        answer = f"{card.classes[predictions.predicted_labels[i]]} ({predictions.probabilities[i].max():.0%})"
+        prediction = f"{card.classes[predictions.predicted_labels[i]]} ({predictions.probabilities[i].max():.0%})"
         label = [card.classes[summary.class_of_row[i]]] if has_labels else []
-        rows.append((samples.images[i], [answer, says, *label]))
-    return {"header": ["image", "answer", "experts alone", *["label"] * has_labels], "rows": rows}
+        rows.append((samples.images[i], [prediction, says, *label]))
+    return {"header": ["image", "prediction", "experts alone", *["label"] * has_labels], "rows": rows}

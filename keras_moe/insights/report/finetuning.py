@@ -2,7 +2,6 @@
 
 import collections.abc
 import dataclasses
-import typing
 
 import numpy as np
 
@@ -12,9 +11,6 @@ from keras_moe.insights.plots.routing import plot_class_by_expert, plot_usage
 from keras_moe.insights.report.shared import Table, pairs, render
 from keras_moe.metrics import confusion_matrix
 from keras_moe.zoo import Card
-
-if typing.TYPE_CHECKING:
-    from keras_moe.training.operating_point import OperatingPoint
 
 _MISTAKES, _CONFUSED = 12, 10
 
@@ -29,7 +25,7 @@ class Outcome:
         route: float ``(n, experts)``, or None without experts.
         macs: float, mean multiply-accumulates per image.
         interval: ``(low, high)``, the 95 % confidence interval of the accuracy.
-        curve: ``OperatingPoint`` over the knob, or none.
+        curve: ``(accuracy, macs)`` of each value of the knob that was tried, or none.
         dense: ``(accuracy, macs)`` of the dense network that it is compared with, or None.
     """
 
@@ -38,7 +34,7 @@ class Outcome:
     route: np.ndarray | None
     macs: float
     interval: tuple[float, float]
-    curve: "collections.abc.Sequence[OperatingPoint]" = ()
+    curve: collections.abc.Sequence[tuple[float, float]] = ()
     dense: tuple[float, float] | None = None
 
     @property
@@ -80,7 +76,7 @@ def create_finetuning_report(
     by_expert = None if route is None else class_by_expert(route, labels, len(classes))
     curve = None
     if outcome.curve:
-        macs, accuracy = [point.macs for point in outcome.curve], [point.quality for point in outcome.curve]
+        accuracy, macs = zip(*outcome.curve, strict=True)
         dense = None if outcome.dense is None else (outcome.dense[1], outcome.dense[0])
         curve = plot_operating_curve(macs, accuracy, (outcome.macs, outcome.accuracy), dense)
     return render(

@@ -23,13 +23,13 @@ _EXPERTS = {
 }
 _GATES = {
     2: "The gate gives an image one weight per expert.",
-    3: "The gate gives an image one weight per expert and class; the weight at a pixel is that of the class answered.",
+    3: "The gate gives an image one weight per expert and class; the weight at a pixel is that of the predicted class.",
     4: "The gate gives every cell of its map one weight per expert; a pixel has the weight of its cell.",
 }
 _DENSE_WORDS = {name: WORDS[name] for name in ("predictive entropy", "ECE", "area")}
 _MOE_WORDS = WORDS | {"leads": "the expert has the largest weight at the pixel"}
 _MIOU = {
-    "mIoU": "mean over the classes of the intersection of answer and label over their union, in all images together"
+    "mIoU": "mean over the classes of the intersection of prediction and label over their union, in all images together"
 }
 
 
@@ -93,7 +93,7 @@ def _notes(predictions: SegmentationPredictions) -> list[str]:
             f"Intersections over unions count every pixel; all other figures one in {predictions.step**2}, on a grid: "
             f"{len(predictions.image):,} pixels."
         )
-    unknown = "Nobody knows the labels: classes below are the model's own answers, which may be wrong."
+    unknown = "Nobody knows the labels: classes below are the model's own predictions, which may be wrong."
     return [*notes, unknown if predictions.right is None else "Pixels without a label are left out."]
 
 

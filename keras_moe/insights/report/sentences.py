@@ -7,10 +7,10 @@ import numpy as np
 from keras_moe.insights.measures.summary import Summary
 
 MEASURES = {
-    "predictive entropy": "spread of the answer's probabilities",
-    "disagreement": "share of experts that would not give the answer",
+    "predictive entropy": "spread of the prediction's probabilities",
+    "disagreement": "share of experts that would not give the model's prediction",
     "mutual information": "how far the experts' probabilities differ",
-    "expert variance": "spread of the experts' probabilities for the answer",
+    "expert variance": "spread of the experts' probabilities for the predicted label",
     "gate entropy": "the gate's indecision",
 }
 
@@ -54,12 +54,12 @@ def where_they_disagree(summary: Summary) -> Sentences:
     """On the cases of agreement."""
     perfect, critical = summary.agreement.perfect, summary.agreement.critical
     accuracy = _accuracy(summary, perfect)
-    yield f"All experts and the model give the same answer on {perfect.mean():.1%} of the {summary.unit}{accuracy}."
+    yield f"All experts and the model give the same prediction on {perfect.mean():.1%} of the {summary.unit}{accuracy}."
     if critical.any():
         share = f"{critical.mean():.1%}" if critical.mean() >= 5e-4 else "less than 0.1%"
-        yield f"On {share} no expert alone would give the model's answer{_accuracy(summary, critical)}."
+        yield f"On {share} no expert alone would give the model's prediction{_accuracy(summary, critical)}."
     else:
-        yield "Every answer is one that at least one expert alone would give."
+        yield "Every prediction is one that at least one expert alone would give."
     yield (
         f"Each expert was asked about all {summary.unit} here, also about those that the gate never gives it; where "
         "experts are specialised they are bound to differ."
@@ -68,7 +68,7 @@ def where_they_disagree(summary: Summary) -> Sentences:
 
 def how_sure(summary: Summary) -> Sentences:
     """On calibration and on abstaining."""
-    yield f"The mean probability of an answer is {summary.confidence:.1%}."
+    yield f"The mean probability of a predicted label is {summary.confidence:.1%}."
     if summary.right is None or summary.reliability is None or summary.risk_coverage is None:
         return
     accuracy, curves = summary.right.mean(), summary.risk_coverage
@@ -80,14 +80,14 @@ def how_sure(summary: Summary) -> Sentences:
     name, best = min(curves.items(), key=lambda item: item[1].area)
     of = f", the best of {len(curves)} measures here," if len(curves) > 1 else ""
     yield (
-        f"Left to answer only the {summary.unit} that it is surest of by {name}{of} it errs on {best.at(0.8):.1%} of "
+        f"Left to predict only the {summary.unit} that it is surest of by {name}{of} it errs on {best.at(0.8):.1%} of "
         f"the surest 80% and on {best.at(0.5):.1%} of the surest half, instead of {1 - accuracy:.1%} of all."
     )
     if "disagreement" in curves:
         yield f"By disagreement of the experts alone it errs on {curves['disagreement'].at(0.8):.1%} of the surest 80%."
     worse = [name for name, curve in curves.items() if curve.area > curve.risk[-1]]
     if worse:
-        yield f"Worse than answering at random would be the order by {' or '.join(worse)}."
+        yield f"Worse than an order at random is the order by {' or '.join(worse)}."
 
 
 def _accuracy(summary: Summary, rows: np.ndarray) -> str:

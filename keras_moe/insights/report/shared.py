@@ -23,17 +23,18 @@ if typing.TYPE_CHECKING:
 WORDS = {
     "expert k alone": "the whole model with all routing weight on expert k (a base, if there is one, still takes part)",
     "leads": "the expert has the largest routing weight of those that ran for the image",
-    "perfect, normal k, critical": "all experts and the answer are equal; the experts differ and the answer is that of "
-    "expert k (of several supporters the one with the largest weight); the answer is that of no expert",
+    "perfect, normal k, critical": "all experts and the model predict the same; the experts differ and the model "
+    "predicts what expert k does (of several supporters the one with the largest weight); it predicts what no expert "
+    "does",
     "predictive entropy": "entropy of the model's probabilities, divided by log of the number of classes",
     "mutual information": "entropy of the experts' mean probabilities less the mean of their entropies, divided by log "
     "of the number of classes",
-    "expert variance": "standard deviation over experts of the answer's probability, divided by the largest of those "
-    "compared",
+    "expert variance": "standard deviation over experts of the predicted label's probability, divided by the largest "
+    "of those compared",
     "gate entropy": "entropy of the softmax of the gate's logits, divided by log of the number of experts",
     "ECE": "expected calibration error: the gap between confidence and accuracy in 15 equal bins of confidence, "
     "weighted by the predictions in each",
-    "area": "mean error over all shares of images (or pixels) answered, the surest first; the smaller, the better the "
+    "area": "mean error over all shares of images (or pixels) kept, the surest first; the smaller, the better the "
     "measure tells right from wrong",
 }
 

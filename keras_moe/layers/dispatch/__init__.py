@@ -2,7 +2,7 @@
 
 ``n`` is the number of rows, ``K`` that of experts. Every dispatcher computes the same sum,
 
-    y[n] = sum over k of weights[n, k] * experts[k](x[n]),
+    y[n] = sum over k of routing_weights[n, k] * experts[k](x[n]),
 
 and differs only in the work that it executes:
 
@@ -20,7 +20,7 @@ swapped    each expert on the rows that chose it       TensorFlow, inside ``infe
 An expert does not run for a row whose weight is exactly zero. NaN is not zero: a row of NaN weights runs every expert
 and returns NaN, so that a broken gate never looks like a plausible route.
 
-The result has the dtype of the weights. Outputs of experts in other dtypes are cast before they are added.
+The result has the dtype of the routing weights. Outputs of experts in other dtypes are cast before they are added.
 """
 
 import collections.abc
@@ -36,48 +36,48 @@ from keras_moe.types import Tensor
 
 
 def dispatch(
-    experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor, training: bool = False
+    experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weights: Tensor, training: bool = False
 ) -> Tensor:
     """The weighted sum of the experts' outputs, without the work of experts whose weight is zero.
 
     Args:
         experts: sequence of K built layers with equal input and output shapes.
         x: float tensor ``(n, ...)``.
-        weights: float tensor ``(n, K)``.
+        routing_weights: float tensor ``(n, K)``.
         training: bool, an argument of the experts. On JAX, training runs experts on the whole batch that are not alike,
             have layers of the user's own, or are on several devices.
 
     Returns:
-        Tensor ``(n, ...)`` with the experts' output shape and the dtype of ``weights``.
+        Tensor ``(n, ...)`` with the experts' output shape and the dtype of ``routing_weights``.
     """
     if is_every_expert() or _is_recorded(x):
-        return dense(experts, x, weights, training)
+        return dense(experts, x, routing_weights, training)
     if keras.backend.backend() == "jax" and training:
-        return _trained_on_jax(experts, x, weights)
+        return _trained_on_jax(experts, x, routing_weights)
     if keras.backend.backend() == "tensorflow" and not training:
         from keras_moe.layers.dispatch.tensorflow import can_swap, swapped
 
         if can_swap(experts):
-            return swapped(experts, x, weights)
+            return swapped(experts, x, routing_weights)
     if x.shape[0] == 1 and not training:
-        return guarded(experts, x, weights)
+        return guarded(experts, x, routing_weights)
     if keras.backend.backend() == "jax":
         from keras_moe.layers.dispatch.jax import looped
 
-        return looped(experts, x, weights)
-    return gathered(experts, x, weights, training)
+        return looped(experts, x, routing_weights)
+    return gathered(experts, x, routing_weights, training)
 
 
-def _trained_on_jax(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor) -> Tensor:
+def _trained_on_jax(experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weights: Tensor) -> Tensor:
     from keras_moe.layers.dispatch.bucketed import bucketed, can_bucket
     from keras_moe.layers.dispatch.jax import is_eager
 
-    if is_eager(x) and is_eager(weights):
-        return gathered(experts, x, weights, training=True)
+    if is_eager(x) and is_eager(routing_weights):
+        return gathered(experts, x, routing_weights, training=True)
     # Rows of several devices would be gathered on each of them.
     if x.shape[0] and keras.distribution.distribution() is None and can_bucket(experts):
-        return bucketed(experts, x, weights)
-    return dense(experts, x, weights, training=True)
+        return bucketed(experts, x, routing_weights)
+    return dense(experts, x, routing_weights, training=True)
 
 
 def _is_recorded(x: Tensor) -> bool:

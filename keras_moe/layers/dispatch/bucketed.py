@@ -20,7 +20,7 @@ from keras import ops
 from keras_moe.graph import is_functional, open_graph, replay
 from keras_moe.layer_state import inner_layers
 from keras_moe.layers.depthwise import DepthwiseConv2D, is_jax_on_cpu
-from keras_moe.layers.dispatch.anatomy import are_alike
+from keras_moe.layers.dispatch.alike import are_alike
 from keras_moe.layers.dispatch.common import output_shape, weighted
 from keras_moe.layers.dispatch.convolution import convolve
 from keras_moe.types import Tensor
@@ -40,13 +40,13 @@ def can_bucket(experts: collections.abc.Sequence[typing.Any]) -> bool:
     return known and are_alike(experts)
 
 
-def bucketed(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor) -> Tensor:
+def bucketed(experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weights: Tensor) -> Tensor:
     """Each expert on the rows that chose it, in training."""
     n, first = x.shape[0], experts[0]
     sizes, run = _sizes(n, len(experts)), _training(first)
     # Column k: the rows that chose expert k, in order, then n, which is no row.
-    seats = jnp.sort(jnp.where(weights != 0, jnp.arange(n)[:, None], n), axis=0)
-    counts = jnp.sum(weights != 0, axis=0)
+    seats = jnp.sort(jnp.where(routing_weights != 0, jnp.arange(n)[:, None], n), axis=0)
+    counts = jnp.sum(routing_weights != 0, axis=0)
     state = [i for i, v in enumerate(first.variables) if not v.trainable]
 
     def on(size: int, y: Tensor, values: list[Tensor], weight: Tensor, seats: Tensor, count: Tensor) -> typing.Any:
@@ -64,8 +64,8 @@ def bucketed(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: 
         return jax.lax.switch(jnp.searchsorted(jnp.array([0, *sizes]), count), branches, y, *expert)
 
     values = [jnp.stack([v.value for v in same]) for same in zip(*(e.variables for e in experts), strict=True)]
-    y = jnp.zeros((n, *output_shape(first, x)), weights.dtype)
-    y, changed = jax.lax.scan(one, y, (values, weights.T, seats.T, counts))
+    y = jnp.zeros((n, *output_shape(first, x)), routing_weights.dtype)
+    y, changed = jax.lax.scan(one, y, (values, routing_weights.T, seats.T, counts))
     for i, new in zip(state, changed, strict=True):
         for k, expert in enumerate(experts):
             expert.variables[i].assign(new[k])

@@ -1,4 +1,4 @@
-"""Functions that the dispatchers share: outputs times weights, and zeros of an output's shape."""
+"""Functions that the dispatchers share: outputs times routing weights, and zeros of an output's shape."""
 
 import typing
 
@@ -9,7 +9,7 @@ from keras_moe.types import Shape, Tensor
 
 
 def weighted(y: Tensor, weight: Tensor) -> Tensor:
-    """Rows of ``y``, ``(n, ...)``, times ``weight``, ``(n,)``, in the dtype of the weights."""
+    """Rows of ``y``, ``(n, ...)``, times ``weight``, ``(n,)``, in the dtype of the weight."""
     return ops.cast(y, weight.dtype) * ops.reshape(weight, (-1,) + (1,) * (len(y.shape) - 1))
 
 

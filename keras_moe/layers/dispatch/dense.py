@@ -7,6 +7,8 @@ from keras_moe.layers.dispatch.common import weighted
 from keras_moe.types import Tensor
 
 
-def dense(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor, training: bool = False) -> Tensor:
+def dense(
+    experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weights: Tensor, training: bool = False
+) -> Tensor:
     """Every expert on every row, then the weighted sum."""
-    return sum(weighted(expert(x, training=training), weights[:, k]) for k, expert in enumerate(experts))
+    return sum(weighted(expert(x, training=training), routing_weights[:, k]) for k, expert in enumerate(experts))

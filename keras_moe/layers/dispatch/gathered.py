@@ -12,15 +12,17 @@ from keras_moe.types import Shape, Tensor
 
 
 def gathered(
-    experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor, training: bool = False
+    experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weights: Tensor, training: bool = False
 ) -> Tensor:
     """Each expert on the rows that chose it: rows are sorted by expert, run, and scattered back."""
-    by_expert = ops.transpose(weights)
+    by_expert = ops.transpose(routing_weights)
     pairs = ops.stack(ops.nonzero(by_expert), axis=-1)  # (expert, row), sorted by expert
     rows = pairs[:, 1]
     counts = ops.sum(ops.cast(ops.not_equal(by_expert, 0), "int32"), axis=1)
     parts = _split(ops.take(x, rows, axis=0), counts, x.shape[1:])
-    values = [_run_rows(expert, part, weights.dtype, training) for expert, part in zip(experts, parts, strict=True)]
+    values = [
+        _run_rows(expert, part, routing_weights.dtype, training) for expert, part in zip(experts, parts, strict=True)
+    ]
     weight = ops.take(ops.reshape(by_expert, (-1,)), pairs[:, 0] * ops.shape(x)[0] + rows)
     values = weighted(ops.concatenate(values), weight)
     return _put_back(values, rows, ops.shape(x)[0])

@@ -14,7 +14,7 @@ from keras_moe.types import Tensor
 TILES = (30, 9), (10, 5), (1, 0)
 
 
-def looped(experts: collections.abc.Sequence[keras.Layer], x: Tensor, weights: Tensor) -> Tensor:
+def looped(experts: collections.abc.Sequence[keras.Layer], x: Tensor, routing_weights: Tensor) -> Tensor:
     """Each expert in a loop over tiles of the rows that chose it, until no row is left.
 
     Tiles have 30 seats while at most 9 of them stay empty, then 10 seats while at most 5 stay empty, then one. An empty
@@ -22,19 +22,19 @@ def looped(experts: collections.abc.Sequence[keras.Layer], x: Tensor, weights: T
     inference only: a loop of unknown length has no reverse-mode gradient.
     """
     n = x.shape[0]
-    y = jnp.zeros((n, *output_shape(experts[0], x)), weights.dtype)
+    y = jnp.zeros((n, *output_shape(experts[0], x)), routing_weights.dtype)
     if n == 0:
         return y
     # Column k: the rows that chose expert k, in order, then n, which is no row.
-    seats = jnp.sort(jnp.where(weights != 0, jnp.arange(n)[:, None], n), axis=0)
+    seats = jnp.sort(jnp.where(routing_weights != 0, jnp.arange(n)[:, None], n), axis=0)
     seats = jnp.pad(seats, ((0, TILES[0][0]), (0, 0)), constant_values=n)
-    counts = jnp.sum(weights != 0, axis=0)
+    counts = jnp.sum(routing_weights != 0, axis=0)
     for k, expert in enumerate(experts):
         start: Tensor = 0
         for size, empty in TILES:
             if size > n + empty:  # never full enough: not worth compiling
                 continue
-            start, y = _tiles(expert, x, weights[:, k], seats[:, k], counts[k] + empty, size, start, y)
+            start, y = _tiles(expert, x, routing_weights[:, k], seats[:, k], counts[k] + empty, size, start, y)
     return y
 
 
@@ -58,7 +58,7 @@ def _tiles(
 
 
 class Jitted:
-    """``run(experts, x, weights)``, jitted once for a list of experts, so that eager calls do not trace each time."""
+    """``run(experts, x, routing_weights)``, jitted once for a list of experts: eager calls do not trace each time."""
 
     def __init__(
         self, run: collections.abc.Callable[..., Tensor], experts: collections.abc.Sequence[keras.Layer]
@@ -67,12 +67,12 @@ class Jitted:
         self.variables = [v for expert in experts for v in expert.variables]
         self.jitted = jax.jit(self._stateless)
 
-    def __call__(self, x: Tensor, weights: Tensor) -> Tensor:
-        return self.jitted([v.value for v in self.variables], x, weights)
+    def __call__(self, x: Tensor, routing_weights: Tensor) -> Tensor:
+        return self.jitted([v.value for v in self.variables], x, routing_weights)
 
-    def _stateless(self, values: list[Tensor], x: Tensor, weights: Tensor) -> Tensor:
+    def _stateless(self, values: list[Tensor], x: Tensor, routing_weights: Tensor) -> Tensor:
         with keras.StatelessScope(zip(self.variables, values, strict=True)):
-            return self.run(self.experts, x, weights)
+            return self.run(self.experts, x, routing_weights)
 
 
 def is_eager(x: Tensor) -> bool:

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from keras_moe.graph import Call, is_functional, open_graph
-from keras_moe.layers.dispatch.anatomy import are_alike
+from keras_moe.layers.dispatch.alike import are_alike
 from keras_moe.layers.dispatch.common import output_shape, weighted
 from keras_moe.layers.inference import is_inference_only
 from keras_moe.types import Tensor
@@ -29,12 +29,12 @@ def can_swap(experts: collections.abc.Sequence[typing.Any]) -> bool:
     return all(_on_cpu(v) for v in variables) and are_alike(experts)
 
 
-def swapped(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: Tensor) -> Tensor:
+def swapped(experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weights: Tensor) -> Tensor:
     """Each chosen expert on its rows: a loop over one graph, with the variables of one expert in each round.
 
     Changes of an expert's state at inference are lost, as on JAX.
     """
-    by_expert = tf.transpose(weights)
+    by_expert = tf.transpose(routing_weights)
     chosen = by_expert != 0
     pairs = tf.where(chosen)  # (expert, row), sorted by expert
     counts = tf.reduce_sum(tf.cast(chosen, "int64"), axis=1)
@@ -47,9 +47,9 @@ def swapped(experts: collections.abc.Sequence[typing.Any], x: Tensor, weights: T
     def body(i: Tensor, values: typing.Any) -> tuple[Tensor, typing.Any]:
         k = used[i]
         output = run(k, tf.gather(x, rows[ends[k] - counts[k] : ends[k]]))
-        return i + 1, values.write(i, tf.cast(output, weights.dtype))
+        return i + 1, values.write(i, tf.cast(output, routing_weights.dtype))
 
-    values = tf.TensorArray(weights.dtype, tf.size(used), element_shape=(None, *shape), infer_shape=False)
+    values = tf.TensorArray(routing_weights.dtype, tf.size(used), element_shape=(None, *shape), infer_shape=False)
     values = tf.while_loop(lambda i, _: i < tf.size(used), body, (0, values))[1].concat()
     size = tf.concat([tf.shape(x, "int64")[:1], tf.constant(shape, "int64")], axis=0)
     return tf.scatter_nd(pairs[:, 1:], weighted(values, tf.gather_nd(by_expert, pairs)), size)

@@ -5,9 +5,9 @@ import typing
 import numpy as np
 
 from keras_moe.datasets import CAMVID_DOMAINS, camvid, cifar100, digit_scenes, digits, kvasir, super_resolution
+from keras_moe.datasets.patches import bicubic, shrink
 from keras_moe.metrics import dice, luma, measure_segmenter, psnr
 from keras_moe.models import ClassSR, MoEModel, SuperResolutionNetwork
-from keras_moe.training.patches import bicubic, shrink
 
 
 def measure_on_cifar100(network: MoEModel) -> dict[str, typing.Any]:

@@ -21,7 +21,7 @@ from keras_moe.zoo.store import published_folder
 Result = dict[str, typing.Any]
 
 GOLDEN_HEIGHT = 64  # rows at most of the maps that are pinned
-_TEXTS = ("name", "system", "summary", "paper", "paper_url", "recipe_note", "baseline")  # of a recipe and a card
+_TEXTS = ("name", "summary", "paper", "paper_url", "recipe_note", "baseline")  # of a recipe and a card
 
 
 def main(recipe: ModelRecipe, argv: list[str], prog: str) -> None:

@@ -24,7 +24,6 @@ class ModelRecipe:
 
     Args:
         name: str, of the model and of its folder.
-        system: str, the kind of model.
         model: its class, one of ``keras_moe.models``.
         config: keyword arguments of the class, published in the card; ``input_shape`` is one of them.
         dataset: the ``Dataset`` of training and measurement.
@@ -38,7 +37,6 @@ class ModelRecipe:
     """
 
     name: str
-    system: str
     model: Callable[..., MoEModel]
     config: Config
     dataset: Dataset

@@ -14,7 +14,6 @@ def resnet_on_cifar100(depth: int, seeds: tuple[int, ...] = (0, 1)) -> ModelReci
     """A dense CIFAR ResNet, by ``Recipe`` with its defaults on all 50,000 training images."""
     return ModelRecipe(
         name=f"resnet{depth}_cifar100",
-        system="dense",
         summary=f"ResNet-{depth} on CIFAR-100: every image runs all of it.",
         paper="He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition, CVPR 2016",
         paper_url="https://arxiv.org/abs/1512.03385",

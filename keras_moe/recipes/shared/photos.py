@@ -73,7 +73,7 @@ def second_round(model: MoEModel, start: MoEModel, recipe: Recipe, folder: pathl
     experts = len(model.bank.experts) if model.bank else 1
     train = learning.train
     groups = phases.class_groups(train.views[0], train.labels, experts) if experts > 1 else None
-    learning = dataclasses.replace(learning, soft=_teachings(train), groups=groups, mixup=MIXUP)
+    learning = dataclasses.replace(learning, teacher_predictions=_teachings(train), groups=groups, mixup=MIXUP)
     parts = [part for part in rest.parts if part != "base"]
     history = run_stages(rest, [_stage("second", recipe, parts, learning)], folder, verbose=2)
     return {**history, **({} if groups is None else {"groups": groups.tolist()})}

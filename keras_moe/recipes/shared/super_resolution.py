@@ -4,13 +4,13 @@ import pathlib
 import typing
 
 from keras_moe.datasets import TWO_PHOTOGRAPHS, bsd400
+from keras_moe.datasets.patches import cut_patches
 from keras_moe.datasets.super_resolution import PATCH, photograph_patches
 from keras_moe.datasets.two_photographs import halves_of_photographs
 from keras_moe.models import ClassSR, MoEModel, SuperResolutionNetwork
 from keras_moe.recipes.publishing.measures import measure_on_photographs, measure_upscaling
 from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.training import Round, SuperResolutionRecipe, train_branch, train_classsr
-from keras_moe.training.patches import cut_patches
 from keras_moe.zoo import load
 
 STEPS = 1000  # of an epoch
@@ -42,7 +42,6 @@ def classsr_fsrcnn(scale: int, rounds: tuple[Round, ...], share: float, recipe_n
     stages = recipe(epochs)
     return ModelRecipe(
         name=f"classsr_fsrcnn_x{scale}",
-        system="classsr",
         summary=f"Three FSRCNNs that enlarge photographs x{scale}, and a class module that sends each patch to one.",
         paper=_CLASSSR_PAPER,
         paper_url=_CLASSSR_URL,
@@ -80,7 +79,6 @@ def fsrcnn(scale: int, epochs: int, squared: int) -> ModelRecipe:
 
     return ModelRecipe(
         name=f"fsrcnn_x{scale}",
-        system="dense",
         summary=f"FSRCNN (56 filters) that enlarges photographs x{scale}: every pixel runs all of it.",
         paper="Dong, Loy, Tang: Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016",
         paper_url="https://arxiv.org/abs/1608.00367",
@@ -109,7 +107,6 @@ def classsr_on_two_photographs(epochs: int = 3) -> ModelRecipe:
 
     return ModelRecipe(
         name="test_classsr",
-        system="classsr",
         summary="Tiny ClassSR of two FSRCNNs that enlarges x2, for tests without a network.",
         paper=_CLASSSR_PAPER,
         paper_url=_CLASSSR_URL,

@@ -49,7 +49,7 @@ class Learning:
         train, val: a ``Part`` each.
         classes: int.
         groups: int ``(classes,)``, the expert meant for each class, or None.
-        soft: predictions of a teacher for each view of ``train``, or None.
+        teacher_predictions: predictions of a teacher for each view of ``train``, or None.
         mixup: of features, as for ``FeatureBatches``.
         gate_alone: whether the groups are all that is learned.
     """
@@ -58,7 +58,7 @@ class Learning:
     val: Part
     classes: int
     groups: Array | None = None
-    soft: list[Array] | None = None
+    teacher_predictions: list[Array] | None = None
     mixup: float = 0.0
     gate_alone: bool = False
 
@@ -71,9 +71,11 @@ class Learning:
     def targets(self) -> dict[str, typing.Any]:
         """Of the images to learn from: an array, or a list with one for each view."""
         own = np.eye(self.classes, dtype="float32")[self.train.labels]
-        if self.soft is None:
+        if self.teacher_predictions is None:
             return self._with_groups((1 - _SMOOTHING) * own + _SMOOTHING / self.classes, self.train.labels)
-        blends = [_TEACHER * prediction.astype("float32") + (1 - _TEACHER) * own for prediction in self.soft]
+        blends = [
+            _TEACHER * prediction.astype("float32") + (1 - _TEACHER) * own for prediction in self.teacher_predictions
+        ]
         return self._with_groups(blends, self.train.labels)
 
     def validation(self, images: Array, rows: Array) -> tuple[Array, dict[str, Array]]:
@@ -110,7 +112,7 @@ def file_stage(name: str, recipe: Recipe, model: MoEModel, learning: Learning) -
     """A stage of the whole network, on the files."""
     train, rows = learning.train, validation_rows(learning.val.labels)
     batch_size = min(recipe.batch_size, len(train.labels))
-    learning = dataclasses.replace(learning, soft=None)  # the teacher has not seen these views
+    learning = dataclasses.replace(learning, teacher_predictions=None)  # the teacher has not seen these views
 
     def data() -> FileBatches:
         return FileBatches(

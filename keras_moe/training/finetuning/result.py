@@ -150,7 +150,8 @@ def _page(
     return create_finetuning_report(
         card,
         Outcome(
-            test.labels, test.probabilities, test.route, test.macs, interval, curve,
+            test.labels, test.probabilities, test.route, test.macs, interval,
+            [(point.quality, point.macs) for point in curve],
             None if reference is None else (reference.accuracy, reference.macs),
         ),
         lambda row: centred([learned.test.images[row]], 128)[0],

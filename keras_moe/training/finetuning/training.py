@@ -84,7 +84,9 @@ class Training:
             self._run("dense", rest, stages)
             if not self.settings.dense:
                 reference = measured(dense, rest, parts["test"])
-                learning = dataclasses.replace(learning, soft=phases.predictions_of_views(rest, parts["train"].views))
+                learning = dataclasses.replace(
+                    learning, teacher_predictions=phases.predictions_of_views(rest, parts["train"].views)
+                )
         if self.model.bank is not None:
             learning = self._learn_mixture(learning)
         elif dense is not None:

@@ -1,4 +1,4 @@
-"""Compression: twins that answer alike, constraints that hold, frozen parts that stay as they are."""
+"""Compression: clones that predict alike, constraints that hold, frozen parts that stay as they are."""
 
 import importlib.util
 import os
@@ -68,7 +68,7 @@ def every_layer():
     return keras.Model(images, layers.Dense(3, "softmax")(layers.Dropout(0.1)(layers.Flatten()(x))))
 
 
-TWINS = {
+CLONES = {
     "small": small,
     "every_layer": every_layer,
     "classifier": lambda: Classifier(**TINY),
@@ -82,21 +82,21 @@ TWINS = {
 @needs_tf_keras
 @on_tensorflow
 @pytest.mark.filterwarnings("ignore")  # tf_keras is at the end of its life
-@pytest.mark.parametrize("make", TWINS.values(), ids=TWINS)
-def test_a_twin_answers_as_its_model_and_gives_its_weights_back(make):
+@pytest.mark.parametrize("make", CLONES.values(), ids=CLONES)
+def test_a_clone_answers_as_its_model_and_gives_its_weights_back(make):
     from keras_moe.export.compression.tf_keras_clone import copy_back, transcribe
 
     model = shaken(make())
     graph = open_graph(model)
-    twin = transcribe(graph)
+    clone = transcribe(graph)
     x = np.random.default_rng(0).random((4, *model.input_shape[1:])).astype("float32")
     expected = keras.tree.flatten(model(x))
-    for a, b in zip(expected, keras.tree.flatten(twin(x)), strict=True):
+    for a, b in zip(expected, keras.tree.flatten(clone(x)), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5)
     before = model.get_weights()
     for w in model.weights:
         w.assign(keras.ops.zeros_like(w))
-    copy_back(graph, lambda name: twin.get_layer(name).get_weights())
+    copy_back(graph, lambda name: clone.get_layer(name).get_weights())
     floats = [w.path for w in model.weights if keras.backend.is_float_dtype(w.dtype)]
     for w, b in zip(model.weights, before, strict=True):
         assert w.path not in floats or np.array_equal(w, b)
@@ -113,14 +113,14 @@ def in_front(layer):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: in_front(layers.GaussianNoise(0.1, name="noise")), "GaussianNoise 'noise'.*Layers with a twin"),
+        (lambda: in_front(layers.GaussianNoise(0.1, name="noise")), "GaussianNoise 'noise'.*Layers with a clone"),
         (lambda: in_front(layers.Activation("hard_sigmoid", name="gate")), "'gate'.*'hard_sigmoid' is not one of"),
         (lambda: in_front(layers.Conv2D(3, 1, dtype="mixed_float16", name="half")), "'half'.*float16"),
         (lambda: in_front(keras.ops.flip), "Flip.*Write it as a layer"),
         (lambda: HydraNet(**HYDRA), "TopKGate 'top_k'"),
     ],
 )
-def test_a_layer_without_a_twin_is_named(make, message):
+def test_a_layer_without_a_clone_is_named(make, message):
     from keras_moe.export.compression.tf_keras_clone import transcribe
 
     with pytest.raises(ValueError, match=message):

@@ -1,15 +1,13 @@
-"""Pairs of low- and high-resolution patches for super-resolution."""
+"""Photographs as pairs of low- and high-resolution patches, for super-resolution."""
 
 from collections.abc import Sequence
 
-import keras
 import numpy as np
 
 from keras_moe.checks import integer, number
-from keras_moe.types import Array
 
 
-def shrink(image: Array, scale: int) -> tuple[Array, Array]:
+def shrink(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """The low-resolution image of a high-resolution one: Pillow's antialiased bicubic on uint8.
 
     Args:
@@ -28,7 +26,7 @@ def shrink(image: Array, scale: int) -> tuple[Array, Array]:
     return np.asarray(low), high
 
 
-def bicubic(image: Array, scale: int) -> Array:
+def bicubic(image: np.ndarray, scale: int) -> np.ndarray:
     """An image, uint8 ``(h, w, 3)``, enlarged by Pillow's bicubic filter: the baseline of every table."""
     from PIL import Image
 
@@ -38,12 +36,12 @@ def bicubic(image: Array, scale: int) -> Array:
 
 
 def cut_patches(
-    images: Sequence[Array],
+    images: Sequence[np.ndarray],
     scale: int,
     patch: int = 32,
     stride: int = 16,
     zooms: Sequence[float] = (1.0,),
-) -> tuple[Array, Array]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Dense patches of photographs and of smaller versions of them (the paper's data, with fewer versions).
 
     Args:
@@ -57,6 +55,12 @@ def cut_patches(
 
     Raises:
         ValueError: no image is large enough for one patch.
+
+    Example:
+        >>> photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3), "uint8")
+        >>> low, high = datasets.cut_patches([photograph], scale=2, patch=16)
+        >>> low.shape, high.shape
+        ((4, 16, 16, 3), (4, 32, 32, 3))
     """
     from PIL import Image
 
@@ -78,7 +82,7 @@ def cut_patches(
     return np.stack(lows), np.stack(highs)
 
 
-def split_by_psnr(low: Array, high: Array, groups: int = 3) -> Array:
+def split_by_psnr(low: np.ndarray, high: np.ndarray, groups: int = 3) -> np.ndarray:
     """The group of each patch by its bicubic PSNR, int ``(n,)``: ``groups`` of equal size, 0 the easiest.
 
     The paper splits at terciles of the PSNR of a network that it does not name; bicubic needs no network.
@@ -86,72 +90,5 @@ def split_by_psnr(low: Array, high: Array, groups: int = 3) -> Array:
     groups = integer("split_by_psnr", "groups", groups, 1)
     scale, pairs = high.shape[1] // low.shape[1], zip(low, high, strict=True)
     errors = [np.mean((bicubic(a, scale).astype("float32") - b) ** 2) for a, b in pairs]
-    ranks: Array = np.argsort(np.argsort(errors, kind="stable"))
+    ranks: np.ndarray = np.argsort(np.argsort(errors, kind="stable"))
     return ranks * groups // len(errors)
-
-
-class PatchBatches(keras.utils.PyDataset):
-    """Batches drawn at random, flipped, turned and recolored; they depend on seed, epoch and position alone.
-
-    Args:
-        low, high: as ``cut_patches`` returns them. ``high`` may be another target with a row per patch; only images are
-            turned.
-        outputs: names of the outputs with ``high`` as their target (see ``Stage.losses``).
-        steps: int, batches per epoch.
-        batch_size: int.
-        seed: int.
-        recolor_rate: float in [0, 1], the share of patches that are multiplied by random numbers below 1: one for all
-            channels, or one for each. Good photographs hold little black and few saturated colours; a network trained
-            without them tints them.
-
-    Attributes:
-        epoch: int, from 0; advanced by Keras at the end of each epoch.
-    """
-
-    def __init__(
-        self,
-        low: Array,
-        high: Array,
-        outputs: Sequence[str] = ("prediction",),
-        steps: int = 500,
-        batch_size: int = 16,
-        seed: int = 0,
-        recolor_rate: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.low, self.high, self.outputs, self.epoch = low, high, outputs, 0
-        self.steps: int = integer("PatchBatches", "steps", steps, 1)
-        self.batch_size = integer("PatchBatches", "batch_size", batch_size, 1)
-        self.seed = integer("PatchBatches", "seed", seed, 0)
-        self.recolor_rate = number("PatchBatches", "recolor_rate", recolor_rate, 0, 1)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, i: int) -> tuple[Array, dict[str, Array]]:
-        rng = np.random.default_rng((self.seed, self.epoch, i))
-        rows = rng.integers(len(self.low), size=self.batch_size)
-        turns, flip = int(rng.integers(4)), bool(rng.random() < 0.5)
-        low, high = (_turned(patches[rows], turns, flip) for patches in (self.low, self.high))
-        if self.recolor_rate:
-            gain = _gains(rng, self.batch_size, self.recolor_rate)
-            low, high = (patches * gain for patches in (low, high))
-        return low, dict.fromkeys(self.outputs, high)
-
-    def on_epoch_end(self) -> None:
-        self.epoch += 1
-
-
-def _turned(patches: Array, turns: int, flip: bool) -> Array:
-    if patches.ndim < 4:
-        return patches
-    patches = np.rot90(patches, turns, axes=(1, 2))
-    return np.ascontiguousarray(patches[:, :, ::-1] if flip else patches)
-
-
-def _gains(rng: np.random.Generator, count: int, share: float) -> Array:
-    """Factors of patches, float32 ``(count, 1, 1, 3)``, 1 for all but about ``share`` of them."""
-    alike, apart = rng.random((count, 1)), rng.random((count, 3))
-    gains = np.where(rng.random((count, 1)) < 0.5, alike, apart)
-    gains = np.where(rng.random((count, 1)) < share, gains, 1).astype("float32")
-    return gains[:, None, None]

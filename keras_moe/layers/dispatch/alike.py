@@ -17,11 +17,11 @@ def are_alike(experts: collections.abc.Sequence[typing.Any]) -> bool:
     """Whether experts differ in names and in the values of their variables alone, of which there are some."""
     if any(derives(layer) for expert in experts for layer in inner_layers(expert)):
         return False  # values that a layer derives from its weights would be constants: the first expert's
-    anatomies = {_anatomy(expert) for expert in experts}
-    return len(anatomies) == 1 and None not in anatomies and bool(experts[0].variables)
+    computations = {_computation(expert) for expert in experts}
+    return len(computations) == 1 and None not in computations and bool(experts[0].variables)
 
 
-def _anatomy(expert: typing.Any) -> tuple[str, tuple[tuple[Shape, str], ...]] | None:
+def _computation(expert: typing.Any) -> tuple[str, tuple[tuple[Shape, str], ...]] | None:
     """An expert's computation without values: its configuration without names, and the shapes of its variables.
 
     None for an expert without a configuration.
