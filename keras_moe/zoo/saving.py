@@ -52,7 +52,7 @@ def save(
         dtype: ``"float32"``, or ``"float16"`` to store the weights in half the space.
         classifier_activation: ``"same"``; or ``"softmax"`` for a classifier of logits, to be loaded with probabilities.
         calibration: images ``(n, height, width, channels)`` in [0, 255], which int8 files are calibrated with later. At
-            most 64 are kept, rounded to whole numbers, in ``calibration.webp``; all who get the folder can see them.
+            most 80 are kept, rounded to whole numbers, in ``calibration.webp``; all who get the folder can see them.
         golden: dict of arrays, ``"images"``, their ``"outputs"`` and perhaps ``"route"``, to tell later that a loaded
             model is the saved one: ``golden.safetensors``.
         records: dict, name -> what JSON can hold, such as ``{"log": history}``: ``log.json``.
