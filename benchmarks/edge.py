@@ -54,7 +54,7 @@ def _agreement(name, path, images):
     graphs = graphs_of(path)
     try:
         model = LiteRTModel(path, runtime="tflm")
-        arena = max(tflm.Graph(data).arena_bytes() for data in graphs.values())
+        arena = max(tflm.TFLMGraph(data).arena_bytes() for data in graphs.values())
     except ValueError as error:
         return f"0 | does not run: {error} | | | "
     expected, scores = LiteRTModel(path).predict_routed(images), bool(model.labels)

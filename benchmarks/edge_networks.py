@@ -34,7 +34,7 @@ def main():
 
 def _print(name, network):
     graphs = _parts(network)
-    arena = max(tflm.Graph(data).arena_bytes() for data in graphs.values())
+    arena = max(tflm.TFLMGraph(data).arena_bytes() for data in graphs.values())
     cycles = {name: vela.compiled(data, NPU).cycles for name, data in graphs.items()}
     if network.bank is None:
         macs, spent = f"{network.macs_total / 1e6:.1f} M", f"{cycles['whole']:,}"

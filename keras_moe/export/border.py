@@ -6,10 +6,11 @@ import numpy as np
 
 from keras_moe.types import Array
 
-Tensor: typing.TypeAlias = dict[str, typing.Any]  # name, shape, dtype, scale and zero point: see ``flatbuffer.tensors``
+# Name, shape, dtype, scale and zero point: see ``flatbuffer.tensors``.
+TensorDetails: typing.TypeAlias = dict[str, typing.Any]
 
 
-def quantized(array: Array, tensor: Tensor) -> Array:
+def quantized(array: Array, tensor: TensorDetails) -> Array:
     """``array`` as ``tensor`` (dtype, scale, zero point) holds it; NaN, which no integer is, is a ValueError."""
     if tensor["dtype"] == "float32":
         return np.asarray(array, "float32")
@@ -20,7 +21,7 @@ def quantized(array: Array, tensor: Tensor) -> Array:
     return np.asarray(np.clip(levels, limits.min, limits.max), tensor["dtype"])
 
 
-def dequantized(array: Array, tensor: Tensor) -> Array:
+def dequantized(array: Array, tensor: TensorDetails) -> Array:
     """The inverse of ``quantized``, up to rounding."""
     if tensor["dtype"] == "float32":
         return array

@@ -15,7 +15,7 @@ Sample: typing.TypeAlias = dict[str, Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class Samples:
+class CalibrationSamples:
     """Inputs that calibrate.
 
     Args:
@@ -30,15 +30,15 @@ class Samples:
     counts: list[int] | None = None
 
 
-def samples_of(subgraphs: Subgraph | Subgraphs, representative_dataset: Array) -> Samples:
-    """The ``Samples`` of a model in subgraphs, or in one.
+def samples_of(subgraphs: Subgraph | Subgraphs, representative_dataset: Array) -> CalibrationSamples:
+    """The ``CalibrationSamples`` of a model in subgraphs, or in one.
 
     The images are chosen so that each expert gets its share of those routed to it. An expert that too few were routed
     to also gets those that its gate logit puts nearest to it; the samples of a whole file send them on.
     """
     if isinstance(subgraphs, Subgraph):
         images = [{"images": image[None]} for image in representative_dataset[:IMAGES]]
-        return Samples({subgraphs.name: images})
+        return CalibrationSamples({subgraphs.name: images})
     outputs = _run(subgraphs, representative_dataset)
     route, logits = (np.concatenate([f[name] for f in outputs]) for name in ("route", "gate_logits"))
     chosen = _balanced(route != 0)
@@ -51,7 +51,7 @@ def samples_of(subgraphs: Subgraph | Subgraphs, representative_dataset: Array) -
         samples[f"expert_{k}"] = [{"features": outputs[i]["features"]} for i in (*indices, *nearest)]
         detours += [(representative_dataset[i][None], k) for i in nearest]
     routed = _with_detours(samples["trunk"], detours, len(served))
-    return Samples(samples, routed, [len(indices) for indices in served])
+    return CalibrationSamples(samples, routed, [len(indices) for indices in served])
 
 
 def _run(subgraphs: Subgraphs, images: Array) -> list[Sample]:

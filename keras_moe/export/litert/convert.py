@@ -15,7 +15,6 @@ from keras_moe.types import Array, Tensor
 QUANTIZATIONS = (None, "float16", "dynamic", "int8")
 # LiteRT model in float -> names of its tensors that stay so.
 FloatTensors: typing.TypeAlias = collections.abc.Callable[[bytes], list[str]]
-Samples: typing.TypeAlias = list[dict[str, Array]]
 
 
 def convert(
@@ -23,7 +22,7 @@ def convert(
     shapes: dict[str, tuple[int, ...]],
     graph: Graph,
     quantize: str | None = None,
-    samples: Samples | None = None,
+    samples: list[dict[str, Array]] | None = None,
     integer_io: bool = False,
     float_tensors: FloatTensors | None = None,
     clipped: bool = True,
@@ -84,7 +83,7 @@ def _converter(folder: str, quantize: str | None = None) -> typing.Any:
 
 def _in_int8(
     folder: str,
-    samples: Samples,
+    samples: list[dict[str, Array]],
     integer_io: bool,
     float_tensors: FloatTensors | None,
     clipped: bool,

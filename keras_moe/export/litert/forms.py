@@ -4,7 +4,7 @@ import collections.abc
 import contextlib
 import dataclasses
 
-from keras_moe.export.litert.calibration import DETOUR, Sample, Samples, samples_of
+from keras_moe.export.litert.calibration import DETOUR, CalibrationSamples, Sample, samples_of
 from keras_moe.export.litert.convert import FloatTensors, convert
 from keras_moe.export.litert.float_tensors import around_experts, outside_branches, reading
 from keras_moe.export.litert.subgraphs import MAP, Subgraph, Subgraphs, Tensors, cut, whole
@@ -42,7 +42,7 @@ class Source:
     form: str
     quantize: str | None
     subgraphs: Subgraph | Subgraphs
-    samples: Samples
+    samples: CalibrationSamples
 
     @property
     def layers(self) -> list[str]:
@@ -56,7 +56,7 @@ def source(model: MoEModel, form: str, quantize: str | None, representative_data
     subgraphs = whole(model) if model.bank is None else cut(model)
     if quantize in ("int8", "dynamic") and representative_dataset is not None:  # to see what int8 kernels do
         return Source(model, form, quantize, subgraphs, samples_of(subgraphs, representative_dataset))
-    return Source(model, form, quantize, subgraphs, Samples({}))
+    return Source(model, form, quantize, subgraphs, CalibrationSamples({}))
 
 
 def build(source: Source, trunk_precision: str | None) -> Graphs:
@@ -91,7 +91,9 @@ def _of_subgraphs(source: Source, subgraphs: Subgraphs, trunk_precision: str | N
 
 
 @contextlib.contextmanager
-def _ready_for_int8(subgraphs: collections.abc.Iterable[Subgraph], samples: Samples) -> collections.abc.Iterator[None]:
+def _ready_for_int8(
+    subgraphs: collections.abc.Iterable[Subgraph], samples: CalibrationSamples
+) -> collections.abc.Iterator[None]:
     """Inside, channels of ``subgraphs`` are equalized and kernels rounded; without ``samples`` nothing is done."""
     with contextlib.ExitStack() as stack:
         for subgraph in subgraphs if samples.subgraphs else ():

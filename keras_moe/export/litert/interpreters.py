@@ -10,7 +10,7 @@ import typing
 
 import numpy as np
 
-from keras_moe.export.border import Tensor, dequantized, quantized
+from keras_moe.export.border import TensorDetails, dequantized, quantized
 from keras_moe.types import Array
 
 
@@ -24,7 +24,7 @@ class Runner(typing.Protocol):
     def __call__(self, arrays: dict[str, Array]) -> dict[str, Array]: ...
 
 
-Graphs: typing.TypeAlias = dict[str, Runner]
+Runners: typing.TypeAlias = dict[str, Runner]
 
 
 class Pool:
@@ -46,8 +46,8 @@ class Pool:
     def _reset(self) -> None:
         self._process = os.getpid()
         self._turns = threading.Semaphore(os.cpu_count() or 1)
-        self._made: list[Graphs] = []
-        self._idle: collections.deque[Graphs] = collections.deque()
+        self._made: list[Runners] = []
+        self._idle: collections.deque[Runners] = collections.deque()
 
     def __getstate__(self) -> tuple[dict[str, bytes], collections.abc.Callable[[bytes], Runner]]:
         return self._graphs, self._make_one
@@ -62,8 +62,8 @@ class Pool:
         return sum(graph.seconds for graphs in tuple(self._made) for graph in graphs.values())
 
     @contextlib.contextmanager
-    def lent(self) -> collections.abc.Iterator[Graphs]:
-        """A dict, name -> ``Graph``, that is the caller's alone inside."""
+    def lent(self) -> collections.abc.Iterator[Runners]:
+        """A dict, name -> ``Runner``, that is the caller's alone inside."""
         if self._process != os.getpid():
             _OF_THE_PARENT.append(self._made)
             self._reset()
@@ -77,16 +77,16 @@ class Pool:
             finally:
                 self._idle.append(graphs)
 
-    def _make(self) -> Graphs:
+    def _make(self) -> Runners:
         graphs = {name: self._make_one(data) for name, data in self._graphs.items()}
         self._made.append(graphs)
         return graphs
 
 
-_OF_THE_PARENT: list[list[Graphs]] = []  # kept: to free an interpreter of several threads after a fork is a crash
+_OF_THE_PARENT: list[list[Runners]] = []  # kept: to free an interpreter of several threads after a fork is a crash
 
 
-class Graph:
+class LiteRTGraph:
     """One static graph: float32 arrays in and out, by name; int8 tensors are converted at the border."""
 
     def __init__(self, data: bytes, num_threads: int) -> None:
@@ -110,11 +110,11 @@ class Graph:
         self.seconds += time.perf_counter() - start
         return {name: self._output(tensor) for name, tensor in self._outputs.items()}
 
-    def _output(self, tensor: Tensor) -> Array:
+    def _output(self, tensor: TensorDetails) -> Array:
         return dequantized(self._interpreter.get_tensor(tensor["index"]), tensor)
 
 
-def run(graphs: Graphs, image: Array) -> tuple[Array, Array | None]:
+def run(graphs: Runners, image: Array) -> tuple[Array, Array | None]:
     """``(prediction, route)`` of one image, ``(1, height, width, channels)``; the route None for a dense network."""
     if "trunk" in graphs:
         return _run_parts(graphs, image)
@@ -125,7 +125,7 @@ def run(graphs: Graphs, image: Array) -> tuple[Array, Array | None]:
     return prediction, route
 
 
-def _run_parts(graphs: Graphs, image: Array) -> tuple[Array, Array]:
+def _run_parts(graphs: Runners, image: Array) -> tuple[Array, Array]:
     """Trunk and router, then the experts that the route names and no others, then the head."""
     results = graphs["trunk"]({"images": image})
     results |= graphs["router"](results)
@@ -136,12 +136,12 @@ def _run_parts(graphs: Graphs, image: Array) -> tuple[Array, Array]:
     return prediction, results["route"]
 
 
-def _described(details: dict[str, dict[str, typing.Any]]) -> dict[str, Tensor]:
-    """Name -> ``Tensor``, and its index, of what LiteRT tells of one side of a signature."""
+def _described(details: dict[str, dict[str, typing.Any]]) -> dict[str, TensorDetails]:
+    """Name -> ``TensorDetails``, and its index, of what LiteRT tells of one side of a signature."""
     return {name: _tensor(name, detail) for name, detail in details.items()}
 
 
-def _tensor(name: str, detail: dict[str, typing.Any]) -> Tensor:
+def _tensor(name: str, detail: dict[str, typing.Any]) -> TensorDetails:
     scale, zero = detail["quantization"]
     described = {
         "name": name,

@@ -124,11 +124,11 @@ class LiteRTModel:
 def _interpreter(runtime: str, num_threads: int) -> collections.abc.Callable[[bytes], interpreters.Runner]:
     """Bytes of a graph -> what runs it; a function that can be pickled."""
     if runtime == "litert":
-        return functools.partial(interpreters.Graph, num_threads=num_threads)
+        return functools.partial(interpreters.LiteRTGraph, num_threads=num_threads)
     require("LiteRTModel", "edge", "tflite_micro")
-    from keras_moe.export.targets.tflm import Graph
+    from keras_moe.export.targets.tflm import TFLMGraph
 
-    return Graph
+    return TFLMGraph
 
 
 def _read(path: pathlib.Path, sha256: str | None) -> bytes:

@@ -106,7 +106,7 @@ def _placed(op: Operator, target: str) -> Operator:
 def _arena(name: str, data: bytes, rows: list[Report]) -> int:
     """Bytes of a graph's arena in tflite-micro."""
     try:
-        return tflm.Graph(data).arena_bytes()
+        return tflm.TFLMGraph(data).arena_bytes()
     except ValueError as error:
         kinds = re.findall(r"opcode '(\w+)'|Node (\w+) ", str(error))
         kind = next((a or b for a, b in kinds), "an operation")

@@ -17,7 +17,7 @@ from keras_moe.types import Array
 _ROOM = 1 << 26  # bytes of the arena here, of which the system gives what is used
 
 
-class Graph:
+class TFLMGraph:
     """One static graph: float32 arrays in and out, by name; int8 tensors are converted at the border.
 
     Args:

@@ -42,7 +42,7 @@ def note(path: pathlib.Path, route: Array | None) -> str:
     """What is said of an int8 file or manifest, where ``route`` holds the routes ``(n, experts)`` of test images."""
     graphs = graphs_of(path)
     try:
-        memory = f"arena {max(tflm.Graph(data).arena_bytes() for data in graphs.values()) / _KIB:,.0f} KiB"
+        memory = f"arena {max(tflm.TFLMGraph(data).arena_bytes() for data in graphs.values()) / _KIB:,.0f} KiB"
     except ValueError as error:
         missing = re.findall(r"opcode '(\w+)'", str(error)) or ["an operation"]
         memory = f"not in tflite-micro, which lacks {missing[0]}"

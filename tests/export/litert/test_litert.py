@@ -172,10 +172,12 @@ def _type(tensor):
 
 @on_tensorflow
 def test_parts_run_only_what_is_chosen(exported, monkeypatch):
-    model, ran, run = LiteRTModel(exported("test_single_gated", "parts")[0]), [], interpreters.Graph.__call__
+    model, ran, run = LiteRTModel(exported("test_single_gated", "parts")[0]), [], interpreters.LiteRTGraph.__call__
     (graphs,) = model._pool._made
     names = {graph: name for name, graph in graphs.items()}
-    monkeypatch.setattr(interpreters.Graph, "__call__", lambda graph, x: ran.append(names[graph]) or run(graph, x))
+    monkeypatch.setattr(
+        interpreters.LiteRTGraph, "__call__", lambda graph, x: ran.append(names[graph]) or run(graph, x)
+    )
     route = model.route(IMAGES[:20])
     assert [name for name in ran if "expert" in name] == [f"expert_{k}" for row in route for k in np.flatnonzero(row)]
 

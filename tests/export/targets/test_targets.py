@@ -85,7 +85,7 @@ def test_published_files_run_on_a_microcontroller(name):
 def test_a_published_mixture_fits_a_chip_of_512_kb_flash_and_256_kb_ram():
     graphs = graphs_of(zoo.store.published_folder() / "hydranet_cifar100_coarse" / "parts_int8.json").values()
     assert sum(map(len, graphs)) < 512_000
-    assert max(tflm.Graph(data).arena_bytes() for data in graphs) < 256_000
+    assert max(tflm.TFLMGraph(data).arena_bytes() for data in graphs) < 256_000
 
 
 def test_nan_is_never_routed_on_a_microcontroller(exported):
