@@ -1,5 +1,6 @@
 """From a folder of pictures to a model folder with a page; killed in between, it ends the same."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -16,9 +17,12 @@ from PIL import Image
 
 from keras_moe import zoo
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
-from keras_moe.training import OperatingPoint, finetune
+from keras_moe.training import OperatingPoint, finetune, run_stages
+from keras_moe.training.features import behind
 from keras_moe.training.finetuning import measuring, phases, result
 from keras_moe.training.finetuning import start as start_
+from keras_moe.training.finetuning.features import Part
+from keras_moe.training.finetuning.phases import Learning
 from keras_moe.training.finetuning.plan import Clock, Settings
 from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
@@ -58,7 +62,7 @@ def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
     np.testing.assert_array_equal(again.predict(images, verbose=0), tuned.model.predict(images, verbose=0))
     np.testing.assert_allclose(again.predict(images, verbose=0).sum(-1), 1, atol=1e-5)
     log = json.loads((tmp_path / "out" / "log.json").read_text())
-    assert list(log) == ["dense_head", "dense", "mixture", "all"]
+    assert list(log) == ["dense_head", "dense", "gate", "mixture", "all"]
     assert all(logs[0]["images_per_second"] > 0 and 0 <= logs[0]["data_share"] <= 1 for logs in log.values())
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["accuracy"] == tuned.accuracy
@@ -87,7 +91,7 @@ def test_a_published_mixture_ends_after_an_epoch_where_time_is_over(tones, tmp_p
     assert tuned.dense_accuracy is None
     log = json.loads((tmp_path / "out" / "log.json").read_text())
     assert {stage: len(logs) for stage, logs in log.items()} == dict.fromkeys(
-        ["thin_head", "thin", "mixture", "all"], 1
+        ["thin_head", "thin", "gate", "mixture", "all"], 1
     )
 
 
@@ -100,12 +104,32 @@ def test_a_published_mixture_learns_from_its_baseline(tones, tmp_path, monkeypat
     tuned = finetune("mixture", tones, tmp_path / "out", epochs=1, verbose=False)
     log = json.loads((tmp_path / "out" / "log.json").read_text())
     assert {stage: len(logs) for stage, logs in log.items()} == dict.fromkeys(
-        ["dense_head", "dense", "mixture", "all"], 1
+        ["dense_head", "dense", "gate", "mixture", "all"], 1
     )
     assert 0 <= tuned.dense_accuracy <= 1
     assert "The dense network of the same backbone" in tuned.page.read_text()
     mixture.get_layer("stem").weights[0].assign_add(keras.ops.ones_like(mixture.get_layer("stem").weights[0]))
     assert start_from("mixture", 3, None, 2).dense is None  # another stem, other features
+
+
+def test_the_gate_learns_the_groups_alone_before_equal_branches_learn(tmp_path):
+    model = HydraNet(**TINY, num_experts=2, top_k=1, classes=3, classifier_activation=None)
+    grow_from(model, HydraNet(**TINY, num_experts=1, top_k=1, classes=3))
+    rest = behind(model, "stem")[1]
+    labels, groups = np.arange(60) % 3, np.array([1, 0, 1])
+    rng = np.random.default_rng(0)
+    features = rng.uniform(0, 1, (60, *rest.input_shape[1:])).astype("float32")
+    features[labels == 1, ..., :4] += 2
+    part = Part(None, labels, [features])
+    recipe = dataclasses.replace(phases.GATE, epochs=10, batch_size=10)
+    before = [np.array(w) for w in rest.bank.get_weights()]
+    run_stages(rest, [phases.gate_stage(recipe, Learning(part, part, 3, groups))], tmp_path, verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, rest.bank.get_weights(), strict=True))
+    np.testing.assert_array_equal(rest.route(features).argmax(-1), groups[labels])
+
+
+def test_every_expert_calibrates():
+    assert result._turns(np.array([3, 3, 1, 3, 1])).tolist() == [0, 1, 0, 2, 1]
 
 
 def test_a_single_gated_mixture_learns_its_base_first(tones, tmp_path):
