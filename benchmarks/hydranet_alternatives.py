@@ -111,7 +111,7 @@ def _grow(model, trunk):
 
 
 def _row(name, measured, logs):
-    gate = f"{logs['val_gate_accuracy']:.1%}" if "val_gate_accuracy" in logs else ""
+    gate = f"{logs['val_gate_logits_accuracy']:.1%}" if "val_gate_logits_accuracy" in logs else ""
     least = f"{np.min(measured['usage']):.1%}"
     return f"| {name} | {measured['accuracy']:.2%} | {gate} | {least} |"
 

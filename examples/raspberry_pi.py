@@ -25,8 +25,7 @@ def main(model, photo=None):
     upright = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
     square = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
     outputs = network(images=np.asarray(square, "float32")[None])
-    route = outputs.pop("route", None)  # none: a dense network
-    (prediction,) = outputs.values()
+    prediction, route = outputs["prediction"], outputs.get("route")  # no route: a dense network
     print(f"{labels[prediction.argmax()]} {prediction.max():.1%}")
     if route is not None:
         ran = [f"expert {k} (weight {route[0, k]:.2f})" for k in np.flatnonzero(route)]

@@ -57,10 +57,15 @@ async function run(model, images) {
   const tensors = await model.run({ images });
   const outputs = {};
   for (const [name, tensor] of Object.entries(tensors)) {
-    outputs[name === "route" ? name : "prediction"] = tensor.toTypedArray().slice();
+    outputs[name] = tensor.toTypedArray().slice();
     tensor.delete();
   }
-  return outputs;
+  const { prediction, route, ...others } = outputs;
+  if (!prediction || Object.keys(others).length > 0) {
+    const names = Object.keys(outputs).join(", ");
+    throw new Error(`expected the outputs prediction and, of a mixture, route, not ${names}; export it again`);
+  }
+  return { prediction, route };
 }
 
 async function download(file) {

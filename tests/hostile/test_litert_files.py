@@ -1,5 +1,6 @@
 """LiteRT files of strangers, who can write a checksum, too: refused with a word before the runtime sees them."""
 
+import hashlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 
 from keras_moe.export import IntegrityError, LiteRTModel
 from keras_moe.export.litert import integrity
+from keras_moe.zoo.store import published_folder
 
 pytestmark = pytest.mark.once
 
@@ -36,6 +38,12 @@ def archive(compression=zipfile.ZIP_STORED, **files):
 def changed(data, old, new):
     assert old in data
     return data.replace(old, new)
+
+
+def misnamed(data, output):
+    """A sealed file whose output of the name ``output`` has another."""
+    names = (len(name).to_bytes(4, "little") + name + b"\0" for name in (output, output[:-1] + b"x"))
+    return sealed(changed(data, *names))
 
 
 STORED = archive(**{"labels.txt": b"a\nb"})
@@ -94,3 +102,40 @@ def test_what_the_runtime_cannot_run(tmp_path):
     (tmp_path / "x.tflite").write_bytes(integrity.seal(MODEL, {"keras_moe.json": DESCRIPTION}))
     with pytest.raises(ValueError, match=r"x\.tflite cannot be run by litert: "):
         LiteRTModel(tmp_path / "x.tflite")
+
+
+@pytest.mark.parametrize("runtime", ["litert", "tflm"])
+@pytest.mark.parametrize("output", [b"prediction", b"route"])
+def test_outputs_of_other_names(output, runtime, tmp_path):
+    """A route that were called otherwise would be none, as of a dense network."""
+    if runtime == "tflm":
+        pytest.importorskip("tflite_micro", reason="needs the extra `edge`")
+    data = (published_folder() / "classsr_fsrcnn_x4" / "routed_int8.tflite").read_bytes()
+    (tmp_path / "x.tflite").write_bytes(misnamed(data, output))
+    with pytest.raises(ValueError, match=r"x\.tflite cannot be run by \w+: expected the outputs 'prediction'"):
+        LiteRTModel(tmp_path / "x.tflite", runtime=runtime)
+
+
+@pytest.mark.parametrize(("part", "output"), [("head", b"prediction"), ("router", b"route")])
+def test_outputs_of_other_names_in_parts(part, output, tmp_path):
+    for path in (published_folder() / "classsr_fsrcnn_x4").glob("parts_int8.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    file, manifest = tmp_path / f"parts_int8.{part}.tflite", tmp_path / "parts_int8.json"
+    file.write_bytes(misnamed(file.read_bytes(), output))
+    values = integrity.read_manifest(manifest.read_bytes(), manifest)
+    (row,) = (row for row in values["parts"] if row["name"] == part)
+    row["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    manifest.write_bytes(integrity.manifest(values))
+    with pytest.raises(ValueError, match=r"parts_int8\.json cannot be run by litert: expected the outputs"):
+        LiteRTModel(manifest)
+
+
+def test_parts_without_a_head(tmp_path):
+    path = published_folder() / "classsr_fsrcnn_x4" / "parts_int8.json"
+    values = integrity.read_manifest(path.read_bytes(), path)
+    rows = [row for row in values["parts"] if row["name"] in ("trunk", "router")]
+    for row in rows:
+        (tmp_path / row["file"]).write_bytes((path.parent / row["file"]).read_bytes())
+    (tmp_path / "x.json").write_bytes(integrity.manifest({**values, "parts": rows}))
+    with pytest.raises(ValueError, match=r"x\.json cannot be run by litert: 'head'"):
+        LiteRTModel(tmp_path / "x.json")

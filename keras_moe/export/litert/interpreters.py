@@ -18,6 +18,7 @@ class Runner(typing.Protocol):
     """One static graph in an interpreter: float32 arrays in and out, by name."""
 
     seconds: float
+    outputs: frozenset[str]
 
     def shape(self, name: str) -> tuple[int, ...]: ...
 
@@ -98,6 +99,7 @@ class LiteRTGraph:
         # For the names alone: to run it, it would allocate anew for every image.
         signature = self._interpreter.get_signature_runner("serving_default")
         self._inputs, self._outputs = map(_described, (signature.get_input_details(), signature.get_output_details()))
+        self.outputs = frozenset(self._outputs)
 
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._inputs[name]["shape"])
@@ -114,15 +116,26 @@ class LiteRTGraph:
         return dequantized(self._interpreter.get_tensor(tensor["index"]), tensor)
 
 
+def check_outputs(graphs: Runners) -> None:
+    """Raises ValueError where the graphs do not call a prediction, and perhaps a route, as ``run`` does."""
+    if "trunk" in graphs:
+        given, expected = graphs["head"].outputs | (graphs["router"].outputs & {"route"}), [{"prediction", "route"}]
+    else:
+        (whole,) = graphs.values()
+        given, expected = whole.outputs, [{"prediction"}, {"prediction", "route"}]
+    if given not in expected:
+        raise ValueError(
+            f"expected the outputs 'prediction' and, of a mixture, 'route'. Received: {sorted(given)}; export it again."
+        )
+
+
 def run(graphs: Runners, image: Array) -> tuple[Array, Array | None]:
     """``(prediction, route)`` of one image, ``(1, height, width, channels)``; the route None for a dense network."""
     if "trunk" in graphs:
         return _run_parts(graphs, image)
     (whole,) = graphs.values()
     results = whole({"images": image})
-    route = results.pop("route", None)
-    (prediction,) = results.values()  # whatever a published file calls it
-    return prediction, route
+    return results["prediction"], results.get("route")
 
 
 def _run_parts(graphs: Runners, image: Array) -> tuple[Array, Array]:
@@ -132,8 +145,7 @@ def _run_parts(graphs: Runners, image: Array) -> tuple[Array, Array]:
     weights, head = results["route"][0], graphs["head"]
     outputs = [weights[k] * graphs[f"expert_{k}"](results)["output"] for k in np.flatnonzero(weights)]
     results["combined"] = sum(outputs) if outputs else np.zeros(head.shape("combined"), "float32")
-    (prediction,) = head(results).values()
-    return prediction, results["route"]
+    return head(results)["prediction"], results["route"]
 
 
 def _described(details: dict[str, dict[str, typing.Any]]) -> dict[str, TensorDetails]:

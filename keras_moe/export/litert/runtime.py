@@ -72,8 +72,8 @@ class LiteRTModel:
         self.labels = from_lines(next((attached[LABELS] for attached in files.values() if LABELS in attached), b""))
         self._pool = interpreters.Pool(contents, _interpreter(runtime, num_threads))
         try:
-            with self._pool.lent():  # makes the first interpreters
-                pass
+            with self._pool.lent() as made:  # makes the first interpreters
+                interpreters.check_outputs(made)
         except (ValueError, RuntimeError, LookupError, TypeError) as error:
             raise ValueError(f"{path} cannot be run by {runtime}: {error}") from error
 

@@ -32,6 +32,7 @@ class TFLMGraph:
 
         borders = tensors(data)
         self._inputs, self._outputs = borders["inputs"], borders["outputs"]
+        self.outputs = frozenset(tensor["name"] for tensor in self._outputs)
         with _explained():
             self._interpreter = runtime.Interpreter.from_bytes(data, arena_size=_ROOM)
         self.seconds = 0.0

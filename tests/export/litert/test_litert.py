@@ -171,6 +171,14 @@ def _type(tensor):
 
 
 @on_tensorflow
+def test_published_files_are_named_and_described_as_exported_ones(exported):
+    described = LiteRTModel(exported("test_hydranet")[0]).description
+    folder = zoo.store.published_folder()
+    for path in (*folder.glob("*/routed_*.tflite"), *folder.glob("*/parts_*.json")):
+        assert LiteRTModel(path).description.keys() - {"parts"} == described.keys(), path  # it knows outputs by name
+
+
+@on_tensorflow
 def test_parts_run_only_what_is_chosen(exported, monkeypatch):
     model, ran, run = LiteRTModel(exported("test_single_gated", "parts")[0]), [], interpreters.LiteRTGraph.__call__
     (graphs,) = model._pool._made
