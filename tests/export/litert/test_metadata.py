@@ -9,6 +9,8 @@ pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 from flatbuffers import encode, packer
 from flatbuffers.table import Table
 
+from keras_moe import zoo
+from keras_moe.export import LiteRTModel
 from keras_moe.export.litert.metadata import _metadata
 
 DESCRIBED = {"name": "caf\xe9", "summary": "Ten branches.", "license": "Apache-2.0", "input_shape": [6, 8, 3]}
@@ -68,3 +70,13 @@ def test_the_image():
     assert (properties.number(0, "b"), size.number(0, "I"), size.number(1, "I")) == (1, 8, 6)  # RGB, width, height
     assert [unit.row(1).floats(field) for field in (0, 1)] == [[0, 0, 0], [1, 1, 1]]  # mean, std: pixels as they are
     assert [image.row(5).floats(field) for field in (0, 1)] == [[255, 255, 255], [0, 0, 0]]  # max, min
+
+
+@pytest.mark.once
+def test_published_files_have_the_names_of_today():
+    folder = zoo.store.published_folder()
+    for path in (*folder.glob("*/routed_*.tflite"), *folder.glob("*/parts_*.json")):
+        assert LiteRTModel(path).description.keys() - {"parts"} == {  # it knows outputs by name
+            "name", "summary", "license", "paper", "form", "quantize", "trunk_precision", "input_shape", "output_shape",
+            "experts", "thresholds",
+        }, path  # fmt: skip
