@@ -26,7 +26,7 @@ def register(command: Command) -> None:
         "instance (default: as few as cost half a point of accuracy)",
     )  # fmt: skip
     finetune.add_argument("--dense", action="store_true", help="a network without experts, for comparison")
-    finetune.add_argument("--experts", type=positive, default=4, help="experts of a mixture that is grown (default: 4)")
+    finetune.add_argument("--num-experts", type=positive, default=4, help="of a mixture that is grown (default: 4)")
     finetune.add_argument("--seed", type=int, default=0, help="of split, order and views (default: 0)")
 
 
@@ -47,7 +47,7 @@ def _finetune(arguments: argparse.Namespace) -> int:
 
     tuned = finetune(
         arguments.start, arguments.data, arguments.out, size=arguments.size, epochs=arguments.epochs,
-        minutes=arguments.minutes, budget=arguments.budget, dense=arguments.dense, num_experts=arguments.experts,
+        minutes=arguments.minutes, budget=arguments.budget, dense=arguments.dense, num_experts=arguments.num_experts,
         seed=arguments.seed,
     )  # fmt: skip
     print(tuned.text())
