@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,33 @@ def test_the_gate_learns_the_groups_alone_before_equal_branches_learn(tmp_path):
     run_stages(rest, [phases.gate_stage(recipe, Learning(part, part, 3, groups))], tmp_path, verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, rest.bank.get_weights(), strict=True))
     np.testing.assert_array_equal(rest.route(features).argmax(-1), groups[labels])
+
+
+def test_a_folder_of_another_kind_is_kept_and_a_slip_leaves_none(tones, tmp_path):
+    with pytest.raises(ValueError, match="Did you mean"):
+        finetune("test_hydranett", tones, tmp_path / "out", verbose=False)
+    with pytest.raises(ValueError, match="the least that HydraNet costs"):
+        finetune("test_hydranet", tones, tmp_path / "out", budget=10, verbose=False)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out.run").mkdir()
+    (tmp_path / "out.run" / "diary.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="no fine-tuning's"):
+        finetune("test_hydranet", tones, tmp_path / "out", verbose=False)
+    assert [path.name for path in (tmp_path / "out.run").iterdir()] == ["diary.txt"]
+
+
+def test_a_test_part_without_a_class_that_learns_is_refused(tones, tmp_path):
+    for part, labels in (("train", ("dark", "ramp")), ("test", ("unknown",))):
+        for label in labels:
+            shutil.copytree(tones / label.replace("unknown", "bright"), tmp_path / "data" / part / label)
+    with pytest.raises(ValueError, match="no images are left for test"):
+        finetune("test_hydranet", tmp_path / "data", tmp_path / "out", verbose=False)
+
+
+def test_a_dense_network_that_is_much_better_is_told():
+    tuned = result.FineTuned(None, None, pathlib.Path("out", "report.html"), 0.7, (0.6, 0.8), 1e6, 0.74, 2e6)
+    assert "--dense" not in tuned.text()
+    assert "keep it, with --dense" in dataclasses.replace(tuned, dense_accuracy=0.76).text()
 
 
 def test_every_expert_calibrates():

@@ -46,6 +46,7 @@ def identify(work: pathlib.Path, start: Path | MoEModel, files: LabelledFiles, s
     """Writes what the run is, or compares it with the run that the folder ``work`` is of.
 
     Raises:
+        FileExistsError: the folder is no run's.
         ValueError: another one, and what differs.
     """
     own = {
@@ -55,6 +56,8 @@ def identify(work: pathlib.Path, start: Path | MoEModel, files: LabelledFiles, s
     }
     path = work / "run.json"
     if not path.exists():
+        if work.exists() and any(work.iterdir()):  # it is removed in the end
+            raise FileExistsError(f"{work} is there already, and no fine-tuning's. Move it, or give another folder.")
         work.mkdir(parents=True, exist_ok=True)
         write_bytes(path, json.dumps(own, indent=1).encode())
         return

@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
     from keras_moe.zoo import Card
 
 _PAGE = "report.html"
+_MUCH = 0.05  # of accuracy, which a mixture that costs less may not lose without a word
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,8 @@ class FineTuned:
             lines.append(
                 f"the dense network that taught it: {self.dense_accuracy:.1%}, {self.dense_macs / 1e6:.1f} M MACs"
             )
+            if self.dense_accuracy - self.accuracy > _MUCH:
+                lines.append("the dense network is better: more images may help, or keep it, with --dense (dense=True)")
         return "\n".join([*lines, f"{self.page.parent}: the model; {self.page}: the page"])
 
 

@@ -71,7 +71,7 @@ def finetune(
         ``FineTuned``.
 
     Raises:
-        FileExistsError: ``out`` is there already.
+        FileExistsError: ``out`` is there already, or ``<out>.run`` and no fine-tuning's.
         FileNotFoundError, ValueError: see ``datasets.read_labelled_files``; an unknown ``start``, one that is no
             classifier, ``out`` in ``data``, a budget below the least that the network costs, or ``<out>.run`` of
             another call.
@@ -99,10 +99,11 @@ def finetune(
     with contextlib.redirect_stdout(sys.stderr):
         files = read_labelled_files(data, seed=settings.seed, track=track("reading", verbose))
         say(files.text(), verbose)
-        identify(work, start, files, settings)
         keras.utils.set_random_seed(settings.seed)
         begun = start_from(start, len(files.classes), settings.size, settings.num_experts)
-        learned = Training(begun, files, settings, work, verbose).learn()
+        training = Training(begun, files, settings, work, verbose)
+        identify(work, start, files, settings)  # once nothing else is refused: a slip leaves no folder
+        learned = training.learn()
         tuned = finish(learned, begun, files, settings, work, target)
     shutil.rmtree(work)
     return tuned

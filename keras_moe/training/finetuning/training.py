@@ -64,7 +64,10 @@ class Training:
             raise ValueError(f"finetune: dense=True starts from a backbone or a Classifier. Received: {start.name}")
         empty = [part for part in ("val", "test") if not len(files.rows(part))]
         if empty:
-            raise ValueError(f"finetune: too few images of each class to set some aside for {' and '.join(empty)}.")
+            raise ValueError(
+                f"finetune: no images are left for {' and '.join(empty)}. Images of classes without one to learn from "
+                "are left out, and images that look alike stay in one part. Give more, or folders train, val and test."
+            )
         self.start, self.files, self.settings, self.work, self.verbose = start, files, settings, work, verbose
         self.clock = Clock(work, settings.minutes)
         self.count = len(files.rows("train"))
