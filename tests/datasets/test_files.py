@@ -152,6 +152,9 @@ def test_an_image_in_both_parts_is_said(tmp_path):
         (["val/a", "test/a"], "none to learn from"),
         (["a"], r"two classes or more .* Received: \['a'\]"),
         (["train/a", "test/b"], r"two classes or more .* Received: \['a'\]"),
+        (["training_set/a", "training_set/b", "test_set/a", "test_set/b"], r"with the folders \['a', 'b'\] in each"),
+        (["train/a", "train/b", "eval/b", "eval/a"], "Call parts train, val and test"),
+        (["images/a", "images/b"], r"Received: \['images'\], with the folders \['a', 'b'\]"),
     ],
 )
 def test_folders_without_classes(tmp_path, folders, message):
@@ -165,6 +168,12 @@ def test_a_class_may_be_called_train(tmp_path):
     for number, name in enumerate(("train", "car", "Größe")):
         fill(tmp_path / name, 3, number)
     assert read_labelled_files(tmp_path).classes == ("Größe", "car", "train")
+
+
+def test_classes_may_be_called_like_parts(tmp_path):
+    for number, name in enumerate(("festival/front", "festival/back", "carnival/front", "carnival")):
+        fill(tmp_path / name, 3, number)
+    assert read_labelled_files(tmp_path).classes == ("carnival", "festival")
 
 
 def test_one_image_in_a_class_is_learned_and_not_measured(tmp_path):
@@ -185,7 +194,7 @@ def test_a_name_that_is_no_line_is_refused(tmp_path):
 def test_a_table(tmp_path):
     fill(tmp_path / "images", 8, 0)
     rows = [f"images/{i}.png;{'Ä b' if i % 2 else 'c'};{'test' if i > 5 else ''}" for i in range(8)]
-    extra = ["images/none.png;c;", "./images//0.png;Ä b;"]
+    extra = ["images/none.png;c;", "./images//0.png;Ä b;", "images/1.png;Ä b;train"]
     (tmp_path / "set.csv").write_text("\n".join(["Path;Label;Split", *rows, *extra]), encoding="utf-8-sig")
     files = read_labelled_files(tmp_path / "set.csv")
     assert files.classes == ("c", "Ä b")
@@ -193,6 +202,7 @@ def test_a_table(tmp_path):
     assert words(files) == {
         "images/none.png": "there is no such file",
         "images/0.png": "the table has several labels for it: c, Ä b",
+        "images/1.png": "the table has it in several parts: none, train",
     }
 
 

@@ -18,6 +18,7 @@ _FOLDERS = {
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+_LIKE_PARTS = ("train", "val", "test", "dev")  # in the names of folders that are perhaps parts
 _HIDDEN = ("thumbs.db", "desktop.ini", "__macosx", "@eadir")
 
 
@@ -90,6 +91,7 @@ def _has_parts(root: pathlib.Path, listing: Listing) -> bool:
         raise ValueError(f"Expected a folder for each class in {root}. Received: no folder in it")
     named = [name for name in names if name.casefold() in _FOLDERS]
     if not named or (len(named) == 1 and len(names) > 1):
+        _check_are_classes(root, names)
         return False  # "train" beside "car" and "plane" is a class
     if len(named) < len(names):
         raise ValueError(
@@ -99,6 +101,24 @@ def _has_parts(root: pathlib.Path, listing: Listing) -> bool:
     if "train" not in {_FOLDERS[name.casefold()] for name in named}:
         raise ValueError(f"{root}: expected a folder 'train' beside {named}. Received: none to learn from")
     return True
+
+
+def _check_are_classes(root: pathlib.Path, names: list[str]) -> None:
+    """Refuses folders that hold the folders of classes: parts under names of their own, or one around all."""
+    if len(names) > 1 and not all(any(word in name.casefold() for word in _LIKE_PARTS) for name in names):
+        return
+    held = []
+    for name in names:
+        visible = _entries(root / name, Listing(root))
+        if not all(entry.is_dir() for entry in visible):
+            return
+        held.append({entry.name for entry in visible})
+    common = sorted(set.intersection(*held))
+    if len(common) > 1:
+        raise ValueError(
+            f"{root}: expected a folder for each class. Received: {names}, with the folders {common[:5]} in each. Call "
+            "parts train, val and test; or give the folder that holds those of the classes."
+        )
 
 
 def _add_classes(folder: pathlib.Path, part: str | None, listing: Listing, visited: set[tuple[int, int]]) -> None:
@@ -171,11 +191,13 @@ def is_hidden(name: str) -> bool:
 def _of_table(path: pathlib.Path) -> Listing:
     listing = Listing(path.parent)
     labels: dict[str, set[str]] = collections.defaultdict(set)
+    parts: dict[str, set[str]] = collections.defaultdict(set)
     rows: dict[str, dict[str, typing.Any]] = {}
     for row in _rows(path):
         file = os.path.normpath(path.parent / row["path"])
         rows[file] = row
         labels[file].add(row["label"])
+        parts[file].add(row["split"] or "none")
     if rows and not any(map(os.path.isfile, rows)):
         raise ValueError(
             f"{path}: expected paths from {str(path.parent)!r} on, or whole ones, with '/' between folders. Received: "
@@ -184,6 +206,8 @@ def _of_table(path: pathlib.Path) -> Listing:
     for file, row in rows.items():
         if len(labels[file]) > 1:
             listing.leave_out(file, f"the table has several labels for it: {', '.join(sorted(labels[file]))}")
+        elif len(parts[file]) > 1:
+            listing.leave_out(file, f"the table has it in several parts: {', '.join(sorted(parts[file]))}")
         elif not os.path.isfile(file):
             listing.leave_out(file, "there is no such file")
         else:
