@@ -89,6 +89,7 @@ def test_a_published_mixture_ends_after_an_epoch_where_time_is_over(tones, tmp_p
     assert "\b" not in printed  # of a bar, which moves on a terminal alone
     assert isinstance(tuned.model, HydraNet)
     assert tuned.model.output_shape == (None, 3)
+    assert zoo.card(str(tmp_path / "out")).license == zoo.card("test_hydranet").license == "Apache-2.0"
     assert tuned.dense_accuracy is None
     log = json.loads((tmp_path / "out" / "log.json").read_text())
     assert {stage: len(logs) for stage, logs in log.items()} == dict.fromkeys(

@@ -126,6 +126,7 @@ def _fields(
     metrics = {"accuracy": accuracy, "accuracy_of_classes": round(float(np.mean(of_classes)), 6)}
     return {
         "summary": f"{type(learned.model).__name__} fine-tuned from {start.name} on images of {classes} classes.",
+        "license": start.license,
         "recipe_note": f"{', '.join(epochs)}.",
         "data": Data(source, "the user's own", f"{count:,} images of {classes} classes"),
         "metrics": tuple(Metric(k, v, "test", (settings.seed,), (v,)) for k, v in metrics.items()),
