@@ -73,6 +73,12 @@ class Stage:
             raise ValueError(
                 f"Stage {self.name!r}: `monitor` needs metrics={{'prediction': ['accuracy']}}. Received: {self.metrics}"
             )
+        held_out = self.validation_data
+        if held_out is not None and not (isinstance(held_out, (tuple, list)) and len(held_out) == 2):
+            raise ValueError(
+                f"Stage {self.name!r}: `validation_data` must be a pair of arrays (x, targets), in memory. Received: "
+                f"{type(held_out).__name__}; gather its batches with np.concatenate."
+            )
         if self.patience is not None and self.validation_data is None:
             raise ValueError(f"Stage {self.name!r}: `patience` needs `validation_data`. Received: none")
 

@@ -125,6 +125,8 @@ def test_wrong_data_is_said(tmp_path):
         run_stages(model, [Stage(**{**vars(two), "losses": losses})], tmp_path, verbose=0)
     with pytest.raises(ValueError, match="`patience` needs `validation_data`"):
         stage((IMAGES, LABELS), patience=2)
+    with pytest.raises(ValueError, match=r"a pair of arrays .* Received: _TensorSliceDataset"):
+        stage((IMAGES, LABELS), validation_data=tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)))
 
 
 @pytest.mark.parametrize("kind", ["arrays", "PyDataset", "DataLoader"])
