@@ -104,9 +104,9 @@ def _affordable(learned: Learned, curve: list[OperatingPoint]) -> list[Operating
 def _calibration(model: MoEModel, learned: Learned) -> Array:
     """Validation images for int8 files, drawn once: of each expert's as many, where there are."""
     drawn = np.random.default_rng(0).permutation(len(learned.val.labels))
-    route = measured(model, learned.rest, learned.val).route
-    if route is not None:
-        drawn = drawn[np.argsort(_turns(route.argmax(-1)[drawn]), kind="stable")]
+    if model.bank is not None:
+        experts = learned.rest.route(learned.val.views[0]).argmax(-1)
+        drawn = drawn[np.argsort(_turns(experts[drawn]), kind="stable")]
     rows = np.sort(drawn[: calibration.IMAGES])
     return with_channels(centred(learned.val.images[rows], model.input_shape[1]), model.input_shape[-1])
 
