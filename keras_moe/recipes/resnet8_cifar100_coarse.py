@@ -12,12 +12,14 @@ import typing
 from keras_moe.datasets import CIFAR100_COARSE
 from keras_moe.models import Classifier
 from keras_moe.recipes.publishing.recipe import ModelRecipe
-from keras_moe.recipes.shared.cifar100_coarse import CONFIG, DENSE, EPOCHS, NOTE, learn_round, measure_on_coarse
+from keras_moe.recipes.shared.cifar100_coarse import CONFIG, DENSE, EPOCHS, NOTE, ROUNDS, learn_round, measure_on_coarse
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:
-    first = learn_round(model, seed, folder, epochs, "first")
-    return {**first, **learn_round(model, seed + 1, folder, epochs, "second")}
+    history: dict[str, typing.Any] = {}
+    for name in ROUNDS:
+        history |= learn_round(model, seed, folder, epochs, name)
+    return history
 
 
 RECIPE = ModelRecipe(
