@@ -4,6 +4,7 @@ import typing
 
 import keras
 
+from keras_moe.checks import integer
 from keras_moe.layers.changes import MadeOf
 from keras_moe.layers.dispatch import dispatch
 from keras_moe.types import Shape, Tensor
@@ -28,6 +29,8 @@ class ExpertBank(keras.layers.Layer):
 
     Args:
         experts: list of layers or models with equal input and output shapes. Their inner layers may differ.
+        top_k: int or None, the most experts that a row has in training; None: all. JAX sets aside memory for so many.
+            A batch with more, on average, is right, but slower.
 
     Call arguments:
         features: float tensor ``(n, ...)``.
@@ -38,8 +41,8 @@ class ExpertBank(keras.layers.Layer):
         Float tensor ``(n, ...)``, the experts' output shape.
 
     Raises:
-        ValueError: no experts, a width of ``routing_weights`` other than the number of experts, or different output
-            shapes.
+        ValueError: no experts, ``top_k`` out of range, a width of ``routing_weights`` other than the number of experts,
+            or different output shapes.
 
     Example:
         >>> bank = keras_moe.layers.ExpertBank([keras.layers.Rescaling(1.0), keras.layers.Rescaling(10.0)])
@@ -51,11 +54,12 @@ class ExpertBank(keras.layers.Layer):
                [ 0.]], dtype=float32)
     """
 
-    def __init__(self, experts: list[keras.Layer], **kwargs: typing.Any) -> None:
+    def __init__(self, experts: list[keras.Layer], top_k: int | None = None, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         if not experts:
             raise ValueError("ExpertBank: `experts` must be a list of at least one layer. Received: an empty one.")
         self._layers = list(experts)
+        self.top_k: int | None = integer("ExpertBank", "top_k", top_k, 1, or_none=True)
         if keras.backend.backend() == "jax":
             self._jitted = MadeOf(lambda *experts: Jitted(dispatch, experts))
         if keras.backend.backend() == "torch":
@@ -88,7 +92,7 @@ class ExpertBank(keras.layers.Layer):
         experts = self.experts
         if keras.backend.backend() == "torch":
             experts = [Traced(*pair) for pair in zip(experts, self._traces, strict=True)]
-        return dispatch(experts, features, routing_weights, training=training)
+        return dispatch(experts, features, routing_weights, training=training, top_k=self.top_k)
 
     def compute_output_shape(self, features_shape: Shape, routing_weights_shape: Shape) -> Shape:
         features = keras.KerasTensor(features_shape, self.compute_dtype)
@@ -106,7 +110,7 @@ class ExpertBank(keras.layers.Layer):
 
     def get_config(self) -> dict[str, typing.Any]:
         experts = [keras.saving.serialize_keras_object(e) for e in self.experts]
-        return {**super().get_config(), "experts": experts}
+        return {**super().get_config(), "experts": experts, "top_k": self.top_k}
 
     @classmethod
     def from_config(cls, config: dict[str, typing.Any]) -> "ExpertBank":

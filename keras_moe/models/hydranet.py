@@ -213,7 +213,7 @@ class HydraNet(MoEModel):
         with dtype_scope(options["dtype"]):
             gate_network = _gate(stem.output_shape[1:], gate_filters, len(branches))
             top = TopKGate(**gate, dtype=ROUTING_DTYPE, name="top_k")
-            bank = ExpertBank(branches, name="branches")
+            bank = ExpertBank(branches, top_k=gate["k"], name="branches")
             features = stem(scaling(images))
             logits = gate_network(features)
             routing = top(logits)

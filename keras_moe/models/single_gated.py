@@ -181,7 +181,7 @@ class SingleGatedMoE(MoEModel):
             # === Layers ===
             trunk, tail = split.trunk("trunk"), split.tail_and_embedding("tail")
             experts = [split.tail(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
-            bank = ExpertBank(experts, name="experts")
+            bank = ExpertBank(experts, top_k=top_k, name="experts")
             gate = _gate(tail.output[1].shape[1:], gate_units, num_experts)
 
             # === Functional model ===

@@ -51,13 +51,13 @@ def step_alone(experts, k, x, w):
     return expert.get_weights()
 
 
-@pytest.mark.parametrize("top_k", [1, 2])
-def test_a_step_is_that_of_each_expert_on_its_own_rows(top_k):
+@pytest.mark.parametrize(("top_k", "bound"), [(1, 1), (2, 2), (2, 1), (2, None)])
+def test_a_step_is_that_of_each_expert_on_its_own_rows(top_k, bound):
     experts, (x, w) = conv_experts(K), batch(top_k)
     unused = experts[2].get_weights()
     expected = [step_alone(experts, k, x, w) for k in range(2)] + [unused]
     inputs = [keras.Input((6, 6, 2)), keras.Input((K,))]
-    model = compiled(inputs, ExpertBank(experts)(*inputs), 1.0)
+    model = compiled(inputs, ExpertBank(experts, bound)(*inputs), 1.0)
     model.train_on_batch([x, w], np.ones((N, *MAP), "float32"))
     for expert, weights in zip(experts, expected, strict=True):
         for found, array in zip(expert.get_weights(), weights, strict=True):
@@ -77,15 +77,17 @@ def test_on_jax_empty_seats_are_few_and_unchosen_experts_do_no_work(monkeypatch)
     experts, w = affine_experts(), np.zeros((40, 3), "float32")
     w[:12, 0], w[12:, 1] = 1, 1
     monkeypatch.setattr(keras.layers.Dense, "call", counted)
-    run = jax.jit(lambda x, w: dispatch(experts, x, w, training=True))
+    run = jax.jit(lambda x, w: dispatch(experts, x, w, training=True, top_k=1))
     run(*tensors(np.ones((40, 2)), w)).block_until_ready()
     jax.effects_barrier()
-    assert sorted(seen) == [15, 29]
+    assert seen == [8] * 6  # 12 rows in two tiles, 28 in four
 
 
 @pytest.mark.skipif(not JAX, reason="how JAX trains")
 def test_on_jax_experts_that_differ_or_hold_what_is_unknown_compute_the_whole_batch():
-    from keras_moe.layers.dispatch.bucketed import can_bucket
+    from keras_moe.layers.dispatch.tiled import can_tile
+
+    x = ops.ones((2, 2))
 
     class Own(keras.layers.Layer):
         def call(self, x):
@@ -94,13 +96,13 @@ def test_on_jax_experts_that_differ_or_hold_what_is_unknown_compute_the_whole_ba
     def pair(*options):
         return [keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, **each)]) for each in options]
 
-    assert can_bucket(conv_experts())
-    assert can_bucket(pair({}, {}))
-    assert not can_bucket(pair({}, {"activation": "relu"}))
-    assert not can_bucket(pair(*2 * [{"activity_regularizer": "l2"}]))
-    assert not can_bucket([Own(), Own()])
+    assert can_tile(conv_experts(), x)
+    assert can_tile(pair({}, {}), x)
+    assert not can_tile(pair({}, {"activation": "relu"}), x)
+    assert not can_tile(pair(*2 * [{"activity_regularizer": "l2"}]), x)
+    assert not can_tile([Own(), Own()], x)
     norm = keras.layers.BatchNormalization
-    assert not can_bucket([keras.Sequential([keras.Input((4, 4, 2)), norm(axis=1)]) for _ in range(2)])
+    assert not can_tile([keras.Sequential([keras.Input((4, 4, 2)), norm(axis=1)]) for _ in range(2)], x)
 
 
 @pytest.mark.skipif(not JAX, reason="a convolution for JAX")
@@ -111,7 +113,7 @@ def test_on_jax_experts_that_differ_or_hold_what_is_unknown_compute_the_whole_ba
 def test_the_gradient_of_a_convolution_is_that_of_jax(kernel, strides, dilation, padding):
     import jax
 
-    from keras_moe.layers.dispatch.bucketed import _convolve
+    from keras_moe.layers.dispatch.tiled import _convolve
 
     layer = keras.layers.Conv2D(4, kernel, strides, padding, dilation_rate=dilation, activation="tanh")
     layer.build((None, 9, 8, 2))

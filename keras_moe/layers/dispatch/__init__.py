@@ -11,7 +11,7 @@ name       work                                        used for
 =========  ==========================================  ==========================================
 dense      every expert on every row                   the oracle of the tests; formats without branches
 gathered   each expert on the rows that chose it       TensorFlow and PyTorch (shapes may vary)
-bucketed   each expert on those rows and empty seats   training on JAX, for experts that are alike
+tiled      each expert on tiles of those rows          training on JAX, for experts that are alike
 looped     each expert on tiles of those rows          JAX (shapes must be static under XLA)
 guarded    each expert on the whole batch, or not      a batch of one at inference, on every backend
 swapped    each expert on the rows that chose it       TensorFlow, inside ``inference_only``
@@ -36,7 +36,11 @@ from keras_moe.types import Tensor
 
 
 def dispatch(
-    experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weights: Tensor, training: bool = False
+    experts: collections.abc.Sequence[typing.Any],
+    x: Tensor,
+    routing_weights: Tensor,
+    training: bool = False,
+    top_k: int | None = None,
 ) -> Tensor:
     """The weighted sum of the experts' outputs, without the work of experts whose weight is zero.
 
@@ -46,6 +50,7 @@ def dispatch(
         routing_weights: float tensor ``(n, K)``.
         training: bool, an argument of the experts. On JAX, training runs experts on the whole batch that are not alike,
             have layers of the user's own, or are on several devices.
+        top_k: int or None, how many experts a row has at most in training; see ``ExpertBank``.
 
     Returns:
         Tensor ``(n, ...)`` with the experts' output shape and the dtype of ``routing_weights``.
@@ -53,7 +58,7 @@ def dispatch(
     if is_every_expert() or _is_recorded(x):
         return dense(experts, x, routing_weights, training)
     if keras.backend.backend() == "jax" and training:
-        return _trained_on_jax(experts, x, routing_weights)
+        return _trained_on_jax(experts, x, routing_weights, top_k or len(experts))
     if keras.backend.backend() == "tensorflow" and not training:
         from keras_moe.layers.dispatch.tensorflow import can_swap, swapped
 
@@ -68,15 +73,17 @@ def dispatch(
     return gathered(experts, x, routing_weights, training)
 
 
-def _trained_on_jax(experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weights: Tensor) -> Tensor:
-    from keras_moe.layers.dispatch.bucketed import bucketed, can_bucket
+def _trained_on_jax(
+    experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weights: Tensor, top_k: int
+) -> Tensor:
     from keras_moe.layers.dispatch.jax import is_eager
+    from keras_moe.layers.dispatch.tiled import can_tile, tiled
 
     if is_eager(x) and is_eager(routing_weights):
         return gathered(experts, x, routing_weights, training=True)
     # Rows of several devices would be gathered on each of them.
-    if x.shape[0] and keras.distribution.distribution() is None and can_bucket(experts):
-        return bucketed(experts, x, routing_weights)
+    if x.shape[0] and keras.distribution.distribution() is None and can_tile(experts, x):
+        return tiled(experts, x, routing_weights, top_k)
     return dense(experts, x, routing_weights, training=True)
 
 
