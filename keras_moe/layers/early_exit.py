@@ -66,7 +66,14 @@ class EarlyExit(keras.layers.Layer):
 
     @property
     def threshold(self) -> float:
-        """The threshold, a float in [0, 1]. Assign None to switch the early exit off."""
+        """The threshold, a float in [0, 1]. Assign None to switch the early exit off.
+
+        Example:
+            >>> early_exit = keras_moe.layers.EarlyExit(threshold=0.8)
+            >>> early_exit.threshold = None
+            >>> early_exit.threshold  # a probability above 1 does not occur
+            1.0
+        """
         return float(ops.convert_to_numpy(self._threshold)) if self.built else self._initial
 
     @threshold.setter

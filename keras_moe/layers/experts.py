@@ -65,7 +65,14 @@ class ExpertBank(keras.layers.Layer):
 
     @property
     def experts(self) -> list[keras.Layer]:
-        """List of the experts. ``bank.experts[k] = layer`` replaces one by another of the same shapes."""
+        """List of the experts. ``bank.experts[k] = layer`` replaces one by another of the same shapes.
+
+        Example:
+            >>> bank = keras_moe.layers.ExpertBank([keras.layers.Rescaling(1.0), keras.layers.Rescaling(10.0)])
+            >>> bank.experts[1] = keras.layers.Rescaling(100.0)
+            >>> keras.ops.convert_to_numpy(bank(np.array([[3.0]]), np.array([[0.0, 1.0]])))
+            array([[300.]], dtype=float32)
+        """
         return self._layers  # Keras' own list of inner layers, so that the weights of a new one are the bank's
 
     def build(self, features_shape: Shape, routing_weights_shape: Shape) -> None:

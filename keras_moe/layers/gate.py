@@ -88,7 +88,15 @@ class TopKGate(keras.layers.Layer):
 
     @property
     def drop_below(self) -> float:
-        """The least weight of a further expert (dynamic k), a float in [0, 1]."""
+        """The least weight of a further expert (dynamic k), a float in [0, 1].
+
+        Example:
+            >>> gate = keras_moe.layers.TopKGate(2)
+            >>> gate.drop_below = 0.3
+            >>> keras.ops.convert_to_numpy(gate(np.log([[0.6, 0.3, 0.1], [0.8, 0.1, 0.1]]))).round(3)
+            array([[0.667, 0.333, 0.   ],
+                   [1.   , 0.   , 0.   ]], dtype=float32)
+        """
         return float(ops.convert_to_numpy(self._drop_below)) if self.built else self._initial_drop_below
 
     @drop_below.setter

@@ -224,7 +224,12 @@ class SegmentationMoE(MoEModel):
 
     @property
     def experts(self) -> list[keras.Model]:
-        """The experts: models from images to ``[features, logits]``, or to logits if the model is sparse."""
+        """The experts: models from images to ``[features, logits]``, or to logits if the model is sparse.
+
+        Example:
+            >>> len(zoo.load("test_segmentation").experts)
+            2
+        """
         return self.bank.experts if self.bank else self.parts["experts"]
 
     def init_from_networks(self, networks: collections.abc.Sequence[keras.Model]) -> None:

@@ -247,7 +247,12 @@ class SingleGatedMoE(MoEModel):
 
     @property
     def gate_is_hidden(self) -> bool:
-        """Whether the gate has a hidden layer, which ``point_gate_at`` excludes."""
+        """Whether the gate has a hidden layer, which ``point_gate_at`` excludes.
+
+        Example:
+            >>> keras_moe.models.SingleGatedMoE((8, 8, 3), backbone="resnet8", classes=5, gate_units=16).gate_is_hidden
+            True
+        """
         return bool(self._config["gate_units"] > 0)
 
     def point_gate_at(self, centroids: Array) -> None:

@@ -55,7 +55,15 @@ class FineTuned:
     dense_macs: float | None = None
 
     def text(self) -> str:
-        """The result in a line or two."""
+        """The result in a line or two.
+
+        Example:
+            >>> import pathlib
+            >>> result = training.FineTuned(None, None, pathlib.Path("pets/report.html"), 0.9, (0.85, 0.93), macs=2.5e6)
+            >>> print(result.text())
+            90.0% of the test images are right (85.0% to 93.0%), 2.5 M MACs
+            pets: the model; pets/report.html: the page
+        """
         low, high = self.interval
         lines = [
             f"{self.accuracy:.1%} of the test images are right ({low:.1%} to {high:.1%}), {self.macs / 1e6:.1f} M MACs"
