@@ -12,6 +12,7 @@ import keras
 from keras import tree
 
 from keras_moe.layer_state import copy_weights, held, inner_layers, own_variables
+from keras_moe.layers.older_names import of_today
 from keras_moe.sparing_tensorflow import spare_tensorflow
 
 spare_tensorflow()  # before a layer is described
@@ -66,6 +67,7 @@ def apply(layer: keras.Layer, changes: Changes) -> None:
         ValueError: ``changes`` names a layer that there is not.
     """
     described = _described(layer)
+    changes = _under_names_of_today(described, changes)
     unknown = sorted(changes.keys() - {each.key for each in described})
     if unknown:
         raise ValueError(f"{layer.name!r} has no layers {unknown}, for which its configuration has settings.")
@@ -87,7 +89,8 @@ def apply_plain(layer: keras.Layer, changes: Changes) -> None:
     Raises:
         ValueError: any other; ``layer`` is unchanged.
     """
-    configs = {each.key: _config(each.layer) for each in _described(layer)}
+    described = _described(layer)
+    configs, changes = {each.key: _config(each.layer) for each in described}, _under_names_of_today(described, changes)
     for key, change in changes.items():
         for attribute, value in change.items():
             config = configs.get(key, {})
@@ -141,6 +144,12 @@ def _described(root: keras.Layer) -> list[_Described]:
         for inner in held(layer):
             paths.setdefault(id(inner), f"{path}/{inner.name}".lstrip("/"))
     return described
+
+
+def _under_names_of_today(described: collections.abc.Iterable[_Described], changes: Changes) -> Changes:
+    """``changes`` as older files may hold them, under the names of today."""
+    kinds = {each.key: type(each.layer) for each in described}
+    return {key: of_today(kinds.get(key, object), change) for key, change in changes.items()}
 
 
 def _is_like(current: object, value: object) -> bool:

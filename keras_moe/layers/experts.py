@@ -6,6 +6,7 @@ import keras
 
 from keras_moe.layers.changes import MadeOf
 from keras_moe.layers.dispatch import dispatch
+from keras_moe.layers.older_names import OlderNames
 from keras_moe.types import Shape, Tensor
 
 if keras.backend.backend() == "jax":
@@ -15,7 +16,7 @@ elif keras.backend.backend() == "torch":
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
-class ExpertBank(keras.layers.Layer):
+class ExpertBank(OlderNames):
     """Computes ``sum over k of routing_weights[:, k] * experts[k](features)`` and runs only the chosen experts.
 
     At inference (``predict``, ``model(x)``, inside ``tf.function`` or ``jax.jit``) an expert does no work for a row
@@ -51,6 +52,8 @@ class ExpertBank(keras.layers.Layer):
                [ 0.]], dtype=float32)
     """
 
+    older_names: typing.ClassVar = {"weights": "routing_weights"}
+
     def __init__(self, experts: list[keras.Layer], **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         if not experts:
@@ -85,9 +88,6 @@ class ExpertBank(keras.layers.Layer):
             if not expert.built:
                 expert.build(features_shape)
         self.compute_output_shape(features_shape, routing_weights_shape)
-
-    def build_from_config(self, config: dict[str, typing.Any]) -> None:
-        self.build(*config["shapes_dict"].values())  # by position: in older files names differ
 
     def call(self, features: Tensor, routing_weights: Tensor, training: bool = False) -> Tensor:
         if keras.backend.backend() == "jax" and not training and is_eager(features):

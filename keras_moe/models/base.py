@@ -36,7 +36,7 @@ class MoEModel(PartitionedModel):
     Example:
         >>> inputs = keras.Input((4,))
         >>> gate_logits = keras.layers.Dense(3, name="gate")(inputs)
-        >>> routing_weights = keras_moe.layers.TopKGate(k=1, name="top_k")(gate_logits)
+        >>> routing_weights = keras_moe.layers.TopKGate(top_k=1, name="top_k")(gate_logits)
         >>> experts = [keras.layers.Dense(2) for _ in range(3)]
         >>> outputs = keras_moe.layers.ExpertBank(experts, name="experts")(inputs, routing_weights)
         >>> model = keras_moe.models.MoEModel(

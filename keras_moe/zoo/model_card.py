@@ -127,7 +127,7 @@ class Setting:
     ``layer`` is the layer's index in the model and its class, such as ``"5 TopKGate"``.
 
     Example:
-        >>> zoo.Setting("5 TopKGate", "k", 1).value
+        >>> zoo.Setting("5 TopKGate", "top_k", 1).value
         1
     """
 
