@@ -91,8 +91,8 @@ def _sealed(
     if labels:
         attached[metadata.LABELS] = to_lines(labels)
     if list(graphs) == ["model"]:
-        if described["experts"]:
-            attached[metadata.EXPERTS] = "\n".join(f"expert {k}" for k in range(described["experts"])).encode()
+        if described["num_experts"]:
+            attached[metadata.EXPERTS] = "\n".join(f"expert {k}" for k in range(described["num_experts"])).encode()
         return {path.name: integrity.seal(metadata.describe(graphs["model"], described, attached), attached)}
     names = {name: f"{path.stem}.{name}.tflite" for name in graphs}
     files = {names[n]: integrity.seal(d, attached if n == "head" else {}) for n, d in graphs.items()}

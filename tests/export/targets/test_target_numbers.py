@@ -69,7 +69,7 @@ def test_the_command_offers_every_target():
     assert command.TARGETS == report.TARGETS
 
 
-DESCRIBED = {"name": "pets */", "form": "routed", "quantize": "int8", "license": "CC0-1.0", "experts": 2}
+DESCRIBED = {"name": "pets */", "form": "routed", "quantize": "int8", "license": "CC0-1.0", "num_experts": 2}
 PROGRAM = """
 #include <stdio.h>
 #include <string.h>
