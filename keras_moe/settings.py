@@ -23,7 +23,7 @@ Changes: typing.TypeAlias = dict[str, Config]  # key of an inner layer -> its se
 QUANTIZATIONS = ("int8", "int4", "float8")
 
 
-class Settings:
+class LayerSettings:
     """A record of the present settings of the layers inside ``layer``, for a later comparison."""
 
     def __init__(self, layer: keras.Layer) -> None:
@@ -61,7 +61,7 @@ class Settings:
 
 
 def apply(layer: keras.Layer, changes: Changes) -> None:
-    """Sets the layers inside ``layer``, newly made, as ``changes`` of ``Settings`` says. It must be built.
+    """Sets the layers inside ``layer``, newly made, as ``changes`` of ``LayerSettings`` says. It must be built.
 
     Raises:
         ValueError: ``changes`` names a layer that there is not.

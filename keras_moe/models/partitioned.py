@@ -48,7 +48,7 @@ class PartitionedModel(RoutedModel):
         self._part_names = {part: tuple(names) for part, names in parts.items()}
         self._resolved = resolved or {}
         self._policy = self.dtype_policy
-        self._settings = settings.Settings(self)
+        self._settings = settings.LayerSettings(self)
 
     def remember(self, arguments: dict[str, typing.Any]) -> None:
         """Keeps the arguments of the constructor for ``get_config`` and loads their ``"weights"``.

@@ -13,7 +13,7 @@ from keras_moe.images import centred, with_channels
 from keras_moe.metrics import wilson_interval
 from keras_moe.models import HydraNet, MoEModel
 from keras_moe.training.finetuning.measuring import Measured, fit_budget, measured, operating_curve
-from keras_moe.training.finetuning.plan import Settings
+from keras_moe.training.finetuning.plan import FineTuningSettings
 from keras_moe.training.finetuning.start import Start
 from keras_moe.training.finetuning.training import Learned
 from keras_moe.training.operating_point import OperatingPoint
@@ -78,7 +78,12 @@ class FineTuned:
 
 
 def finish(
-    learned: Learned, start: Start, files: LabelledFiles, settings: Settings, work: pathlib.Path, out: pathlib.Path
+    learned: Learned,
+    start: Start,
+    files: LabelledFiles,
+    settings: FineTuningSettings,
+    work: pathlib.Path,
+    out: pathlib.Path,
 ) -> FineTuned:
     """Sets the knob, measures, saves and writes the page, all in ``work``; ``out`` is there whole or not at all."""
     model, rest, made = learned.model, learned.rest, work / "model" / out.name
@@ -125,7 +130,7 @@ def _turns(experts: Array) -> Array:
 
 
 def _fields(
-    start: Start, files: LabelledFiles, settings: Settings, test: Measured, learned: Learned
+    start: Start, files: LabelledFiles, settings: FineTuningSettings, test: Measured, learned: Learned
 ) -> dict[str, typing.Any]:
     count, classes, source = len(files.paths), len(files.classes), pathlib.Path(files.source).resolve().name
     accuracy = round(test.accuracy, 6)
