@@ -12,7 +12,7 @@ import keras
 from keras import tree
 
 from keras_moe.layer_state import copy_weights, held, inner_layers, own_variables
-from keras_moe.layers.older_names import of_today
+from keras_moe.older_names import of_today
 from keras_moe.sparing_tensorflow import spare_tensorflow
 
 spare_tensorflow()  # before a layer is described

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_moe.checks import number
-from keras_moe.layers.older_names import OlderNames
+from keras_moe.older_names import OlderNames
 from keras_moe.types import Shape, Tensor
 
 RULES = ("confidence", "product")

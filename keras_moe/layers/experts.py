@@ -6,7 +6,7 @@ import keras
 
 from keras_moe.layers.changes import MadeOf
 from keras_moe.layers.dispatch import dispatch
-from keras_moe.layers.older_names import OlderNames
+from keras_moe.older_names import OlderNames
 from keras_moe.types import Shape, Tensor
 
 if keras.backend.backend() == "jax":

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_moe.checks import check, integer, number
-from keras_moe.layers.older_names import OlderNames
+from keras_moe.older_names import OlderNames
 from keras_moe.types import Shape, Tensor
 
 _check = functools.partial(check, "TopKGate")

@@ -56,7 +56,7 @@ class ServedModel(keras.Model):
         """Predictions, as of ``keras.Model.predict``.
 
         Raises:
-            ValueError: no images, for which Keras has no answer.
+            ValueError: no images, for which Keras has no prediction.
 
         Example:
             >>> zoo.load("test_hydranet").predict(np.zeros((3, 8, 8, 1)), verbose=0).shape

@@ -40,7 +40,10 @@ def toml(values: dict[str, typing.Any]) -> str:
     """
     import tomlkit
 
-    return tomlkit.dumps(values)
+    try:
+        return tomlkit.dumps(values)
+    except ValueError as error:
+        raise ValueError(f"Expected text, numbers, booleans, lists and tables of them. Received: {error}") from error
 
 
 def _record(kind: typing.Any, table: dict[str, typing.Any], problems: list[str], where: str) -> typing.Any:

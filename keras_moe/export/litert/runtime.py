@@ -32,7 +32,7 @@ class LiteRTModel:
         num_threads: int >= 1, of each interpreter.
         sha256: hex digest that the file (or manifest) must have, such as a card's; None: its own checksum decides.
         runtime: ``"litert"``, or ``"tflm"``: the interpreter of microcontrollers (extra ``edge``), to see what a file
-            answers there. It has one thread and takes no file of weights in float16 or of dynamic quantization.
+            gives there. It has one thread and takes no file of weights in float16 or of dynamic quantization.
 
     Attributes:
         description: dict, what ``litert`` wrote of the model: its name, form, quantization and input shape.
