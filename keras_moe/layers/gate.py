@@ -114,8 +114,8 @@ class TopKGate(OlderNames):
         logits = ops.cast(logits, "float32") / self.temperature
         if training and self.noise_std:
             logits += self.noise_std * keras.random.normal(ops.shape(logits), seed=self.random)
-        soft = training and self.train_top_k is not None
-        routing_weights = _softmax(logits, _top(logits, self.train_top_k if soft else self.top_k))
+        soft = self.train_top_k if training else None
+        routing_weights = _softmax(logits, _top(logits, soft or self.top_k))
         if not soft:
             routing_weights = self._drop(routing_weights)
         return ops.cast(_poison(routing_weights, logits), self.compute_dtype)

@@ -1,7 +1,6 @@
 """Cards are read strictly, written deterministically, and come back as they were."""
 
 import dataclasses
-import re
 import tomllib
 
 import numpy as np
