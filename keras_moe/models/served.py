@@ -94,8 +94,9 @@ class ServedModel(keras.Model):
         Example:
             >>> import os
             >>> format = "torch" if keras.backend.backend() == "torch" else "tf_saved_model"
-            >>> zoo.load("test_hydranet").export("mixture.pt2", format, verbose=False)
-            >>> os.path.exists("mixture.pt2")
+            >>> model = keras_moe.models.Classifier((8, 8, 3), 0.25, "resnet8")
+            >>> model.export("classifier.pt2", format, verbose=False)
+            >>> os.path.exists("classifier.pt2")
             True
         """
         self.check_format(format, input_signature)
