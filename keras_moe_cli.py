@@ -1,7 +1,7 @@
 """The console script ``keras-moe``.
 
 ``keras_moe`` sees this module loaded and leaves Keras to the sub-commands that need a model: ``list``, ``info`` and
-``--help`` answer at once. Programs import ``keras_moe``, not this.
+``--help`` print at once. Programs import ``keras_moe``, not this.
 """
 
 from keras_moe.cli import main as main

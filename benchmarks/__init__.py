@@ -4,5 +4,5 @@ import argparse
 
 
 def without_options(description: str) -> None:
-    """Answers ``--help`` with the first line of ``description``, and refuses any argument."""
+    """Prints for ``--help`` the first line of ``description``, and refuses any argument."""
     argparse.ArgumentParser(description=description.splitlines()[0]).parse_args()

@@ -63,7 +63,7 @@ def _report(speeds, arguments):
 
 
 def _work(arguments):
-    """Answers each line of the input with images per second, by task and kind."""
+    """Prints for each line of the input images per second, by task and kind."""
     import numpy as np
 
     runs, rng = {}, np.random.default_rng(0)

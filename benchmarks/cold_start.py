@@ -1,4 +1,4 @@
-"""Seconds until a published model answers, from a cold start, on each backend.
+"""Seconds until a published model has predicted, from a cold start, on each backend.
 
     python -m benchmarks.cold_start [--models hydranet_cifar100 hydranet_photos] [--rounds 3] [--photo photo.jpg]
 

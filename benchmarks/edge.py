@@ -50,7 +50,7 @@ def _micro(names, count):
 
 
 def _agreement(name, path, images):
-    """What tflite-micro answers beside LiteRT, and its memory: cells of a table."""
+    """What tflite-micro gives beside LiteRT, and its memory: cells of a table."""
     graphs = graphs_of(path)
     try:
         model = LiteRTModel(path, runtime="tflm")

@@ -9,7 +9,7 @@ gate: one less the larger weight of the gate. It costs nothing more; ``drop_belo
 shallow: do shallow predictions disagree? Each expert's stem and first stages, with a linear head fitted on the training
     images of its own domain, label a small map; the signal is the share of it that the two label differently. The other
     expert's shallow layers and both heads run for every image and are charged; an escalated image goes on from there.
-own: mean entropy of the chosen expert's answer, known once it has run. It costs nothing more.
+own: mean entropy of the chosen expert's prediction, known once it has run. It costs nothing more.
 deep: the share of pixels on which both whole experts differ. It would cost both experts and is charged nothing: with it
     one sees what a perfect shallow prediction of disagreement could give.
 oracle: how many more pixels both experts get right than the chosen one alone. It needs the labels, and bounds what any
@@ -38,12 +38,12 @@ SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 def main():
     without_options(__doc__)
     model, train, test = zoo.load(NAME), camvid("train"), camvid("test")
-    answers = _answers(model, test)
+    measured = _measured(model, test)
     signals = {
-        "gate": 1 - answers["weights"].max(1),
-        "own": answers["entropy"],
-        "deep, free of charge": answers["differ"],
-        "oracle": answers["gain"],
+        "gate": 1 - measured["weights"].max(1),
+        "own": measured["entropy"],
+        "deep, free of charge": measured["differ"],
+        "oracle": measured["gain"],
     }
     extra = dict.fromkeys(FREE, 0.0)
     heads = {}
@@ -59,7 +59,7 @@ def main():
     one, more = parts["gate"] + parts["experts"][0], parts["experts"][1]
     saved = {name: heads[name]["layers"] if name in heads else 0 for name in signals}
     curves = {
-        name: [_point(answers, signals[name], share, one + extra[name], more - saved[name]) for share in SHARES]
+        name: [_point(measured, signals[name], share, one + extra[name], more - saved[name]) for share in SHARES]
         for name in signals
     }
     results = {"curves": curves, "heads": heads, "correlation": _correlations(signals), "one": one, "more": more}
@@ -69,7 +69,7 @@ def main():
     print((FOLDER / "escalation.md").read_text())
 
 
-def _answers(model, test):
+def _measured(model, test):
     """Of every test image: what the chosen expert and both get right, and the signals that are free."""
     network, rows = model.expert_outputs(), []
     for image, mask in zip(*test[:2], strict=True):
@@ -101,11 +101,11 @@ def _counts(logits, mask):
     return np.concatenate([confusion_matrix(mask[counted], guess, CLASSES).reshape(-1), off])
 
 
-def _point(answers, signal, share, one, more):
+def _point(measured, signal, share, one, more):
     """Figures where the ``share`` of images that is highest in ``signal`` runs both experts."""
     escalated = np.zeros(len(signal), bool)
     escalated[np.argsort(-signal, kind="stable")[: round(share * len(signal))]] = True
-    total = np.where(escalated[:, None], answers["both"], answers["one"]).sum(0)
+    total = np.where(escalated[:, None], measured["both"], measured["one"]).sum(0)
     confusion = total[: CLASSES**2].reshape(CLASSES, CLASSES)
     return {
         "share": share,

@@ -29,7 +29,7 @@ def main(model, photo=None):
     print(f"{labels[prediction.argmax()]} {prediction.max():.1%}")
     if route is not None:
         ran = [f"expert {k} (weight {route[0, k]:.2f})" for k in np.flatnonzero(route)]
-        print(", ".join(ran) or "no expert: the base answered alone")
+        print(", ".join(ran) or "no expert: the base predicted alone")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def main():
             network, classifier_activation=None, include_preprocessing=False, **options
         )
         apart = np.abs(model.predict(x, verbose=0) - expected).max()
-        print(f"{options}: answers apart by {apart:.1e}, MACs {model.macs_by_part()}")
+        print(f"{options}: predictions apart by {apart:.1e}, MACs {model.macs_by_part()}")
         assert apart < 1e-4
 
 

@@ -6,7 +6,7 @@
 
 1. A published classifier (or one of ``keras.applications``) gets a new head, which is trained first.
 2. ``upcycle`` turns it into a single-gated mixture: the classifier stays whole as the base, four experts are copies of
-   its tail. Nothing has changed yet: the answers are the same.
+   its tail. Nothing has changed yet: the predictions are the same.
 3. Gate and experts train, each alone, the base frozen; ``--jobs 2`` trains experts in two processes.
 4. A threshold is set on held-out images for a budget of 1.1 times the base.
 """

@@ -35,10 +35,15 @@ class Classification:
 
     @property
     def experts(self) -> str | None:
-        """The experts that ran, in words; None for a dense network."""
+        """The experts that ran, in words; None for a dense network.
+
+        Example:
+            >>> classify.Classification((("cat", 0.9),), {}, macs_executed=1e6, macs_total=4e6).experts
+            'none, the base predicted alone'
+        """
         if self.route is None:
             return None
-        return ", ".join(f"{k} (weight {w:.2f})" for k, w in self.route.items()) or "none, the base answered alone"
+        return ", ".join(f"{k} (weight {w:.2f})" for k, w in self.route.items()) or "none, the base predicted alone"
 
 
 def classify(model: "MoEModel", name: "Name | Card", images: np.ndarray, top: int = 5) -> list[Classification]:

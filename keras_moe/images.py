@@ -14,7 +14,7 @@ from keras_moe.checks import integer
 if typing.TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-Source: typing.TypeAlias = str | os.PathLike[str] | typing.BinaryIO
+PathOrFile: typing.TypeAlias = str | os.PathLike[str] | typing.BinaryIO
 
 # All that Pillow's forty parsers let out on a damaged header, pixel stream or EXIF block.
 DAMAGE = (
@@ -40,7 +40,7 @@ class TooManyPixels(ValueError):
 
 
 def read_image(
-    path: Source,
+    path: PathOrFile,
     input_shape: collections.abc.Sequence[int],
     max_pixels: int | None = None,
     formats: tuple[str, ...] | None = None,
@@ -77,7 +77,7 @@ def read_image(
 
 
 def open_image(
-    path: Source,
+    path: PathOrFile,
     least: int | None = None,
     max_pixels: int | None = None,
     formats: tuple[str, ...] | None = None,
@@ -120,7 +120,7 @@ def open_image(
         raise ValueError(f"{name} is damaged or cut off: {error}") from error
 
 
-def _named(source: Source) -> tuple[pathlib.Path | typing.BinaryIO, str]:
+def _named(source: PathOrFile) -> tuple[pathlib.Path | typing.BinaryIO, str]:
     """The argument for Pillow, and the name for errors."""
     if not isinstance(source, (str, os.PathLike)):
         return source, "The file"

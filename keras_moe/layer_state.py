@@ -43,7 +43,7 @@ def own_variables(layer: keras.Layer) -> list[keras.Variable]:
 
 
 def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
-    """Gives ``target`` the weights of ``source``, a layer or model of the same layers; it then answers as ``source``.
+    """Gives ``target`` the weights of ``source``, a layer or model of the same layers; it then computes as ``source``.
 
     Raises:
         ValueError: other layers, or weights of other shapes; ``target`` is unchanged.

@@ -12,6 +12,7 @@ import keras
 from keras import tree
 
 from keras_moe.layer_state import copy_weights, held, inner_layers, own_variables
+from keras_moe.older_names import of_today
 from keras_moe.sparing_tensorflow import spare_tensorflow
 
 spare_tensorflow()  # before a layer is described
@@ -22,7 +23,7 @@ Changes: typing.TypeAlias = dict[str, Config]  # key of an inner layer -> its se
 QUANTIZATIONS = ("int8", "int4", "float8")
 
 
-class Settings:
+class LayerSettings:
     """A record of the present settings of the layers inside ``layer``, for a later comparison."""
 
     def __init__(self, layer: keras.Layer) -> None:
@@ -60,12 +61,13 @@ class Settings:
 
 
 def apply(layer: keras.Layer, changes: Changes) -> None:
-    """Sets the layers inside ``layer``, newly made, as ``changes`` of ``Settings`` says. It must be built.
+    """Sets the layers inside ``layer``, newly made, as ``changes`` of ``LayerSettings`` says. It must be built.
 
     Raises:
         ValueError: ``changes`` names a layer that there is not.
     """
     described = _described(layer)
+    changes = _under_names_of_today(described, changes)
     unknown = sorted(changes.keys() - {each.key for each in described})
     if unknown:
         raise ValueError(f"{layer.name!r} has no layers {unknown}, for which its configuration has settings.")
@@ -87,7 +89,8 @@ def apply_plain(layer: keras.Layer, changes: Changes) -> None:
     Raises:
         ValueError: any other; ``layer`` is unchanged.
     """
-    configs = {each.key: _config(each.layer) for each in _described(layer)}
+    described = _described(layer)
+    configs, changes = {each.key: _config(each.layer) for each in described}, _under_names_of_today(described, changes)
     for key, change in changes.items():
         for attribute, value in change.items():
             config = configs.get(key, {})
@@ -141,6 +144,12 @@ def _described(root: keras.Layer) -> list[_Described]:
         for inner in held(layer):
             paths.setdefault(id(inner), f"{path}/{inner.name}".lstrip("/"))
     return described
+
+
+def _under_names_of_today(described: collections.abc.Iterable[_Described], changes: Changes) -> Changes:
+    """``changes`` as older files may hold them, under the names of today."""
+    kinds = {each.key: type(each.layer) for each in described}
+    return {key: of_today(kinds.get(key, object), change) for key, change in changes.items()}
 
 
 def _is_like(current: object, value: object) -> bool:

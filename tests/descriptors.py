@@ -38,8 +38,8 @@ def _patchwise(**kwargs):
 
 
 LAYERS = [
-    Descriptor("gate", lambda **kw: layers.TopKGate(k=2, temperature=0.5, noise_std=0.1, seed=3, **kw), ((4,),), 1),
-    Descriptor("gate_per_pixel", lambda **kw: layers.TopKGate(k=1, train_k=4, **kw), ((2, 2, 4),), 1),
+    Descriptor("gate", lambda **kw: layers.TopKGate(top_k=2, temperature=0.5, noise_std=0.1, seed=3, **kw), ((4,),), 1),
+    Descriptor("gate_per_pixel", lambda **kw: layers.TopKGate(top_k=1, train_top_k=4, **kw), ((2, 2, 4),), 1),
     Descriptor("bank", _bank, ((5,), (4,)), 8),
     Descriptor("average", lambda **kw: layers.Ensembler(**kw), ((5,), (5,), (3,)), 0),
     Descriptor("learned", lambda **kw: layers.Ensembler(learned=True, **kw), ((5,), (5,), (3,)), 1),

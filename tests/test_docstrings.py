@@ -1,10 +1,11 @@
-"""What a room exports has an example in its docstring, and this example and those of its public methods run.
+"""What a room exports has an example in its docstring, so have its public methods, and all of them run.
 
 Examples may use ``np``, ``keras`` and the package's rooms by name; they run in an empty folder, on one
 backend. ``KERAS_MOE_DATA`` names this folder.
 """
 
 import doctest
+import functools
 import importlib
 import inspect
 
@@ -34,6 +35,8 @@ FINISHED = (
     "weights",
     "zoo",
 )
+# Keras calls these, where it saves and loads.
+HOOKS = ("get_config", "get_compile_config", "compile_from_config")
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -47,13 +50,22 @@ def _exported(room):
 
 
 def _methods(things):
-    """Public methods and properties with an example, by the class that defines them: a class may inherit them."""
-    classes = {base: None for thing in things if inspect.isclass(thing) for base in inspect.getmro(thing)}
-    for cls in classes:
+    """Public methods and properties by the class that defines them, which may be one that the exported ones inherit.
+
+    Overridden ones count where they say something of their own; what Keras calls does not.
+    """
+    for cls in {base: None for thing in things if inspect.isclass(thing) for base in inspect.getmro(thing)}:
         module = cls.__module__.removeprefix("keras_moe.")
         for name, method in vars(cls).items() if module != cls.__module__ else ():
-            if not name.startswith("_") and ">>>" in (inspect.getdoc(method) or ""):
+            if name.startswith("_") or name in HOOKS or not _is_method(method):
+                continue
+            overrides = any(hasattr(base, name) for base in inspect.getmro(cls)[1:])
+            if method.__doc__ or not overrides:
                 yield f"{module}.{cls.__name__}.{name}", method
+
+
+def _is_method(thing):
+    return inspect.isfunction(thing) or isinstance(thing, (property, functools.cached_property, classmethod))
 
 
 EXPORTED = dict(pair for room in FINISHED for pair in _exported(room))

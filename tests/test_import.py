@@ -18,7 +18,8 @@ import keras_moe
 pytestmark = pytest.mark.once
 
 HEAVY = {
-    "sklearn", "matplotlib", "jinja2", "scipy", "PIL", "safetensors", "rich", "tensorflow", "jax", "torch", "pandas",
+    "sklearn", "matplotlib", "jinja2", "scipy", "PIL", "safetensors", "rich", "tomlkit", "tensorflow", "jax", "torch",
+    "pandas",
 }  # fmt: skip
 # What a process finds that imports the package, and then more of it.
 IMPORTED = """

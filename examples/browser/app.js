@@ -97,7 +97,7 @@ function lay() {
   at("live").hidden = !rate;
   at("seen").hidden = Boolean(rate);
   at("map-figure").hidden = !enlarges();
-  at("answers-box").hidden = enlarges();
+  at("predictions-box").hidden = enlarges();
   at("result").hidden = false;
 }
 

@@ -32,7 +32,7 @@ export function toPixels(canvas, x = 0, y = 0, width = canvas.width, height = ca
 }
 
 // The centred part of that shape, resized as Pillow does it (bicubic, antialiased, 8 bits after each pass): a canvas's
-// own resize differs from browser to browser, and so would the answers.
+// own resize differs from browser to browser, and so would the predictions.
 function shrink(bitmap, width, height) {
   const scale = Math.min(bitmap.width / width, bitmap.height / height);
   const rows = taps(bitmap.height, height, scale);

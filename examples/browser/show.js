@@ -12,7 +12,7 @@ export function draw(id, canvas, caption) {
 
 export function listAnswers(labels, prediction) {
   const best = Array.from(prediction.keys()).sort((a, b) => prediction[b] - prediction[a]).slice(0, TOP);
-  at("answers").replaceChildren(...best.map((i) => bar(labels[i], prediction[i])));
+  at("predictions").replaceChildren(...best.map((i) => bar(labels[i], prediction[i])));
 }
 
 export function listExperts(shares, description) {
@@ -23,7 +23,7 @@ export function listExperts(shares, description) {
 export function describe(route) {
   if (!route) return "A dense network: all of it ran.";
   const ran = Array.from(route.keys()).filter((k) => route[k] !== 0);
-  if (ran.length === 0) return `Early exit: the base answered alone; none of ${route.length} experts ran.`;
+  if (ran.length === 0) return `Early exit: the base predicted alone; none of ${route.length} experts ran.`;
   return `${ran.length} of ${route.length} ran, weighted as below; the others did nothing.`;
 }
 

@@ -93,7 +93,7 @@ def main():
     parser.add_argument("model", nargs="?", default="hydranet_cifar100", metavar="MODEL")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000, help="0: any that is free (default: 8000)")
-    parser.add_argument("--top", type=int, default=5, help="labels of an answer (default: 5)")
+    parser.add_argument("--top", type=int, default=5, help="labels of an image (default: 5)")
     parser.add_argument("--max-megabytes", type=positive, default=20, help="of an upload (default: 20)")
     parser.add_argument("--max-megapixels", type=positive, default=50, help="of an image (default: 50)")
     parser.add_argument("--upload-seconds", type=positive, default=30, help="that an upload may take (default: 30)")

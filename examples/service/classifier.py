@@ -1,4 +1,4 @@
-"""A model that loads in the background and answers several threads at once.
+"""A model that loads in the background and predicts in several threads at once.
 
 It is the Keras model, not a LiteRT file: `zoo.load` takes a published name, a model folder and the Hub alike, of which
 only the first has LiteRT files; `keras_moe.classify` gives its labels, experts and MACs; and any number of threads may
@@ -26,7 +26,7 @@ class Classifier:
                 f"{self.card.input.range}"
             )
         if top < 1:
-            raise ValueError(f"Expected one label of an answer, or more. Received: {top}")
+            raise ValueError(f"Expected one label of an image, or more. Received: {top}")
         self.top = min(top, len(self.card.classes))
 
     def load(self):

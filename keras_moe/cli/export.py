@@ -29,8 +29,9 @@ if typing.TYPE_CHECKING:
 File = tuple[str, pathlib.Path, "np.ndarray | None"]
 """To be timed: its label, the LiteRT file, and the images; None: those of the command."""
 
+# Not imported: help must come at once. A test compares them with ``keras_moe.export.litert.convert.QUANTIZATIONS`` and
+# ``keras_moe.export.targets.report.TARGETS``.
 QUANTIZED = ("float16", "dynamic", "int8")
-# Not imported: help must come at once. A test compares them with ``keras_moe.export.targets.report.TARGETS``.
 TARGETS = ("litert", "tflm", "ethos-u55-128", "ethos-u65-256", "ethos-u85-256", "edgetpu")
 
 

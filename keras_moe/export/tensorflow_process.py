@@ -60,10 +60,10 @@ def run(
         _write(folder, "job", job)
         save_weights(model, folder / "weights.safetensors")
         status = _follow([sys.executable, *_START, temporary], folder / "said", on_message)
-        if not (folder / "answer.json").exists():
+        if not (folder / "result.json").exists():
             printed = (folder / "said").read_text(encoding="utf-8", errors="replace")[-2000:]
             raise RuntimeError(f"The TensorFlow process of {function} ended with code {status}. It said:\n{printed}")
-        returned = _returned(_read(folder, "answer"), errors)
+        returned = _returned(_read(folder, "result"), errors)
         if trains:
             load_weights(model, folder / "trained.safetensors")
         return returned
@@ -87,11 +87,11 @@ def work(folder: str) -> None:
     try:
         model = keras.saving.deserialize_keras_object(job["model"])
         load_weights(model, place / "weights.safetensors")
-        answer = {"returned": function(model, **job["arguments"])}
+        result = {"returned": function(model, **job["arguments"])}
         save_weights(model, place / "trained.safetensors")
     except (ValueError, OSError) as error:
-        answer = {"error": str(error), "kind": type(error).__name__}
-    _write(place, "answer", answer)
+        result = {"error": str(error), "kind": type(error).__name__}
+    _write(place, "result", result)
 
 
 def _follow(command: list[str], error_file: pathlib.Path, on_message: collections.abc.Callable[[Values], None]) -> int:
@@ -111,11 +111,11 @@ def _follow(command: list[str], error_file: pathlib.Path, on_message: collection
     return process.returncode
 
 
-def _returned(answer: Values, errors: tuple[type[Exception], ...]) -> typing.Any:
+def _returned(result: Values, errors: tuple[type[Exception], ...]) -> typing.Any:
     """The function's result; raises the function's exception."""
-    if "error" in answer:
-        raise {kind.__name__: kind for kind in errors}.get(answer["kind"], ValueError)(answer["error"])
-    return answer["returned"]
+    if "error" in result:
+        raise {kind.__name__: kind for kind in errors}.get(result["kind"], ValueError)(result["error"])
+    return result["returned"]
 
 
 def _environment() -> dict[str, str]:

@@ -40,12 +40,26 @@ class Call:
 
     @functools.cached_property
     def inputs(self) -> list[keras.KerasTensor]:
-        """Symbolic tensors among the arguments."""
+        """Symbolic tensors among the arguments.
+
+        Example:
+            >>> x, y = keras.Input((2,)), keras.Input((2,))
+            >>> (call,) = graph.open_graph(keras.Model([x, y], keras.layers.Add()([x, y]))).calls
+            >>> len(call.inputs)
+            2
+        """
         return [t for t in tree.flatten((self.args, self.kwargs)) if isinstance(t, keras.KerasTensor)]
 
     @functools.cached_property
     def results(self) -> list[keras.KerasTensor]:
-        """Symbolic tensors among the outputs."""
+        """Symbolic tensors among the outputs.
+
+        Example:
+            >>> x = keras.Input((2,))
+            >>> (call,) = graph.open_graph(keras.Model(x, keras.layers.Dense(3)(x))).calls
+            >>> [tensor.shape for tensor in call.results]
+            [(None, 3)]
+        """
         return [t for t in tree.flatten(self.outputs) if isinstance(t, keras.KerasTensor)]
 
 
@@ -80,7 +94,13 @@ class Graph:
 
     @property
     def distinct(self) -> bool:
-        """Whether no two layers share a name of their own: only then will Keras make one model of them."""
+        """Whether no two layers share a name of their own: only then will Keras make one model of them.
+
+        Example:
+            >>> x = keras.Input((2,))
+            >>> graph.open_graph(keras.Model(x, keras.layers.Dense(3)(x))).distinct
+            True
+        """
         names = {call.layer: call.layer.name for call in self.calls}
         return len(set(names.values())) == len(names)
 
@@ -90,6 +110,13 @@ class Graph:
         Args:
             tensors: one for each input.
             copy: see ``replay``.
+
+        Example:
+            >>> x = keras.Input((2,))
+            >>> small = graph.open_graph(keras.Model(x, keras.layers.Rescaling(10.0)(x)))
+            >>> values = small.run([np.array([[1.0, 2.0]])])
+            >>> keras.ops.convert_to_numpy(values[small.output])
+            array([[10., 20.]], dtype=float32)
         """
 
         def at_inference(call: Call) -> Function:
@@ -108,6 +135,16 @@ class Graph:
 
         Raises:
             ValueError: no such layer; it suggests the nearest names.
+
+        Example:
+            >>> x = keras.Input((2,))
+            >>> small = graph.open_graph(keras.Model(x, keras.layers.Dense(3, name="logits")(x)))
+            >>> small.index("logits")
+            0
+            >>> small.index("logit")
+            Traceback (most recent call last):
+            ...
+            ValueError: No layer is called 'logit'. The nearest names are ['logits'].
         """
         positions = [i for i, call in enumerate(self.calls) if call.name == name]
         if positions:
@@ -117,7 +154,15 @@ class Graph:
         raise ValueError(f"No layer is called {name!r}. The nearest names are {near}.")
 
     def cuts(self) -> list[int]:
-        """Positions after which a single tensor, that call's own, is all that the rest needs."""
+        """Positions after which a single tensor, that call's own, is all that the rest needs.
+
+        Example:
+            >>> x = keras.Input((2,))
+            >>> hidden = keras.layers.Dense(2)(x)
+            >>> small = graph.open_graph(keras.Model(x, keras.layers.Add()([x, hidden])))
+            >>> small.cuts()  # after the first call the rest needs its input, too
+            [1]
+        """
         needed, positions = set(tree.flatten(self.output)), []
         for i, call in reversed(list(enumerate(self.calls))):
             if needed == set(call.results) and len(call.results) == 1:
@@ -131,6 +176,13 @@ class Graph:
         Args:
             output: what the part gives.
             through: which calls belong to it; others end it, and it does not have what leads to them.
+
+        Example:
+            >>> x = keras.Input((2,))
+            >>> hidden = keras.layers.Dense(3, name="hidden")(x)
+            >>> small = graph.open_graph(keras.Model(x, keras.layers.Dense(1, name="logits")(hidden)))
+            >>> [call.name for call in small.until(small.calls[0].outputs).calls]
+            ['hidden']
         """
         needed, calls = set(tree.flatten(output)), []
         for call in reversed(self.calls):

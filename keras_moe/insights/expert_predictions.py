@@ -41,13 +41,25 @@ class ExpertPredictions:
 
     @functools.cached_property
     def predicted_labels(self) -> np.ndarray:
-        """int ``(n, ...)``, the model's."""
+        """int ``(n, ...)``, the model's.
+
+        Example:
+            >>> experts, route = np.array([[[0.9, 0.1]], [[0.2, 0.8]]]), np.array([[0.0, 1.0]])
+            >>> insights.ExpertPredictions(experts[1], experts, route, route).predicted_labels
+            array([1])
+        """
         labels: np.ndarray = self.probabilities.argmax(-1)
         return labels
 
     @functools.cached_property
     def expert_labels(self) -> np.ndarray:
-        """int ``(experts, n, ...)``, each expert's."""
+        """int ``(experts, n, ...)``, each expert's.
+
+        Example:
+            >>> experts, route = np.array([[[0.9, 0.1]], [[0.2, 0.8]]]), np.array([[0.0, 1.0]])
+            >>> insights.ExpertPredictions(experts[1], experts, route, route).expert_labels.tolist()
+            [[0], [1]]
+        """
         labels: np.ndarray = self.expert_probabilities.argmax(-1)
         return labels
 

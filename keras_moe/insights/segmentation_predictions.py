@@ -53,21 +53,49 @@ class SegmentationPredictions:
 
     @property
     def miou(self) -> np.ndarray:
-        """float ``(1 + experts, groups)``."""
+        """float ``(1 + experts, groups)``.
+
+        Example:
+            >>> samples = insights.Samples(np.zeros((1, 16, 16, 1)), np.zeros((1, 16, 16), int), "a black image")
+            >>> predictions = insights.collect_segmentation_predictions(zoo.load("test_segmentation"), samples)
+            >>> predictions.miou.shape  # the model and two experts, one group
+            (3, 1)
+        """
         return np.array([[mean_iou(c) for c in groups] for groups in self.confusion])
 
     @property
     def total_miou(self) -> np.ndarray:
-        """float ``(1 + experts,)``, of all groups together."""
+        """float ``(1 + experts,)``, of all groups together.
+
+        Example:
+            >>> samples = insights.Samples(np.zeros((1, 16, 16, 1)), np.zeros((1, 16, 16), int), "a black image")
+            >>> predictions = insights.collect_segmentation_predictions(zoo.load("test_segmentation"), samples)
+            >>> np.array_equal(predictions.total_miou, predictions.miou[:, 0])  # of one group the same
+            True
+        """
         return np.array([mean_iou(c) for c in self.confusion.sum(1)])
 
     @property
     def iou(self) -> np.ndarray:
-        """float ``(1 + experts, classes)``."""
+        """float ``(1 + experts, classes)``.
+
+        Example:
+            >>> samples = insights.Samples(np.zeros((1, 16, 16, 1)), np.zeros((1, 16, 16), int), "a black image")
+            >>> predictions = insights.collect_segmentation_predictions(zoo.load("test_segmentation"), samples)
+            >>> predictions.iou.shape  # the model and two experts, four classes
+            (3, 4)
+        """
         return np.array([iou(c) for c in self.confusion.sum(1)])
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """``values`` of pixels, ``(pixels,)``, averaged for each image: float ``(n,)``, NaN where there are none."""
+        """``values`` of pixels, ``(pixels,)``, averaged for each image: float ``(n,)``, NaN where there are none.
+
+        Example:
+            >>> samples = insights.Samples(np.zeros((1, 16, 16, 1)), None, "a black image")
+            >>> predictions = insights.collect_segmentation_predictions(zoo.load("test_segmentation"), samples)
+            >>> predictions.mean(np.ones(16 * 16))
+            array([1.])
+        """
         counts = np.bincount(self.image, minlength=len(self.route))
         sums = np.bincount(self.image, values, minlength=len(self.route))
         means: np.ndarray = np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)

@@ -60,7 +60,14 @@ class CostBias(keras.layers.Layer):
 
     @property
     def cost_weight(self) -> float:
-        """The weight of the costs, a float."""
+        """The weight of the costs, a float.
+
+        Example:
+            >>> bias = keras_moe.layers.CostBias([1.0, 3.0])
+            >>> bias.cost_weight = 0.5
+            >>> keras.ops.convert_to_numpy(bias(np.array([[2.0, 2.5]])))
+            array([[1.5, 1. ]], dtype=float32)
+        """
         return float(ops.convert_to_numpy(self._cost_weight)) if self.built else self._initial
 
     @cost_weight.setter

@@ -12,7 +12,7 @@ from keras_moe.types import Tensor
 
 @keras.saving.register_keras_serializable(package="keras_moe")
 class DepthwiseConv2D(layers.DepthwiseConv2D):
-    """Keras' layer of that name for maps ``(n, height, width, channels)``, with its arguments, weights and answers.
+    """Keras' layer of that name for maps ``(n, height, width, channels)``, with its arguments, weights and outputs.
 
     On JAX on a CPU it is a sum of shifted slices, each times its row of the kernel, which XLA makes one loop; XLA's
     grouped convolution and its gradient are several times slower there. Elsewhere, and where one channel gives several,

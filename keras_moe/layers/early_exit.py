@@ -6,13 +6,14 @@ import keras
 from keras import ops
 
 from keras_moe.checks import number
+from keras_moe.older_names import OlderNames
 from keras_moe.types import Shape, Tensor
 
 RULES = ("confidence", "product")
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
-class EarlyExit(keras.layers.Layer):
+class EarlyExit(OlderNames):
     """Drops experts by a threshold on the confidence of base and gate (any-time single-gated MoE, BMVC 2022).
 
     The paper's poster prints one rule as a formula and uses another in its tables. This layer has both:
@@ -23,7 +24,8 @@ class EarlyExit(keras.layers.Layer):
       ``gate_k`` is the gate's softmax over all experts. The remaining weights are scaled to a sum of one. At 0 every
       selected expert runs. A larger threshold costs less.
 
-    In training the route passes unchanged. A NaN or an infinity in the base's logits or in the route makes the row NaN.
+    In training the routing weights pass unchanged. A NaN or an infinity in them or in the base's logits makes the row
+    NaN.
 
     Args:
         rule: ``"confidence"`` or ``"product"``.
@@ -31,7 +33,7 @@ class EarlyExit(keras.layers.Layer):
             non-trainable variable: assign ``layer.threshold`` at any time, without compiling again.
 
     Call arguments:
-        route: float tensor ``(n, experts)``, of a ``TopKGate``.
+        routing_weights: float tensor ``(n, experts)``, of a ``TopKGate``.
         gate_logits: float tensor ``(n, experts)``.
         base_logits: float tensor ``(n, classes)``.
         training: bool.
@@ -45,11 +47,13 @@ class EarlyExit(keras.layers.Layer):
     Example:
         >>> early_exit = keras_moe.layers.EarlyExit(threshold=0.8)
         >>> base_logits = np.log([[0.9, 0.1], [0.6, 0.4]])  # the base is sure of the first image
-        >>> route, gate_logits = np.array([[1.0, 0.0], [0.0, 1.0]]), np.zeros((2, 2))
-        >>> keras.ops.convert_to_numpy(early_exit(route, gate_logits, base_logits))
+        >>> routing_weights, gate_logits = np.array([[1.0, 0.0], [0.0, 1.0]]), np.zeros((2, 2))
+        >>> keras.ops.convert_to_numpy(early_exit(routing_weights, gate_logits, base_logits))
         array([[0., 0.],
                [0., 1.]], dtype=float32)
     """
+
+    older_names: typing.ClassVar = {"route": "routing_weights"}
 
     def __init__(self, rule: str = "confidence", threshold: float | None = None, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
@@ -58,7 +62,7 @@ class EarlyExit(keras.layers.Layer):
         self.rule = rule
         self._initial: float = self._checked(threshold)
 
-    def build(self, route_shape: Shape, gate_logits_shape: Shape, base_logits_shape: Shape) -> None:
+    def build(self, routing_weights_shape: Shape, gate_logits_shape: Shape, base_logits_shape: Shape) -> None:
         self._threshold = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(self._initial), trainable=False, dtype="float32",
             autocast=False, name="threshold",
@@ -66,7 +70,14 @@ class EarlyExit(keras.layers.Layer):
 
     @property
     def threshold(self) -> float:
-        """The threshold, a float in [0, 1]. Assign None to switch the early exit off."""
+        """The threshold, a float in [0, 1]. Assign None to switch the early exit off.
+
+        Example:
+            >>> early_exit = keras_moe.layers.EarlyExit(threshold=0.8)
+            >>> early_exit.threshold = None
+            >>> early_exit.threshold  # a probability above 1 does not occur
+            1.0
+        """
         return float(ops.convert_to_numpy(self._threshold)) if self.built else self._initial
 
     @threshold.setter
@@ -81,22 +92,25 @@ class EarlyExit(keras.layers.Layer):
         checked = number("EarlyExit", "threshold", threshold, 0, 1, or_none=True)
         return {"confidence": 1.0, "product": 0.0}[self.rule] if checked is None else float(checked)
 
-    def call(self, route: Tensor, gate_logits: Tensor, base_logits: Tensor, training: bool = False) -> Tensor:
+    def call(self, routing_weights: Tensor, gate_logits: Tensor, base_logits: Tensor, training: bool = False) -> Tensor:
         if training:
-            return route
+            return routing_weights
+        weights = ops.cast(routing_weights, "float32")
         base_logits = ops.cast(base_logits, "float32")
         unsure = 1 - ops.max(ops.softmax(base_logits), axis=-1, keepdims=True, initial=0.0)
         if self.rule == "confidence":
-            remaining = ops.where(unsure < 1.0 - self._threshold, 0.0, ops.cast(route, "float32"))
+            remaining = ops.where(unsure < 1.0 - self._threshold, 0.0, weights)
         else:
             gate = ops.softmax(ops.cast(gate_logits, "float32"))
-            remaining = _rescaled(ops.where(gate * unsure < self._threshold, 0.0, ops.cast(route, "float32")))
+            remaining = _rescaled(ops.where(gate * unsure < self._threshold, 0.0, weights))
         sound = ops.all(ops.isfinite(base_logits), axis=-1, keepdims=True)
-        sound = ops.logical_and(sound, ops.all(ops.isfinite(route), axis=-1, keepdims=True))
+        sound = ops.logical_and(sound, ops.all(ops.isfinite(weights), axis=-1, keepdims=True))
         return ops.cast(ops.where(sound, remaining, float("nan")), self.compute_dtype)
 
-    def compute_output_shape(self, route_shape: Shape, gate_logits_shape: Shape, base_logits_shape: Shape) -> Shape:
-        return route_shape
+    def compute_output_shape(
+        self, routing_weights_shape: Shape, gate_logits_shape: Shape, base_logits_shape: Shape
+    ) -> Shape:
+        return routing_weights_shape
 
     def get_config(self) -> dict[str, typing.Any]:
         return {**super().get_config(), "rule": self.rule, "threshold": self.threshold}

@@ -6,11 +6,12 @@ import keras
 from keras import ops
 
 from keras_moe.checks import flag, integer
+from keras_moe.older_names import OlderNames
 from keras_moe.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
-class Ensembler(keras.layers.Layer):
+class Ensembler(OlderNames):
     """Averages the outputs of the base and of the experts that ran.
 
     The average is ``(base + b * experts) / (1 + b * s)``, where ``s`` is the sum of the row's routing weights.
@@ -39,6 +40,8 @@ class Ensembler(keras.layers.Layer):
                [2., 4.]], dtype=float32)
     """
 
+    older_names: typing.ClassVar = {"weights": "routing_weights"}
+
     def __init__(self, learned: bool = False, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.learned: bool = flag("Ensembler", "learned", learned)
@@ -51,9 +54,6 @@ class Ensembler(keras.layers.Layer):
             )
         if self.learned:
             self.log_balance = self.add_weight(shape=(), initializer="zeros", name="log_balance")
-
-    def build_from_config(self, config: dict[str, typing.Any]) -> None:
-        self.build(*config["shapes_dict"].values())  # by position: in older files names differ
 
     def call(self, base: Tensor, experts: Tensor, routing_weights: Tensor) -> Tensor:
         ran = ops.sum(routing_weights, axis=-1, keepdims=True)
@@ -70,7 +70,7 @@ class Ensembler(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
-class WeightedSum(keras.layers.Layer):
+class WeightedSum(OlderNames):
     """``sum over k of routing_weights_k * logits_k`` on maps of logits, before any softmax (SAIAD 2020, section 3).
 
     Args:
@@ -94,6 +94,8 @@ class WeightedSum(keras.layers.Layer):
         array([[[[3.25, 6.5 ]]]], dtype=float32)
     """
 
+    older_names: typing.ClassVar = {"weights": "routing_weights"}
+
     def __init__(self, num_experts: int, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         self.num_experts: int = integer("WeightedSum", "num_experts", num_experts, 1)
@@ -108,9 +110,6 @@ class WeightedSum(keras.layers.Layer):
                 f"(n, {', '.join(map(str, size))}, {self.num_experts}) for logits {tuple(logits_shape)}. "
                 f"Received: {tuple(routing_weights_shape)}"
             )
-
-    def build_from_config(self, config: dict[str, typing.Any]) -> None:
-        self.build(*config["shapes_dict"].values())  # by position: in older files names differ
 
     def call(self, logits: Tensor, routing_weights: Tensor) -> Tensor:
         classes = logits.shape[-1] // self.num_experts

@@ -7,6 +7,7 @@ import keras
 from keras_moe.checks import integer
 from keras_moe.layers.changes import MadeOf
 from keras_moe.layers.dispatch import dispatch
+from keras_moe.older_names import OlderNames
 from keras_moe.types import Shape, Tensor
 
 if keras.backend.backend() == "jax":
@@ -16,7 +17,7 @@ elif keras.backend.backend() == "torch":
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
-class ExpertBank(keras.layers.Layer):
+class ExpertBank(OlderNames):
     """Computes ``sum over k of routing_weights[:, k] * experts[k](features)`` and runs only the chosen experts.
 
     At inference (``predict``, ``model(x)``, inside ``tf.function`` or ``jax.jit``) an expert does no work for a row
@@ -54,6 +55,8 @@ class ExpertBank(keras.layers.Layer):
                [ 0.]], dtype=float32)
     """
 
+    older_names: typing.ClassVar = {"weights": "routing_weights"}
+
     def __init__(self, experts: list[keras.Layer], top_k: int | None = None, **kwargs: typing.Any) -> None:
         super().__init__(**kwargs)
         if not experts:
@@ -69,7 +72,14 @@ class ExpertBank(keras.layers.Layer):
 
     @property
     def experts(self) -> list[keras.Layer]:
-        """List of the experts. ``bank.experts[k] = layer`` replaces one by another of the same shapes."""
+        """List of the experts. ``bank.experts[k] = layer`` replaces one by another of the same shapes.
+
+        Example:
+            >>> bank = keras_moe.layers.ExpertBank([keras.layers.Rescaling(1.0), keras.layers.Rescaling(10.0)])
+            >>> bank.experts[1] = keras.layers.Rescaling(100.0)
+            >>> keras.ops.convert_to_numpy(bank(np.array([[3.0]]), np.array([[0.0, 1.0]])))
+            array([[300.]], dtype=float32)
+        """
         return self._layers  # Keras' own list of inner layers, so that the weights of a new one are the bank's
 
     def build(self, features_shape: Shape, routing_weights_shape: Shape) -> None:
@@ -82,9 +92,6 @@ class ExpertBank(keras.layers.Layer):
             if not expert.built:
                 expert.build(features_shape)
         self.compute_output_shape(features_shape, routing_weights_shape)
-
-    def build_from_config(self, config: dict[str, typing.Any]) -> None:
-        self.build(*config["shapes_dict"].values())  # by position: in older files names differ
 
     def call(self, features: Tensor, routing_weights: Tensor, training: bool = False) -> Tensor:
         if keras.backend.backend() == "jax" and not training and is_eager(features):

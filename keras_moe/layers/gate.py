@@ -7,14 +7,15 @@ import keras
 from keras import ops
 
 from keras_moe.checks import check, integer, number
+from keras_moe.older_names import OlderNames
 from keras_moe.types import Shape, Tensor
 
 _check = functools.partial(check, "TopKGate")
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")
-class TopKGate(keras.layers.Layer):
-    """Turns gate logits into routing weights: softmax over the ``k`` largest, exact zeros elsewhere.
+class TopKGate(OlderNames):
+    """Turns gate logits into routing weights: softmax over the ``top_k`` largest, exact zeros elsewhere.
 
     The gate has no trained weights. The layer before it computes the logits: a ``Dense`` on pooled features, or a
     convolution for a gate per pixel. HydraNets (CVPR 2018) describe a soft gate whose top-k branches run at inference,
@@ -23,17 +24,17 @@ class TopKGate(keras.layers.Layer):
 
     Dynamic k follows the idea of DynK-Hydra (Complex & Intelligent Systems 9(2), 2022, formula unpublished): a selected
     expert whose weight is below ``drop_below`` is dropped, and the rest is renormalised. The largest weight always
-    stays. The rule holds in training too, for fine-tuning under the conditions of use, unless ``train_k`` is given.
+    stays. The rule holds in training too, for fine-tuning under the conditions of use, unless ``train_top_k`` is given.
 
     A NaN or an infinity among the logits of a row makes all its weights NaN: every expert runs and the result is NaN.
     Of equal logits the one of lowest index is chosen.
 
     Args:
-        k: int >= 1, the most experts of a row, no more than there are.
-        train_k: int or None, ``k`` in training; None: the same. The number of experts gives soft routing.
+        top_k: int >= 1, the most experts of a row, no more than there are.
+        train_top_k: int or None, ``top_k`` in training; None: the same. The number of experts gives soft routing.
         temperature: float > 0, the divisor of the logits.
         noise_std: float >= 0, standard deviation of the normal noise on the logits in training.
-        drop_below: float in [0, 1], the least weight of a further expert; 0 keeps all k. It is a non-trainable
+        drop_below: float in [0, 1], the least weight of a further expert; 0 keeps all ``top_k``. It is a non-trainable
             variable: assign ``gate.drop_below`` at any time, without compiling again.
         seed: int or None, of the noise.
 
@@ -45,10 +46,10 @@ class TopKGate(keras.layers.Layer):
         Routing weights, float tensor ``(..., experts)`` in the layer's compute dtype (computed in float32).
 
     Raises:
-        ValueError: an argument out of range, or ``k`` larger than the number of experts.
+        ValueError: an argument out of range, or ``top_k`` larger than the number of experts.
 
     Example:
-        >>> gate = keras_moe.layers.TopKGate(k=2)
+        >>> gate = keras_moe.layers.TopKGate(top_k=2)
         >>> logits = np.log([[6.0, 2.0, 1.0]])
         >>> keras.ops.convert_to_numpy(gate(logits)).round(3)
         array([[0.75, 0.25, 0.  ]], dtype=float32)
@@ -57,10 +58,12 @@ class TopKGate(keras.layers.Layer):
         array([[1., 0., 0.]], dtype=float32)
     """
 
+    older_names: typing.ClassVar = {"k": "top_k", "train_k": "train_top_k"}
+
     def __init__(
         self,
-        k: int = 1,
-        train_k: int | None = None,
+        top_k: int = 1,
+        train_top_k: int | None = None,
         temperature: float = 1.0,
         noise_std: float = 0.0,
         drop_below: float = 0.0,
@@ -68,8 +71,8 @@ class TopKGate(keras.layers.Layer):
         **kwargs: typing.Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.k: int = integer("TopKGate", "k", k, 1)
-        self.train_k: int | None = integer("TopKGate", "train_k", train_k, 1, or_none=True)
+        self.top_k: int = integer("TopKGate", "top_k", top_k, 1)
+        self.train_top_k: int | None = integer("TopKGate", "train_top_k", train_top_k, 1, or_none=True)
         self.temperature: float = number("TopKGate", "temperature", temperature, above=0)
         self.noise_std: float = number("TopKGate", "noise_std", noise_std, 0)
         self.seed: int | None = integer("TopKGate", "seed", seed, or_none=True)
@@ -79,7 +82,7 @@ class TopKGate(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         experts = input_shape[-1]
-        for name, k in (("k", self.k), ("train_k", self.train_k)):
+        for name, k in (("top_k", self.top_k), ("train_top_k", self.train_top_k)):
             _check(name, k, k is None or k <= experts, f"at most the number of experts, {experts}")
         self._drop_below = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(self._initial_drop_below), trainable=False,
@@ -88,7 +91,15 @@ class TopKGate(keras.layers.Layer):
 
     @property
     def drop_below(self) -> float:
-        """The least weight of a further expert (dynamic k), a float in [0, 1]."""
+        """The least weight of a further expert (dynamic k), a float in [0, 1].
+
+        Example:
+            >>> gate = keras_moe.layers.TopKGate(top_k=2)
+            >>> gate.drop_below = 0.3
+            >>> keras.ops.convert_to_numpy(gate(np.log([[0.6, 0.3, 0.1], [0.8, 0.1, 0.1]]))).round(3)
+            array([[0.667, 0.333, 0.   ],
+                   [1.   , 0.   , 0.   ]], dtype=float32)
+        """
         return float(ops.convert_to_numpy(self._drop_below)) if self.built else self._initial_drop_below
 
     @drop_below.setter
@@ -103,8 +114,9 @@ class TopKGate(keras.layers.Layer):
         logits = ops.cast(logits, "float32") / self.temperature
         if training and self.noise_std:
             logits += self.noise_std * keras.random.normal(ops.shape(logits), seed=self.random)
-        routing_weights = _softmax(logits, _top(logits, self.train_k if training and self.train_k else self.k))
-        if not (training and self.train_k):
+        soft = self.train_top_k if training else None
+        routing_weights = _softmax(logits, _top(logits, soft or self.top_k))
+        if not soft:
             routing_weights = self._drop(routing_weights)
         return ops.cast(_poison(routing_weights, logits), self.compute_dtype)
 
@@ -120,8 +132,8 @@ class TopKGate(keras.layers.Layer):
     def get_config(self) -> dict[str, typing.Any]:
         return {
             **super().get_config(),
-            "k": self.k,
-            "train_k": self.train_k,
+            "top_k": self.top_k,
+            "train_top_k": self.train_top_k,
             "temperature": self.temperature,
             "noise_std": self.noise_std,
             "drop_below": self.drop_below,

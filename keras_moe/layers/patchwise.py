@@ -53,7 +53,13 @@ class PatchWise(keras.layers.Layer):
 
     @property
     def crop(self) -> int:
-        """Side of the network's input in pixels: the patch and its context on both sides."""
+        """Side of the network's input in pixels: the patch and its context on both sides.
+
+        Example:
+            >>> network = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.AveragePooling2D(2)])
+            >>> keras_moe.layers.PatchWise(network, patch=2, context=2).crop
+            6
+        """
         return self.patch + 2 * self.context
 
     def patches(self, shape: Shape) -> int:

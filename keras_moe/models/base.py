@@ -36,7 +36,7 @@ class MoEModel(PartitionedModel):
     Example:
         >>> inputs = keras.Input((4,))
         >>> gate_logits = keras.layers.Dense(3, name="gate")(inputs)
-        >>> routing_weights = keras_moe.layers.TopKGate(k=1, name="top_k")(gate_logits)
+        >>> routing_weights = keras_moe.layers.TopKGate(top_k=1, name="top_k")(gate_logits)
         >>> experts = [keras.layers.Dense(2) for _ in range(3)]
         >>> outputs = keras_moe.layers.ExpertBank(experts, name="experts")(inputs, routing_weights)
         >>> model = keras_moe.models.MoEModel(
@@ -67,7 +67,12 @@ class MoEModel(PartitionedModel):
 
     @property
     def bank(self) -> ExpertBank | typing.Any:
-        """The model's ``ExpertBank``, or None."""
+        """The model's ``ExpertBank``, or None.
+
+        Example:
+            >>> len(zoo.load("test_hydranet").bank.experts)
+            4
+        """
         return next((layer for layer in self.layers if isinstance(layer, ExpertBank)), None)
 
     @property
@@ -75,6 +80,10 @@ class MoEModel(PartitionedModel):
         """Dict with the symbolic ``"gate_logits"`` and ``"routing_weights"``; None for a dense network.
 
         ``routing_weights`` is the tensor in the graph; a route is the array of its values.
+
+        Example:
+            >>> {name: tensor.shape for name, tensor in zoo.load("test_hydranet").gate.items()}
+            {'gate_logits': (None, 4), 'routing_weights': (None, 4)}
         """
         return self._gate
 
@@ -88,6 +97,10 @@ class MoEModel(PartitionedModel):
 
         Raises:
             ValueError: the model has no gate.
+
+        Example:
+            >>> zoo.load("test_hydranet").router.output_shape
+            (None, 4)
         """
         if self._gate is None:
             raise ValueError(f"{self.name!r} is a dense network: it has no gate and no route.")
@@ -141,7 +154,12 @@ class MoEModel(PartitionedModel):
 
     @functools.cached_property
     def model_with_route(self) -> RoutedModel:
-        """The model from images to ``"prediction"``, its output, ``"routing_weights"`` and ``"gate_logits"``."""
+        """The model from images to ``"prediction"``, its output, ``"routing_weights"`` and ``"gate_logits"``.
+
+        Example:
+            >>> sorted(zoo.load("test_hydranet").model_with_route.output)
+            ['gate_logits', 'prediction', 'routing_weights']
+        """
         return self.sharing(self.inputs, {"prediction": self.output, **self._gate}, f"{self.name}_with_route")
 
     def predict_with_route(self, x: Array, route: Array, batch_size: int = 256) -> Array:
@@ -184,13 +202,25 @@ class MoEModel(PartitionedModel):
         return self.sharing([self.input, self._gate["routing_weights"]], self.output, f"{self.name}_under_route")
 
     def sharing(self, inputs: Tensor, outputs: Tensor, name: str) -> RoutedModel:
-        """A model between symbolic tensors of this one, which shares its layers and its dtype policy."""
+        """A model between symbolic tensors of this one, which shares its layers and its dtype policy.
+
+        Example:
+            >>> model = zoo.load("test_hydranet")
+            >>> model.sharing(model.inputs, model.gate["gate_logits"], "scores").output_shape
+            (None, 4)
+        """
         with dtype_scope(self.dtype_policy):
             return RoutedModel(inputs, outputs, name=name, turns=self._turns)
 
     @property
     def macs_total(self) -> int:
-        """Multiply-accumulates of the whole network per image, every expert included, an int."""
+        """Multiply-accumulates of the whole network per image, every expert included, an int.
+
+        Example:
+            >>> model = zoo.load("test_hydranet")
+            >>> model.macs_total == model.mean_macs(route=np.ones((1, 4)))
+            True
+        """
         return sum(sum(m) if isinstance(m, list) else m for m in self._macs_of_parts.values())
 
     def macs_by_part(self) -> Macs:

@@ -90,7 +90,7 @@ class ClassSR(SuperResolution):
             ]
             costs = [cost.macs(branch, (None, 32, 32, 3)) for branch in branches]
             bias = CostBias([c / max(costs) for c in costs], cost_weight, dtype=ROUTING_DTYPE, name="cost_bias")
-            top = TopKGate(1, train_k=len(filters), dtype=ROUTING_DTYPE, name="top_k")
+            top = TopKGate(1, train_top_k=len(filters), dtype=ROUTING_DTYPE, name="top_k")
             bank = ExpertBank(branches, name="branches")
 
             # === Functional model ===

@@ -128,7 +128,7 @@ class HydraNet(MoEModel):
             after = None if pooled else pooling
             return backbones.head(include_top, head, after, dropout_rate, classifier_activation, "combiner")
 
-        gate = {"k": top_k, "noise_std": noise_std, "drop_below": drop_below}
+        gate = {"top_k": top_k, "noise_std": noise_std, "drop_below": drop_below}
         self._assemble(images, scaling, stem, branches, combiner, gate_filters, gate, name=name, dtype=dtype)
 
     @classmethod
@@ -186,7 +186,7 @@ class HydraNet(MoEModel):
         def combiner() -> keras.Sequential:
             return backbones.head(True, None, None, 0.0, activation, "combiner")
 
-        gate = {"k": top_k, "noise_std": noise_std, "drop_below": drop_below}
+        gate = {"top_k": top_k, "noise_std": noise_std, "drop_below": drop_below}
         resolved = {"split_at": split.split_at, "classifier_activation": activation}
         model = cls.__new__(cls)
         model._assemble(
@@ -209,11 +209,11 @@ class HydraNet(MoEModel):
 
         ``combiner`` makes the last layer; ``gate`` holds the arguments of the ``TopKGate``.
         """
-        _check("top_k", gate["k"], 1 <= gate["k"] <= len(branches), "between 1 and `num_experts`")
+        _check("top_k", gate["top_k"], 1 <= gate["top_k"] <= len(branches), "between 1 and `num_experts`")
         with dtype_scope(options["dtype"]):
             gate_network = _gate(stem.output_shape[1:], gate_filters, len(branches))
             top = TopKGate(**gate, dtype=ROUTING_DTYPE, name="top_k")
-            bank = ExpertBank(branches, top_k=gate["k"], name="branches")
+            bank = ExpertBank(branches, top_k=gate["top_k"], name="branches")
             features = stem(scaling(images))
             logits = gate_network(features)
             routing = top(logits)

@@ -48,13 +48,18 @@ class PartitionedModel(RoutedModel):
         self._part_names = {part: tuple(names) for part, names in parts.items()}
         self._resolved = resolved or {}
         self._policy = self.dtype_policy
-        self._settings = settings.Settings(self)
+        self._settings = settings.LayerSettings(self)
 
     def remember(self, arguments: dict[str, typing.Any]) -> None:
         """Keeps the arguments of the constructor for ``get_config`` and loads their ``"weights"``.
 
         Args:
             arguments: dict, name -> value.
+
+        Example:
+            >>> model = keras_moe.models.Classifier((8, 8, 3), 1.0, "resnet8")  # the constructor's decorator calls it
+            >>> model.get_config()["backbone"]
+            'resnet8'
         """
         arguments = {**arguments}
         weights = arguments.pop("weights", None)
@@ -115,7 +120,14 @@ class PartitionedModel(RoutedModel):
             self.optimizer.build([self.variables[i] for i in optimized])
 
     def set_weights(self, weights: list[Array]) -> None:
-        """Sets the weights as Keras does and updates the values that layers derive from them."""
+        """Sets the weights as Keras does and updates the values that layers derive from them.
+
+        Example:
+            >>> model = zoo.load("test_hydranet")
+            >>> model.set_weights([0 * weight for weight in model.get_weights()])
+            >>> model.predict(np.ones((1, 8, 8, 1)), verbose=0).round(3)[0, :3]  # of ten classes
+            array([0.1, 0.1, 0.1], dtype=float32)
+        """
         set_weights(self, weights)
 
     @property
@@ -151,7 +163,12 @@ class PartitionedModel(RoutedModel):
 
     @property
     def parts(self) -> dict[str, list[keras.Layer]]:
-        """Dict, part name -> list of layers."""
+        """Dict, part name -> list of layers.
+
+        Example:
+            >>> list(zoo.load("test_hydranet").parts)
+            ['stem', 'gate', 'branches', 'combiner']
+        """
         return {part: [self.get_layer(n) for n in names] for part, names in self._part_names.items()}
 
 

@@ -23,6 +23,10 @@ class RoutedModel(ServedModel):
 
         A single batch goes without Keras' loop over batches: on TensorFlow to set that up takes longer than to run most
         networks on one image.
+
+        Example:
+            >>> zoo.load("test_hydranet").predict_arrays(np.zeros((3, 8, 8, 1)), batch_size=256).shape
+            (3, 10)
         """
         x = list(arrays) if isinstance(self.input, list) else arrays[0]
         if hasattr(arrays[0], "shape") and 0 < len(arrays[0]) <= batch_size:

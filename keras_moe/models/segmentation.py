@@ -181,16 +181,16 @@ class SegmentationMoE(MoEModel):
             if sparse:
                 early_gate = segmentation_gates.early_gate(input_shape, num_experts, gate.include_preprocessing)
                 gate_logits = early_gate(images)
-                route = top(gate_logits)
-                mixed = ExpertBank([_only_logits(n) for n in networks], name="experts")(images, route)
+                routing_weights = top(gate_logits)
+                mixed = ExpertBank([_only_logits(n) for n in networks], name="experts")(images, routing_weights)
             else:
                 pairs = [network(images) for network in networks]
                 joined = layers.Concatenate(name="features")([features for features, _ in pairs])
                 feature_gate = segmentation_gates.feature_gate(joined.shape[1:], gate.kind, num_experts, classes)
                 gate_logits = feature_gate(joined)
-                route = weights = top(gate_logits)
+                routing_weights = weights = top(gate_logits)
                 if gate.kind == "pixel":
-                    weights = segmentation_gates.to_image_size(joined.shape[1:], input_shape)(route)
+                    weights = segmentation_gates.to_image_size(joined.shape[1:], input_shape)(routing_weights)
                 logits = layers.Concatenate(name="logits")([logits for _, logits in pairs])
                 mixed = WeightedSum(num_experts, name="weighted_sum")(logits, weights)
             if conv:
@@ -202,7 +202,9 @@ class SegmentationMoE(MoEModel):
             "gate": ["gate", "top_k"],
             "ensembler": ["conv_predictions", "probabilities"] if conv else ["probabilities"],
         }
-        super().__init__(images, outputs, parts, {"gate_logits": gate_logits, "routing_weights": route}, **options)
+        super().__init__(
+            images, outputs, parts, {"gate_logits": gate_logits, "routing_weights": routing_weights}, **options
+        )
         self.knob = ("drop_below", "top_k") if sparse else None
 
     @property
@@ -224,7 +226,12 @@ class SegmentationMoE(MoEModel):
 
     @property
     def experts(self) -> list[keras.Model]:
-        """The experts: models from images to ``[features, logits]``, or to logits if the model is sparse."""
+        """The experts: models from images to ``[features, logits]``, or to logits if the model is sparse.
+
+        Example:
+            >>> len(zoo.load("test_segmentation").experts)
+            2
+        """
         return self.bank.experts if self.bank else self.parts["experts"]
 
     def init_from_networks(self, networks: collections.abc.Sequence[keras.Model]) -> None:

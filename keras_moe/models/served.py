@@ -56,7 +56,11 @@ class ServedModel(keras.Model):
         """Predictions, as of ``keras.Model.predict``.
 
         Raises:
-            ValueError: no images, for which Keras has no answer.
+            ValueError: no images, for which Keras has no prediction.
+
+        Example:
+            >>> zoo.load("test_hydranet").predict(np.zeros((3, 8, 8, 1)), verbose=0).shape
+            (3, 10)
         """
         if any(tuple(getattr(images, "shape", ()))[:1] == (0,) for images in keras.tree.flatten(x)):
             raise ValueError(f"predict: expected at least one image. Received: none, for {self.name!r}")
@@ -86,6 +90,14 @@ class ServedModel(keras.Model):
 
         Raises:
             ValueError: see ``check_format``.
+
+        Example:
+            >>> import os
+            >>> format = "torch" if keras.backend.backend() == "torch" else "tf_saved_model"
+            >>> model = keras_moe.models.Classifier((8, 8, 3), 0.25, "resnet8")
+            >>> model.export("classifier.pt2", format, verbose=False)
+            >>> os.path.exists("classifier.pt2")
+            True
         """
         self.check_format(format, input_signature)
         routed = (keras.backend.backend(), format) == ("tensorflow", "tf_saved_model")
@@ -99,6 +111,12 @@ class ServedModel(keras.Model):
 
         Raises:
             ValueError: a format without routing, for a model with a gate; or a further limit of the model's class.
+
+        Example:
+            >>> zoo.load("test_hydranet").check_format("docx")
+            Traceback (most recent call last):
+            ...
+            ValueError: export: on ... the `format` of a model with a gate must be one of ...
         """
         backend = keras.backend.backend()
         if format not in FORMATS[backend] and any(isinstance(layer, ROUTING) for layer in self.layers):

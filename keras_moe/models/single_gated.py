@@ -189,9 +189,11 @@ class SingleGatedMoE(MoEModel):
             features = trunk(images)
             base_logits, embedding = tail(features)
             gate_logits = gate(embedding)
-            route = TopKGate(top_k, dtype=ROUTING_DTYPE, name="top_k")(gate_logits)
-            route = EarlyExit(**early_exit, dtype=ROUTING_DTYPE, name="early_exit")(route, gate_logits, base_logits)
-            logits = Ensembler(learned, name="ensembler")(base_logits, bank(features, route), route)
+            routing_weights = TopKGate(top_k, dtype=ROUTING_DTYPE, name="top_k")(gate_logits)
+            routing_weights = EarlyExit(**early_exit, dtype=ROUTING_DTYPE, name="early_exit")(
+                routing_weights, gate_logits, base_logits
+            )
+            logits = Ensembler(learned, name="ensembler")(base_logits, bank(features, routing_weights), routing_weights)
             outputs = layers.Activation(classifier_activation, dtype="float32", name="probabilities")(logits)
 
         parts = {
@@ -200,7 +202,9 @@ class SingleGatedMoE(MoEModel):
             "experts": ["experts"],
             "ensembler": ["ensembler", "probabilities"],
         }
-        super().__init__(images, outputs, parts, {"gate_logits": gate_logits, "routing_weights": route}, **options)
+        super().__init__(
+            images, outputs, parts, {"gate_logits": gate_logits, "routing_weights": routing_weights}, **options
+        )
         self._split_at = split.split_at
         self._tensors = {"features": features, "base": base_logits, "embedding": embedding}
 
@@ -247,7 +251,12 @@ class SingleGatedMoE(MoEModel):
 
     @property
     def gate_is_hidden(self) -> bool:
-        """Whether the gate has a hidden layer, which ``point_gate_at`` excludes."""
+        """Whether the gate has a hidden layer, which ``point_gate_at`` excludes.
+
+        Example:
+            >>> keras_moe.models.SingleGatedMoE((8, 8, 3), backbone="resnet8", classes=5, gate_units=16).gate_is_hidden
+            True
+        """
         return bool(self._config["gate_units"] > 0)
 
     def point_gate_at(self, centroids: Array) -> None:

@@ -40,7 +40,12 @@ class SuperResolution(MoEModel):
 
     @property
     def scale(self) -> int:
-        """The ratio of the output's height and width to the input's, an int."""
+        """The ratio of the output's height and width to the input's, an int.
+
+        Example:
+            >>> zoo.load("test_classsr").scale
+            2
+        """
         return int(self._config["scale"])
 
     @functools.cached_property
@@ -48,6 +53,11 @@ class SuperResolution(MoEModel):
         """``(height, width) -> model`` from patches of that size to the outputs of ``connect``, with shared layers.
 
         The size is fixed because even a branch without patches needs an output of known size.
+
+        Example:
+            >>> model = zoo.load("test_classsr").at_size(8, 12)
+            >>> model.input_shape, model.output["prediction"].shape
+            ((None, 8, 12, 3), (None, 16, 24, 3))
         """
 
         @functools.lru_cache(4)
@@ -101,7 +111,14 @@ class SuperResolution(MoEModel):
         return upscaled
 
     def macs_of_patch(self, height: int, width: int) -> Macs:
-        """As ``macs_by_part``, for a patch of that size: dict, part name -> int, or list of int for the branches."""
+        """As ``macs_by_part``, for a patch of that size: dict, part name -> int, or list of int for the branches.
+
+        Example:
+            >>> model = zoo.load("test_classsr")
+            >>> small, large = (sum(model.macs_of_patch(side, side)["branches"]) for side in (8, 16))
+            >>> large // small
+            4
+        """
         raise NotImplementedError
 
     def _count_macs(self) -> Macs:

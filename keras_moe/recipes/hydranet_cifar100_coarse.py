@@ -4,8 +4,8 @@
 
 Three rounds, as the dense baseline has: the trunk, a network of one branch; then, twice, 5 branches, copies of that
 one, whose gate is supervised with 5 groups of similar classes. Then the dynamic-k threshold is set on training images
-for the mean multiply-accumulates of the baseline. ``python -m benchmarks.edge_networks`` has the sizes from which it
-was chosen.
+for the mean multiply-accumulates of the baseline. ``python -m benchmarks.edge_networks`` has the sizes
+from which it was chosen.
 """
 
 import pathlib

@@ -43,7 +43,7 @@ def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -
 
 RECIPE = ModelRecipe(
     name="single_gated_cifar100",
-    summary="ResNet-14 base and four experts on CIFAR-100; the base may answer alone.",
+    summary="ResNet-14 base and four experts on CIFAR-100; the base may decide alone.",
     paper="Royer, Karmanov, Skliar, Ehteshami Bejnordi, Blankevoort: Revisiting Single-gated Mixtures of "
     "Experts, BMVC 2022",
     paper_url="https://arxiv.org/abs/2304.05497",

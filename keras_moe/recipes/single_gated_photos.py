@@ -1,4 +1,4 @@
-"""single_gated_photos: a thinned EfficientNet-Lite0 that answers alone where it is sure, and four experts beside it.
+"""single_gated_photos: a thinned EfficientNet-Lite0 that predicts alone where it is sure, and four experts beside it.
 
     KERAS_BACKEND=tensorflow python -m keras_moe.recipes efficientnet_lite0_thin_photos   # the base
     KERAS_BACKEND=tensorflow python -m keras_moe.recipes single_gated_photos [--publish]

@@ -21,13 +21,23 @@ class Cut:
 
     @property
     def length(self) -> int:
-        """Pixels that are covered, all of them."""
+        """Pixels that are covered, all of them.
+
+        Example:
+            >>> super_resolution.Cut(size=22, starts=(0, 18)).length
+            40
+        """
         return self.starts[-1] + self.size
 
     def ramps(self, scale: int) -> list[np.ndarray]:
         """Weight of each patch along the axis, enlarged: list of float32 ``(scale * size,)``.
 
         Linear where two overlap, 1 elsewhere; at every pixel of the axis they sum to one.
+
+        Example:
+            >>> first, second = super_resolution.Cut(size=4, starts=(0, 2)).ramps(scale=1)
+            >>> first, second
+            (array([1.  , 1.  , 0.75, 0.25], dtype=float32), array([0.25, 0.75, 1.  , 1.  ], dtype=float32))
         """
         size, weights = scale * self.size, []
         for i, start in enumerate(self.starts):

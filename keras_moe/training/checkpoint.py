@@ -46,13 +46,25 @@ class Checkpoint:
         self.path = self.folder / "checkpoint.safetensors"
 
     def save(self, model: keras.Model, progress: Progress, optimizer: keras.optimizers.Optimizer | None = None) -> None:
-        """Writes model, optimizer and ``progress``; an older checkpoint is replaced in one step."""
+        """Writes model, optimizer and ``progress``; an older checkpoint is replaced in one step.
+
+        Example:
+            >>> checkpoint = training.Checkpoint("run")
+            >>> checkpoint.save(zoo.load("test_hydranet"), {"epoch": 1})
+            >>> checkpoint.path.name
+            'checkpoint.safetensors'
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: ops.convert_to_numpy(v) for name, v in _state(model, optimizer).items()}
         write_tensors(self.path, tensors, {"progress": json.dumps(progress)})
 
     def progress(self) -> Progress | None:
-        """The progress saved, or None without a checkpoint."""
+        """The progress saved, or None without a checkpoint.
+
+        Example:
+            >>> training.Checkpoint("nothing").progress() is None
+            True
+        """
         if not self.path.exists():
             return None
         from safetensors import safe_open
@@ -62,7 +74,16 @@ class Checkpoint:
             return progress
 
     def restore(self, model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None) -> None:
-        """Assigns the saved state, all or nothing. Raises ValueError when it does not fit."""
+        """Assigns the saved state, all or nothing. Raises ValueError when it does not fit.
+
+        Example:
+            >>> model, other = zoo.load("test_hydranet"), zoo.load("test_hydranet", weights=None)
+            >>> checkpoint = training.Checkpoint("run")
+            >>> checkpoint.save(model, {"epoch": 1})
+            >>> checkpoint.restore(other)
+            >>> np.array_equal(model.get_weights()[0], other.get_weights()[0])
+            True
+        """
         tensors = read_tensors(self.path)
         if optimizer is None:
             tensors = {name: t for name, t in tensors.items() if not name.startswith("optimizer/")}

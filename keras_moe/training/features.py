@@ -40,7 +40,7 @@ def behind(model: MoEModel, layer: str) -> tuple[keras.Model, MoEModel]:
 
     Returns:
         ``(trunk, rest)``: a ``keras.Model`` from images to features, and an ``MoEModel`` from features to what
-        ``model`` answers, with those of its parts that come after ``layer``. To train ``rest`` is to train ``model``.
+        ``model`` predicts, with those of its parts that come after ``layer``. To train ``rest`` is to train ``model``.
     """
     gate = model.gate or {}
     graph = outer_graph(keras.Model(model.inputs, [model.output, *gate.values()]))

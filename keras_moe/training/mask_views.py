@@ -94,7 +94,14 @@ class MaskViews:
         plain_numbers(self, zoom={"least": 1}, shrink={"least": 1}, recolor=share, degrade=share)
 
     def check(self, images: Array) -> None:
-        """Raises ValueError for images ``(n, h, w, c)`` that these views cannot show."""
+        """Raises ValueError for images ``(n, h, w, c)`` that these views cannot show.
+
+        Example:
+            >>> training.MaskViews(turn=True).check(np.zeros((1, 8, 6, 3), "uint8"))
+            Traceback (most recent call last):
+            ...
+            ValueError: Expected square images to turn. Received: 8x6
+        """
         height, width, channels = images.shape[1:]
         if images.dtype != np.uint8 and (channels != 1 or self.recolor or self.degrade):
             raise ValueError(f"Expected uint8 images in 0…255 to augment. Received: dtype {images.dtype}")
@@ -104,7 +111,13 @@ class MaskViews:
             raise ValueError(f"Expected RGB images to recolor. Received: {channels} channels")
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> View:
-        """A random ``View`` of images of ``size`` (height, width)."""
+        """A random ``View`` of images of ``size`` (height, width).
+
+        Example:
+            >>> view = training.MaskViews(zoom=1).draw((8, 6), np.random.default_rng(0))
+            >>> view.window  # left, top, right, bottom
+            (0.0, 0.0, 6.0, 8.0)
+        """
         height, width = (side * rng.uniform(1 / self.zoom, self.shrink) for side in size)
         top, left = (rng.uniform(min(0, room), max(0, room)) for room in (size[0] - height, size[1] - width))
         view = View((left, top, left + width, top + height), rng.random() < 0.5)

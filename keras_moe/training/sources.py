@@ -13,7 +13,7 @@ from keras_moe.byte_order import native
 from keras_moe.training.batches import ImageBatches
 from keras_moe.types import Array, Shape
 
-Source: typing.TypeAlias = typing.Any
+BatchSource: typing.TypeAlias = typing.Any
 """A ``keras.utils.PyDataset``, a ``tf.data.Dataset``, a PyTorch ``DataLoader`` or a pair of arrays."""
 ToTargets: typing.TypeAlias = Callable[[typing.Any], dict[str, Array]]
 Check: typing.TypeAlias = Callable[[Array, dict[str, Array]], None]
@@ -23,7 +23,7 @@ class SourceBatches(keras.utils.PyDataset):
     """The batches of any source as NumPy arrays and a dict of targets; counts the time that the source takes.
 
     Args:
-        source: see ``Source``. Of an unbatched pair of arrays, batches of 32 in another order each epoch.
+        source: see ``BatchSource``. Of an unbatched pair of arrays, batches of 32 in another order each epoch.
         to_targets: ``y -> dict``, from what the source gives to the targets of each output.
         input_shape: of the model, which images must have.
         check: called with the images and targets of every batch; raises for those that will not do.
@@ -37,7 +37,7 @@ class SourceBatches(keras.utils.PyDataset):
         ValueError: a source that does not say how many batches it has; images of another shape.
     """
 
-    def __init__(self, source: Source, to_targets: ToTargets, input_shape: Shape, check: Check) -> None:
+    def __init__(self, source: BatchSource, to_targets: ToTargets, input_shape: Shape, check: Check) -> None:
         super().__init__()
         is_list = isinstance(source, list) and len(source) == 2 and all(hasattr(part, "shape") for part in source)
         if isinstance(source, tuple) or is_list:
@@ -128,7 +128,7 @@ def _fits(shape: Shape, expected: Shape) -> bool:
     return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
 
 
-def _length(source: Source) -> int:
+def _length(source: BatchSource) -> int:
     try:
         length = source.num_batches if isinstance(source, keras.utils.PyDataset) else len(source)
     except TypeError:

@@ -10,7 +10,7 @@ import numpy as np
 from keras_moe.checks import check, class_labels, plain_numbers, warn_of_fractions
 from keras_moe.models.base import MoEModel
 from keras_moe.training.checkpoint import MONITORS, Checkpoint, KeepBest, Progress, SaveEachEpoch
-from keras_moe.training.sources import Source, SourceBatches, Throughput
+from keras_moe.training.sources import BatchSource, SourceBatches, Throughput
 from keras_moe.types import Array, Path
 
 Logs = dict[str, typing.Any]
@@ -58,7 +58,7 @@ class Stage:
     train: tuple[str, ...]
     epochs: int
     optimizer: Callable[[], keras.optimizers.Optimizer]
-    data: Source | Callable[[], Source]
+    data: BatchSource | Callable[[], BatchSource]
     losses: dict[str, keras.losses.Loss]
     loss_weights: dict[str, float] | None = None
     metrics: dict[str, list[typing.Any]] | None = None
@@ -234,7 +234,7 @@ def _batches(model: MoEModel, stage: Stage) -> SourceBatches:
     return SourceBatches(source, to_targets, model.input_shape[1:], check_batch)
 
 
-def _makes_data(data: Source | Callable[[], Source]) -> bool:
+def _makes_data(data: BatchSource | Callable[[], BatchSource]) -> bool:
     return callable(data) and not hasattr(data, "__iter__") and not hasattr(data, "__getitem__")
 
 

@@ -49,7 +49,12 @@ class Round:
         object.__setattr__(self, "epochs", plain if several is self.epochs else plain[0])
 
     def epochs_of(self, branches: int) -> tuple[int, ...]:
-        """The epochs of each branch, a tuple of as many ints as ``branches``, an int; ValueError for another number."""
+        """The epochs of each branch, a tuple of as many ints as ``branches``, an int; ValueError for another number.
+
+        Example:
+            >>> training.Round("polish", epochs=6).epochs_of(3)
+            (6, 6, 6)
+        """
         epochs = (self.epochs,) * branches if isinstance(self.epochs, int) else self.epochs
         if len(epochs) != branches:
             raise ValueError(
@@ -105,5 +110,10 @@ class SuperResolutionRecipe:
 
     @property
     def first(self) -> Round:
-        """The first ``Round``, on patches in their own colours."""
+        """The first ``Round``, on patches in their own colours.
+
+        Example:
+            >>> training.SuperResolutionRecipe(6, class_epochs=2, joint_epochs=2).first.epochs
+            6
+        """
         return Round("branch", self.branch_epochs, True, "mae", 0.0, self.batch_size, self.learning_rate)

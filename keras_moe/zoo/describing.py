@@ -15,7 +15,7 @@ if typing.TYPE_CHECKING:
 
 _NOT_RECORDED = ("name", "weights", "include_top", "settings")
 _FLAGS = ("frozen", "flipped")  # which weights learn is of a training, not of a model
-_AS_ARGUMENT = {"k": "top_k", "noise_std": "noise_std"}  # attributes of the TopKGate that models have as arguments
+_AS_ARGUMENT = ("top_k", "noise_std")  # attributes of the TopKGate that models have as arguments
 
 
 def describe(model: MoEModel, classifier_activation: str | None = "same") -> Config:
@@ -93,7 +93,7 @@ def _take_arguments(changes: Config, config: Config) -> Config:
     if len(gates) != 1:
         return {}
     gate = changes[gates[0]]
-    return {_AS_ARGUMENT[key]: gate.pop(key) for key in list(gate) if _AS_ARGUMENT.get(key) in config}
+    return {key: gate.pop(key) for key in _AS_ARGUMENT if key in gate and key in config}
 
 
 def _settings(model: MoEModel, changes: Config) -> tuple[Setting, ...]:

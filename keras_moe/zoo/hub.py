@@ -26,7 +26,7 @@ def no_answer() -> tuple[type[Exception], ...]:
 
 
 class Hub:
-    """A repository on the Hub, as a ``Source``. All its files are those of one commit: of the card that is read first.
+    """A repository on the Hub, as a ``ModelSource``. All files are of one commit, that of the card, read first.
 
     Downloads are in the cache of ``huggingface_hub``, whose environment variables hold (``HF_HOME``,
     ``HF_HUB_OFFLINE``, ``HF_TOKEN``, ``HF_ENDPOINT``); ``KERAS_MOE_OFFLINE`` forbids the network here, too.

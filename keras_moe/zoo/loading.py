@@ -11,7 +11,7 @@ from keras_moe.checks import flag, integer
 from keras_moe.files import write_bytes
 from keras_moe.zoo.architecture import arguments_of, check_buildable, make, make_to_load
 from keras_moe.zoo.model_card import WEIGHTS, Card, Setting, model_arguments, source_of
-from keras_moe.zoo.sources import Name, Published, Source, find
+from keras_moe.zoo.sources import ModelSource, Name, Published, find
 
 if typing.TYPE_CHECKING:
     from keras_moe.models import MoEModel
@@ -132,7 +132,7 @@ def _apply(settings: tuple[Setting, ...], model: MoEModel, label: str) -> None:
         raise ValueError(f"{label}: a setting of the card does not fit the model: {error}") from error
 
 
-def _source(place: Source, described: Card, weights: str | os.PathLike[str] | None) -> bytes | pathlib.Path | None:
+def _source(place: ModelSource, described: Card, weights: str | os.PathLike[str] | None) -> bytes | pathlib.Path | None:
     """None, verified bytes or the path of a ``.safetensors`` file."""
     if weights is None:
         return None

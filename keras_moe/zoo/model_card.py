@@ -80,7 +80,13 @@ class Metric:
             raise ValueError(f"Expected one number per seed. Received: seeds={self.seeds}, per_seed={self.per_seed}")
 
     def text(self, value: float | None = None) -> str:
-        """A ``value`` of this metric (None: its own) in print: ``"59.43%"``, ``"27.10 dB"``."""
+        """A ``value`` of this metric (None: its own) in print: ``"59.43%"``, ``"27.10 dB"``.
+
+        Example:
+            >>> metric = zoo.Metric("psnr", 27.1, "test", seeds=(0,), per_seed=(27.1,), unit="dB")
+            >>> metric.text(), metric.text(28)
+            ('27.10 dB', '28.00 dB')
+        """
         value = self.value if value is None else value
         return f"{value:.2f} {self.unit}" if self.unit else f"{value:.2%}"
 
@@ -121,7 +127,7 @@ class Setting:
     ``layer`` is the layer's index in the model and its class, such as ``"5 TopKGate"``.
 
     Example:
-        >>> zoo.Setting("5 TopKGate", "k", 1).value
+        >>> zoo.Setting("5 TopKGate", "top_k", 1).value
         1
     """
 
@@ -179,7 +185,12 @@ class Card:
             raise ValueError("; ".join(problems))
 
     def file(self, name: str) -> File:
-        """The ``File`` called ``name``. Raises ValueError if the card has none."""
+        """The ``File`` called ``name``. Raises ValueError if the card has none.
+
+        Example:
+            >>> zoo.card("test_hydranet").file("weights.safetensors").name
+            'weights.safetensors'
+        """
         for file in self.files:
             if file.name == name:
                 return file

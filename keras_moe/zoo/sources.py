@@ -15,7 +15,7 @@ from keras_moe.zoo.writing import restore
 Name: typing.TypeAlias = str | os.PathLike[str]
 
 
-class Source(typing.Protocol):
+class ModelSource(typing.Protocol):
     """A place that holds a model."""
 
     @property
@@ -50,8 +50,8 @@ def card(name: Name, check_model: bool = True) -> Card:
     return find(name).card(flag("card", "check_model", check_model))
 
 
-def find(name: Name) -> Source:
-    """The ``Source`` that ``name`` means: a published model, or else a folder or a repository.
+def find(name: Name) -> ModelSource:
+    """The ``ModelSource`` that ``name`` means: a published model, or else a folder or a repository.
 
     Raises:
         ValueError: none of them; the message proposes similar names.

@@ -5,9 +5,7 @@ array) and unions of plain kinds.
 """
 
 import dataclasses
-import json
 import math
-import re
 import types
 import typing
 
@@ -40,12 +38,12 @@ def toml(values: dict[str, typing.Any]) -> str:
     Raises:
         ValueError: a value of another type.
     """
-    tables = {k: v for k, v in values.items() if isinstance(v, dict)}
-    arrays = {k: v for k, v in values.items() if _is_tables(v)}
-    blocks = [_lines({k: v for k, v in values.items() if k not in tables and k not in arrays})]
-    blocks += [f"[{name}]\n{_lines(table)}" for name, table in tables.items()]
-    blocks += [f"[[{name}]]\n{_lines(row)}" for name, rows in arrays.items() for row in rows]
-    return "\n".join(blocks)
+    import tomlkit
+
+    try:
+        return tomlkit.dumps(values)
+    except ValueError as error:
+        raise ValueError(f"Expected text, numbers, booleans, lists and tables of them. Received: {error}") from error
 
 
 def _record(kind: typing.Any, table: dict[str, typing.Any], problems: list[str], where: str) -> typing.Any:
@@ -68,26 +66,3 @@ def _record(kind: typing.Any, table: dict[str, typing.Any], problems: list[str],
 
 def _tuple(value: typing.Any) -> typing.Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _is_tables(value: object) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) > 0 and all(isinstance(row, dict) for row in value)
-
-
-def _lines(table: dict[str, typing.Any]) -> str:
-    return "".join(f"{key} = {_literal(value)}\n" for key, value in table.items())
-
-
-def _literal(value: object) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_literal(v) for v in value)}]"
-    if isinstance(value, str):
-        # JSON's escapes are TOML's, but for DEL, which TOML wants escaped too.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, (bool, int)):
-        return str(value).lower()
-    if isinstance(value, float):
-        return float.__repr__(value)
-    if isinstance(value, dict) and all(re.fullmatch(r"\w+", str(key)) for key in value):
-        return f"{{{', '.join(f'{key} = {_literal(v)}' for key, v in value.items())}}}"
-    raise ValueError(f"TOML here holds text, numbers, booleans, lists and tables of them. Received: {value!r}")

@@ -1,4 +1,4 @@
-"""The web page of examples/browser in headless Chromium: it answers as LiteRTModel does, and asks localhost alone."""
+"""The web page of examples/browser in headless Chromium: it predicts as LiteRTModel does, and asks localhost alone."""
 
 import pathlib
 import urllib.parse
@@ -27,7 +27,7 @@ CLOSE = 0.02  # equal where this was written; another CPU may round int8 activat
 
 @pytest.fixture(scope="module")
 def leaving_early(tmp_path_factory):
-    """A float file of the single-gated mixture whose base answers alone where it is fairly sure."""
+    """A float file of the single-gated mixture whose base predicts alone where it is fairly sure."""
     path = tmp_path_factory.mktemp("export") / "early.tflite"
     model = zoo.load("single_gated_cifar100")
     model.threshold = 0.5
@@ -69,7 +69,7 @@ def test_same_pixels_same_answer_as_python(page, address, files, index, tmp_path
         drop(page, ("pixels.png", as_png(pixels, tmp_path / "pixels.png")))
         settled(page)
         (predictions,), (route,) = model.predict_routed(pixels[None])
-        labels, shares = bars(page, "answers")
+        labels, shares = bars(page, "predictions")
         np.testing.assert_allclose(shares, np.sort(predictions)[::-1][:5], atol=CLOSE)
         assert predictions[model.labels.index(labels[0])] >= predictions.max() - CLOSE
         weights = bars(page, "experts")[1]
@@ -84,7 +84,7 @@ def test_a_photograph(page, address, files, tmp_path):
     drop(page, ("china.jpg", pathlib.Path(CHINA).read_bytes()))
     settled(page)
     (expected,), (route,) = LiteRTModel(files[0]).predict_routed(read_image(CHINA, (32, 32, 3))[None])
-    labels, shares = bars(page, "answers")
+    labels, shares = bars(page, "predictions")
     assert labels[0] == zoo.card("hydranet_cifar100").classes[expected.argmax()]
     assert shares[0] == pytest.approx(expected.max(), abs=CLOSE), "resized as Pillow does"
     np.testing.assert_allclose(bars(page, "experts")[1], route, atol=CLOSE)
@@ -95,7 +95,7 @@ def test_a_photograph(page, address, files, tmp_path):
 
 def test_enlarging(page, address, files, tmp_path):
     opened(page, address, 3)
-    drop(page, ("patch.png", as_png(CROPS[0], tmp_path / "patch.png")))  # one patch: the file's own answer
+    drop(page, ("patch.png", as_png(CROPS[0], tmp_path / "patch.png")))  # one patch: the file's own prediction
     settled(page)
     (expected,), (route,) = LiteRTModel(files[3]).predict_routed(CROPS[:1].astype("uint8"))
     assert np.abs(canvas(page, "seen")[..., :3] - np.rint(np.clip(expected, 0, 255))).max() <= 1

@@ -77,7 +77,7 @@ def test_live_answers_are_those_of_python(page, address, files, tmp_path):
     assert pixels.std() > 10, "a picture, not one colour"
     model = LiteRTModel(files[0])
     (prediction,), (route,) = model.predict_routed(pixels[None])
-    labels, shares = bars(page, "answers")
+    labels, shares = bars(page, "predictions")
     np.testing.assert_allclose(shares, np.sort(prediction)[::-1][:5], atol=CLOSE)
     assert prediction[model.labels.index(labels[0])] >= prediction.max() - CLOSE
     np.testing.assert_allclose(bars(page, "experts")[1], route, atol=CLOSE)

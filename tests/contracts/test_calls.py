@@ -1,4 +1,4 @@
-"""Every layer and model answers alike however it is asked, and tells the shape and dtype of its answer."""
+"""Every layer and model computes alike however it is called, and tells the shape and dtype of its output."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The same networks and answers under either ``image_data_format``; networks of the other layout are refused."""
+"""The same networks and predictions under either ``image_data_format``; networks of the other layout are refused."""
 
 import keras
 import numpy as np
@@ -119,7 +119,7 @@ def test_vectors_have_no_layout():
 
 @keras.saving.register_keras_serializable(package="tests")
 class Pooled(layers.Layer):
-    """A layer that asks the setting when it is made and keeps the answer to itself."""
+    """A layer that asks the setting when it is made and keeps its value to itself."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

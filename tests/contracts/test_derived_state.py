@@ -1,6 +1,6 @@
-"""Layers that compute from values derived from their weights answer alike wherever their weights are copied to.
+"""Layers that compute from values derived from their weights compute alike wherever their weights are copied to.
 
-One network, made of identities around such a layer, whose answers are worked out by hand.
+One network, made of identities around such a layer, whose outputs are worked out by hand.
 """
 
 import pathlib
@@ -142,7 +142,7 @@ def network(kind, known=True):
     return model
 
 
-def answers(model):
+def outputs(model):
     return model.predict(images(), verbose=0)
 
 
@@ -229,20 +229,20 @@ WAYS = (
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_every_way_of_copying_weights(way, tmp_path):
-    np.testing.assert_allclose(answers(way(several, tmp_path)), [[1, 0]] * 2, atol=1e-5)
+    np.testing.assert_allclose(outputs(way(several, tmp_path)), [[1, 0]] * 2, atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "expected"), KINDS.items(), ids=lambda kind: getattr(kind, "__name__", ""))
 def test_every_kind_of_layer(kind, expected, tmp_path):
     for model in (network(kind), grown(kind, tmp_path), safetensors(kind, tmp_path)):
-        np.testing.assert_allclose(answers(model), [expected] * 2, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(outputs(model), [expected] * 2, rtol=1e-5, atol=1e-5)
 
 
 def test_experts_that_come_back_from_their_training(tmp_path):
     model = upcycle(network(normalization), "stem", num_experts=2)
     standing_still = Recipe(epochs=1, batch_size=2, learning_rate=0.0, augment=False)
     train_experts(model, (np.uint8(images()), np.array([0, 1])), tmp_path, standing_still, verbose=0)
-    np.testing.assert_allclose(answers(model), [[2, 0]] * 2, atol=1e-5)
+    np.testing.assert_allclose(outputs(model), [[2, 0]] * 2, atol=1e-5)
 
 
 def test_arrays_that_are_set():
@@ -264,15 +264,15 @@ def test_what_is_frozen_is_copied_to_what_learns():
     target = keras.models.clone_model(source)
     source.trainable = False
     copy_weights(source, target)
-    np.testing.assert_allclose(answers(target), [[2, 0]] * 2, atol=1e-5)
+    np.testing.assert_allclose(outputs(target), [[2, 0]] * 2, atol=1e-5)
 
 
 def test_new_weights_are_seen_after_the_first_predictions(tmp_path):
     model = _blank(normalization)
-    np.testing.assert_allclose(answers(model), [[52, 56]] * 2, atol=1e-3)
+    np.testing.assert_allclose(outputs(model), [[52, 56]] * 2, atol=1e-3)
     save_weights(experts_of_single_gated(normalization, tmp_path), tmp_path / "x.safetensors")
     load_weights(model, tmp_path / "x.safetensors")
-    np.testing.assert_allclose(answers(model), [[2, 0]] * 2, atol=1e-5)
+    np.testing.assert_allclose(outputs(model), [[2, 0]] * 2, atol=1e-5)
     np.testing.assert_allclose(model.predict_routed(images())[0], [[2, 0]] * 2, atol=1e-5)
 
 
@@ -308,7 +308,7 @@ def test_other_layers_are_refused_and_nothing_changes():
     wider = layers.Normalization(mean=[1.0] * 3, variance=[1.0] * 3)
     with pytest.raises(ValueError, match="other settings"):
         copy_weights(given(True), wider)
-    np.testing.assert_allclose(answers(target), [[52, 56]] * 2, atol=1e-3)
+    np.testing.assert_allclose(outputs(target), [[52, 56]] * 2, atol=1e-3)
 
 
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="the same process as from PyTorch")

@@ -1,4 +1,4 @@
-"""Models in every dtype: all verbs work, answers stay near those of float32, routes are the same."""
+"""Models in every dtype: all verbs work, predictions stay near those of float32, routes are the same."""
 
 import functools
 
@@ -13,7 +13,7 @@ from keras_moe.training.stages import jit_compile
 from keras_moe.weights import load_weights, save_weights
 
 JAX = keras.backend.backend() == "jax"
-# How far an answer, or a logit of the gate, may be from that of float32, in parts of the largest: as the README says.
+# How far a prediction or a logit of the gate may be from that of float32, in parts of the largest, as the README says.
 BOUNDS = {
     "float16": 0.01, "mixed_float16": 0.005, "bfloat16": 0.05, "mixed_bfloat16": 0.05, "float64": 1e-5,
 }  # fmt: skip

@@ -37,7 +37,7 @@ def test_eight_threads_at_once():
     with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
         got = list(threads.map(work, range(THREADS)))
     wanted = [ask(model, images, thread) for thread in range(THREADS)]
-    assert len({found["predict"].tobytes() for found in wanted}) == THREADS, "an answer mixed up would show"
+    assert len({found["predict"].tobytes() for found in wanted}) == THREADS, "a prediction mixed up would show"
     for found, expected in zip(got, wanted, strict=True):
         for name in QUESTIONS:
             np.testing.assert_allclose(found[name], expected[name], atol=1e-5, err_msg=name)

@@ -180,7 +180,7 @@ def test_an_exported_program_routes_each_image(deciding):
 
 def bank(rows, name, experts):
     logits = keras.layers.Dense(len(experts), name=f"{name}_gate")(rows)
-    return ExpertBank(experts, name=name)(rows, TopKGate(k=1, name=f"{name}_route")(logits))
+    return ExpertBank(experts, name=name)(rows, TopKGate(top_k=1, name=f"{name}_route")(logits))
 
 
 def mixture(name):

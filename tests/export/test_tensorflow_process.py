@@ -27,16 +27,16 @@ def network():
     return keras.Model(x, keras.layers.Dense(1, name="out")(x))
 
 
-def test_a_function_is_called_there_and_its_answer_weights_and_messages_come_back():
+def test_a_function_is_called_there_and_its_result_weights_and_messages_come_back():
     model, messages = network(), []
     before = model.get_weights()
     images = np.arange(3, dtype="uint8")
-    answer = tensorflow_process.run(
+    result = tensorflow_process.run(
         f"{__name__}:doubled", model, {"images": images}, on_message=messages.append, trains=True
     )
     assert messages == [{"backend": "tensorflow"}]
-    assert answer["none"] is None
-    np.testing.assert_array_equal(answer["sums"][1], images)
+    assert result["none"] is None
+    np.testing.assert_array_equal(result["sums"][1], images)
     for ours, theirs in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, 2 * theirs)
 

@@ -1,6 +1,6 @@
 """Every parser of strangers' data: name -> (strategy of its cases, what must hold for each of them).
 
-A case passes if the parser answers soundly or raises the error that its docstring names; anything else is a fault.
+A case passes if the parser returns what is sound or raises the error that its docstring names; all else is a fault.
 """
 
 import attached

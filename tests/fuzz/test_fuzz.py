@@ -15,7 +15,7 @@ def fresh():
 
 
 @pytest.mark.parametrize("name", PARSERS)
-def test_answers_or_refuses(name, monkeypatch):
+def test_returns_or_refuses(name, monkeypatch):
     monkeypatch.setenv("KERAS_MOE_OFFLINE", "1")
     cases, check = PARSERS[name]
 

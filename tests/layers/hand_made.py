@@ -1,4 +1,4 @@
-"""Experts whose answers are known by hand, and small ones that are not."""
+"""Experts whose outputs are known by hand, and small ones that are not."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""The depthwise layer answers as Keras' own, whatever computes it."""
+"""The depthwise layer computes as Keras' own, whatever computes it."""
 
 import keras
 import numpy as np

@@ -41,7 +41,7 @@ def build():
 
 
 def run(model, images=X):
-    """The model's answer without ``predict``, whose compiling takes longer than these tiny networks."""
+    """The model's prediction without ``predict``, whose compiling takes longer than these tiny networks."""
     return keras.tree.map_structure(keras.ops.convert_to_numpy, run_layer(model, images.astype("float32")))
 
 
@@ -81,7 +81,7 @@ def test_frrn_a_is_that_of_the_facts():
     "options", [{"gate_kind": "class", "conv": True}, {"gate_kind": "pixel"}, {"sparse": True}], ids=str
 )
 def test_equal_experts_answer_as_one(options):
-    """Weights sum to one and the convolution starts as identity: experts that agree are the answer."""
+    """Weights sum to one and the convolution starts as identity: experts that agree are the prediction."""
     network, model = tiny_segmenter(), moe(**options)
     model.init_from_networks([network, network])
     np.testing.assert_allclose(run(model), run(network), atol=1e-4)

@@ -1,4 +1,4 @@
-"""Any classifier turned into a mixture: before training it answers as the classifier does."""
+"""Any classifier turned into a mixture: before training it predicts as the classifier does."""
 
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""The web service of examples/service over HTTP: it answers as `keras-moe predict` does, and nothing breaks it."""
+"""The web service of examples/service over HTTP: it predicts as `keras-moe predict` does, and nothing breaks it."""
 
 import concurrent.futures
 import contextlib
@@ -290,7 +290,7 @@ def test_a_model_folder(tmp_path):
     [
         (["no_such"], "no_such"),
         (["unet_kvasir"], "for segmentation"),
-        ([MODEL, "--top", "0"], "one label of an answer, or more"),
+        ([MODEL, "--top", "0"], "one label of an image, or more"),
         ([MODEL, "--max-megabytes", "-1"], "expected a number above 0"),
     ],
 )

@@ -24,7 +24,7 @@ from keras_moe.training.finetuning import measuring, phases, result
 from keras_moe.training.finetuning import start as start_
 from keras_moe.training.finetuning.features import Part
 from keras_moe.training.finetuning.phases import Learning
-from keras_moe.training.finetuning.plan import Clock, Settings
+from keras_moe.training.finetuning.plan import Clock, FineTuningSettings
 from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
 pytestmark = pytest.mark.once
@@ -261,10 +261,10 @@ def test_time_is_shared_among_the_stages_by_hand(tmp_path, monkeypatch):
 
 
 def test_small_sets_are_seen_more_often():
-    assert [Settings().epochs_for(n) for n in (100, 1_200, 100_000)] == [20, 10, 4]
-    assert [Settings().views_for(n) for n in (100, 2_000, 100_000)] == [6, 4, 1]
-    assert [Settings().batch_for(n) for n in (10, 200, 2_000)] == [4, 10, 32]
-    assert Settings(epochs=7, batch_size=5).epochs_for(100) == 7
+    assert [FineTuningSettings().epochs_for(n) for n in (100, 1_200, 100_000)] == [20, 10, 4]
+    assert [FineTuningSettings().views_for(n) for n in (100, 2_000, 100_000)] == [6, 4, 1]
+    assert [FineTuningSettings().batch_for(n) for n in (10, 200, 2_000)] == [4, 10, 32]
+    assert FineTuningSettings(epochs=7, batch_size=5).epochs_for(100) == 7
 
 
 def test_weights_of_the_dense_network_are_in_every_branch():

@@ -3,7 +3,9 @@
 ``python tests/zoo/test_kept_files.py`` writes those of the present version, once: what is there is never written anew.
 """
 
+import json
 import pathlib
+import shutil
 import sys
 import zipfile
 
@@ -54,21 +56,57 @@ def test_model_folders(version):
     assert zoo.calibration_images(folder).shape == (2, 8, 8, 3)
 
 
-def test_networks_of_ones_own_written_under_other_names_of_call_arguments(tmp_path):
+def test_networks_of_ones_own_written_under_older_names(tmp_path):
     images = keras.Input((4, 4, 3))
     features = keras.layers.GlobalAveragePooling2D()(images)
-    routing_weights = layers.TopKGate(1)(keras.layers.Dense(2)(features))
-    experts = layers.ExpertBank([keras.layers.Dense(6), keras.layers.Dense(6)])(features, routing_weights)
-    ensemble = layers.Ensembler(learned=True)(keras.layers.Dense(6)(features), experts, routing_weights)
-    maps = layers.WeightedSum(2)(keras.layers.Conv2D(12, 1)(images), routing_weights)
+    gate_logits, base_logits = (keras.layers.Dense(size)(features) for size in (2, 6))
+    top = layers.TopKGate(2, train_top_k=1, name="top")(gate_logits)
+    early_exit = layers.EarlyExit(threshold=0.2)
+    weights = early_exit(routing_weights=top, gate_logits=gate_logits, base_logits=base_logits)
+    experts = layers.ExpertBank([keras.layers.Dense(6), keras.layers.Dense(6)])(features, routing_weights=weights)
+    ensemble = layers.Ensembler(learned=True)(base_logits, experts, routing_weights=weights)
+    maps = layers.WeightedSum(2)(keras.layers.Conv2D(12, 1)(images), weights)
     model = keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps) + ensemble)
     model.save(tmp_path / "new.keras")
     with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
         for name in new.namelist():
-            old.writestr(name, new.read(name).replace(b'"routing_weights_shape"', b'"weights_shape"'))
-        assert new.read("config.json").count(b'"routing_weights_shape"') == 3
+            old.writestr(name, older(new.read(name)) if name == "config.json" else new.read(name))
     again = keras.models.load_model(tmp_path / "old.keras")
+    assert (again.get_layer("top").top_k, again.get_layer("top").train_top_k) == (2, 1)
     np.testing.assert_array_equal(*(m.predict(images_for(model), verbose=0) for m in (model, again)))
+
+
+def older(config):
+    """The configuration of a network of one's own under the names that were once in it."""
+    config = json.loads(config)
+    config["config"]["layers"] = [
+        json.loads(
+            json.dumps(layer)
+            .replace('"routing_weights', '"route' if layer["class_name"] == "EarlyExit" else '"weights')
+            .replace('"train_top_k":', '"train_k":')
+            .replace('"top_k":', '"k":')
+        )
+        for layer in config["config"]["layers"]
+    ]
+    text = json.dumps(config)
+    assert [text.count(f'"{name}"') for name in ("k", "train_k", "route", "weights", "weights_shape")] == [
+        1,
+        1,
+        1,
+        2,
+        3,
+    ]
+    return text
+
+
+def test_settings_of_a_card_written_under_older_names(tmp_path):
+    folder = tmp_path / "pets"
+    shutil.copytree(KEPT / VERSIONS[0] / "pets", folder)
+    card = (folder / "card.toml").read_text("utf-8")
+    older = card.replace('"temperature"\nvalue = 2.0', '"train_k"\nvalue = 2')
+    assert older != card
+    (folder / "card.toml").write_text(older, "utf-8")
+    assert zoo.load(folder).get_layer("top_k").train_top_k == 2
 
 
 def main():

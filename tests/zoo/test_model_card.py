@@ -1,7 +1,6 @@
 """Cards are read strictly, written deterministically, and come back as they were."""
 
 import dataclasses
-import re
 import tomllib
 
 import numpy as np
@@ -196,7 +195,7 @@ def test_labels_with_windows_line_ends(path):
 
 
 def test_a_card_that_could_not_be_read_is_not_written(path):
-    with pytest.raises(ValueError, match=re.escape(f"Received: {np.int64(3)!r}")):
+    with pytest.raises(ValueError, match=r"Received: .*numpy\.int64"):
         write_card(example_card(params=np.int64(3)), path.parent)
     with pytest.raises(ValueError, match="is empty"):
         write_card(example_card(model=""), path.parent)

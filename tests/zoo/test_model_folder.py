@@ -82,7 +82,7 @@ def test_what_is_loaded_is_what_was_saved(name, folder):
 
 def test_predictions_and_settings_on_every_backend(folder):
     model = models.HydraNet(**TINY, top_k=3)
-    model.get_layer("top_k").k = 1
+    model.get_layer("top_k").top_k = 1
     model.get_layer("top_k").temperature = 2.0
     model.drop_below = 0.25
     model.parts["stem"][1].trainable = False  # of a training, not of the model

@@ -50,17 +50,40 @@ class LabelledFiles:
     remarks: tuple[Remark, ...]
 
     def rows(self, part: str) -> np.ndarray:
-        """Indices, int ``(m,)``, of the files of a part."""
+        """Indices, int ``(m,)``, of the files of a part.
+
+        Example:
+            >>> labels, parts = np.array([0, 0, 1]), np.array(["train", "test", "train"])
+            >>> files = datasets.LabelledFiles(("a.png", "b.png", "c.png"), labels, parts, ("cat", "dog"), "pets", ())
+            >>> files.rows("train")
+            array([0, 2])
+        """
         return np.flatnonzero(self.parts == part)
 
     def text(self) -> str:
-        """A summary in lines: the number of files, and the remarks on them."""
+        """A summary in lines: the number of files, and the remarks on them.
+
+        Example:
+            >>> labels, parts = np.array([0, 1]), np.array(["train", "test"])
+            >>> files = datasets.LabelledFiles(("a.png", "b.png"), labels, parts, ("cat", "dog"), "pets", ())
+            >>> files.text()
+            '2 images of 2 classes in pets: 1 train, 0 val, 1 test'
+        """
         counts = ", ".join(f"{len(self.rows(part)):,} {part}" for part in PARTS)
         lines = [f"{len(self.paths):,} images of {len(self.classes)} classes in {self.source}: {counts}"]
         return "\n".join([*lines, *summary(self.remarks)])
 
     def write_remarks(self, path: str | os.PathLike[str]) -> None:
-        """Writes every remark as JSON."""
+        """Writes every remark as JSON.
+
+        Example:
+            >>> import json, pathlib
+            >>> odd = datasets.Remark("cat/a.png", "the same file twice", used=True)
+            >>> files = datasets.LabelledFiles((), np.array([]), np.array([]), (), "pets", (odd,))
+            >>> files.write_remarks("remarks.json")
+            >>> json.loads(pathlib.Path("remarks.json").read_text())
+            [{'path': 'cat/a.png', 'word': 'the same file twice', 'used': True}]
+        """
         write_bytes(path, (json.dumps([dataclasses.asdict(r) for r in self.remarks], indent=1) + "\n").encode())
 
 

@@ -34,7 +34,7 @@ class Network:
         trained: the ``tf_keras`` model from images to predictions; only what is compressed has weights to train.
 
     Raises:
-        ValueError: a layer without a clone, or clones that do not answer as the model does.
+        ValueError: a layer without a clone, or clones that do not predict as the model does.
     """
 
     def __init__(self, model: keras.Model, names: list[str] | None, method: Method, batches: list[Array]) -> None:
@@ -151,6 +151,6 @@ def _check_agreement(model: keras.Model, clone: tf_keras.Model, images: Array) -
     error = np.max(np.abs(outputs - expected)) / max(1.0, np.max(np.abs(expected)))
     if not error <= 1e-4:
         raise ValueError(
-            f"compress: the tf_keras clone of {model.name!r} does not answer as the model does; its outputs differ by "
+            f"compress: the tf_keras clone of {model.name!r} does not predict as the model does; its outputs differ by "
             f"{error:.2g}. A layer's setting has no counterpart there."
         )

@@ -28,7 +28,7 @@ class Graphs:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class OpenedModel:
     """A model that will be written in one form: opened once, the inputs that calibrate it gathered once.
 
     Args:
@@ -51,42 +51,42 @@ class Source:
         return [call.name for subgraph in subgraphs for call in subgraph.graph.calls]
 
 
-def source(model: MoEModel, form: str, quantize: str | None, representative_dataset: Array | None) -> Source:
-    """The ``Source`` of a model; the arguments are ``litert``'s, checked."""
+def opened_model(model: MoEModel, form: str, quantize: str | None, representative_dataset: Array | None) -> OpenedModel:
+    """The ``OpenedModel`` of a model; the arguments are ``litert``'s, checked."""
     subgraphs = whole(model) if model.bank is None else cut(model)
     if quantize in ("int8", "dynamic") and representative_dataset is not None:  # to see what int8 kernels do
-        return Source(model, form, quantize, subgraphs, samples_of(subgraphs, representative_dataset))
-    return Source(model, form, quantize, subgraphs, CalibrationSamples({}))
+        return OpenedModel(model, form, quantize, subgraphs, samples_of(subgraphs, representative_dataset))
+    return OpenedModel(model, form, quantize, subgraphs, CalibrationSamples({}))
 
 
-def build(source: Source, trunk_precision: str | None) -> Graphs:
+def build(opened: OpenedModel, trunk_precision: str | None) -> Graphs:
     """The ``Graphs`` of a model; ``trunk_precision`` is ``litert``'s argument."""
-    if isinstance(source.subgraphs, Subgraph):
-        return _of_whole(source, source.subgraphs)
-    return Graphs(_of_subgraphs(source, source.subgraphs, trunk_precision), source.samples.counts)
+    if isinstance(opened.subgraphs, Subgraph):
+        return _of_whole(opened, opened.subgraphs)
+    return Graphs(_of_subgraphs(opened, opened.subgraphs, trunk_precision), opened.samples.counts)
 
 
-def _of_whole(source: Source, subgraph: Subgraph) -> Graphs:
-    is_part = source.form == "parts"
-    with _ready_for_int8([subgraph], source.samples):
-        float_tensors = _in_float(source.model) if source.quantize == "int8" and not is_part else None
-        samples = source.samples.subgraphs.get(subgraph.name)
-        converted = _convert(source, subgraph, subgraph, source.quantize, samples, is_part, float_tensors)
+def _of_whole(opened: OpenedModel, subgraph: Subgraph) -> Graphs:
+    is_part = opened.form == "parts"
+    with _ready_for_int8([subgraph], opened.samples):
+        float_tensors = _in_float(opened.model) if opened.quantize == "int8" and not is_part else None
+        samples = opened.samples.subgraphs.get(subgraph.name)
+        converted = _convert(opened, subgraph, subgraph, opened.quantize, samples, is_part, float_tensors)
     return Graphs({"whole" if is_part else "model": converted})
 
 
-def _of_subgraphs(source: Source, subgraphs: Subgraphs, trunk_precision: str | None) -> dict[str, bytes]:
+def _of_subgraphs(opened: OpenedModel, subgraphs: Subgraphs, trunk_precision: str | None) -> dict[str, bytes]:
     quantized = (*subgraphs.experts, *([] if trunk_precision == "float" else [subgraphs.trunk]))
-    with _ready_for_int8(quantized, source.samples):
-        if source.form == "parts":
-            return {subgraph.name: _part(source, subgraph) for subgraph in subgraphs}
-        is_routed = source.form == "routed"
+    with _ready_for_int8(quantized, opened.samples):
+        if opened.form == "parts":
+            return {subgraph.name: _part(opened, subgraph) for subgraph in subgraphs}
+        is_routed = opened.form == "routed"
         run = _routed(subgraphs) if is_routed else _dense(subgraphs)
-        samples = source.samples
-        calibration = samples.routed if is_routed and source.quantize == "int8" else samples.subgraphs.get("trunk")
-        float_tensors = _float_tensors(source, trunk_precision)
+        samples = opened.samples
+        calibration = samples.routed if is_routed and opened.quantize == "int8" else samples.subgraphs.get("trunk")
+        float_tensors = _float_tensors(opened, trunk_precision)
         return {
-            "model": _convert(source, subgraphs.trunk, run, source.quantize, calibration, float_tensors=float_tensors)
+            "model": _convert(opened, subgraphs.trunk, run, opened.quantize, calibration, float_tensors=float_tensors)
         }
 
 
@@ -103,11 +103,11 @@ def _ready_for_int8(
         yield
 
 
-def _float_tensors(source: Source, trunk_precision: str | None) -> FloatTensors | None:
+def _float_tensors(opened: OpenedModel, trunk_precision: str | None) -> FloatTensors | None:
     """What stays in float32 of a whole file: with float16 what decides the route, since little decides a near tie."""
-    if source.quantize == "float16":
-        return outside_branches if source.form == "routed" else None
-    return _in_float(source.model, outside_branches if trunk_precision == "float" else around_experts)
+    if opened.quantize == "float16":
+        return outside_branches if opened.form == "routed" else None
+    return _in_float(opened.model, outside_branches if trunk_precision == "float" else around_experts)
 
 
 def _in_float(model: MoEModel, *choices: FloatTensors) -> FloatTensors:
@@ -120,16 +120,16 @@ def _in_float(model: MoEModel, *choices: FloatTensors) -> FloatTensors:
     return lambda plain: [name for choice in choices for name in choice(plain)]
 
 
-def _part(source: Source, subgraph: Subgraph) -> bytes:
+def _part(opened: OpenedModel, subgraph: Subgraph) -> bytes:
     # See ``Subgraphs`` and ``_float_tensors``.
-    if subgraph.name == "router" or (subgraph.name == "trunk" and source.quantize == "float16"):
-        return _convert(source, subgraph, subgraph, None)
-    samples = source.samples.subgraphs.get(subgraph.name)
-    return _convert(source, subgraph, subgraph, source.quantize, samples, integer_io=True)
+    if subgraph.name == "router" or (subgraph.name == "trunk" and opened.quantize == "float16"):
+        return _convert(opened, subgraph, subgraph, None)
+    samples = opened.samples.subgraphs.get(subgraph.name)
+    return _convert(opened, subgraph, subgraph, opened.quantize, samples, integer_io=True)
 
 
 def _convert(
-    source: Source,
+    opened: OpenedModel,
     subgraph: Subgraph,
     run: collections.abc.Callable[[Tensors], Tensors],
     quantize: str | None,
@@ -151,12 +151,12 @@ def _convert(
     return convert(
         function,
         shapes | extra,
-        source.subgraphs.graph,
+        opened.subgraphs.graph,
         quantize,
         samples,
         integer_io and quantize == "int8",
         float_tensors,
-        clipped=source.model.output_kind != "image",
+        clipped=opened.model.output_kind != "image",
         zeros=tuple(extra),
     )
 

@@ -37,17 +37,17 @@ def export(
 ) -> Report:
     """``litert`` on the TensorFlow backend, with checked arguments"""
     file, scores = pathlib.Path(path), model.output_kind == "classes"
-    source = forms.source(model, described["form"], described["quantize"], representative_dataset)
+    opened = forms.opened_model(model, described["form"], described["quantize"], representative_dataset)
     for tried in _precisions(trunk_precision, described):
         described = {**described, "trunk_precision": tried}
-        built = forms.build(source, tried)
+        built = forms.build(opened, tried)
         written = _sealed(file, built.graphs, described, labels)
         agreement = _parity(written, file.name, images, expected, route, scores)
         if agreement.get("routing_agreement", 1.0) >= _SAME_ROUTES:
             break
     if check_parity:
         parity.check(agreement, described["quantize"], scores)
-    placed, extra = targets.built(target, built.graphs, source.layers, described, labels, file.stem)
+    placed, extra = targets.built(target, built.graphs, opened.layers, described, labels, file.stem)
     if strict and (message := targets.left(placed, described)):
         raise ValueError(f"{message} Nothing was written.")
     if target == "tflm":
@@ -91,8 +91,8 @@ def _sealed(
     if labels:
         attached[metadata.LABELS] = to_lines(labels)
     if list(graphs) == ["model"]:
-        if described["experts"]:
-            attached[metadata.EXPERTS] = "\n".join(f"expert {k}" for k in range(described["experts"])).encode()
+        if described["num_experts"]:
+            attached[metadata.EXPERTS] = "\n".join(f"expert {k}" for k in range(described["num_experts"])).encode()
         return {path.name: integrity.seal(metadata.describe(graphs["model"], described, attached), attached)}
     names = {name: f"{path.stem}.{name}.tflite" for name in graphs}
     files = {names[n]: integrity.seal(d, attached if n == "head" else {}) for n, d in graphs.items()}

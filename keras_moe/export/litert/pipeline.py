@@ -138,7 +138,7 @@ def _described(model: MoEModel, form: str, quantize: str | None, card: Card | No
         "output_shape": list(model.output_shape[1:]),
         "form": form,
         "quantize": quantize,
-        "experts": 0 if model.bank is None else len(model.bank.experts),
+        "num_experts": 0 if model.bank is None else len(model.bank.experts),
         "thresholds": {n: float(getattr(model, n)) for n in ("threshold", "drop_below") if hasattr(model, n)},
     }
 

@@ -32,7 +32,7 @@ class LiteRTModel:
         num_threads: int >= 1, of each interpreter.
         sha256: hex digest that the file (or manifest) must have, such as a card's; None: its own checksum decides.
         runtime: ``"litert"``, or ``"tflm"``: the interpreter of microcontrollers (extra ``edge``), to see what a file
-            answers there. It has one thread and takes no file of weights in float16 or of dynamic quantization.
+            gives there. It has one thread and takes no file of weights in float16 or of dynamic quantization.
 
     Attributes:
         description: dict, what ``litert`` wrote of the model: its name, form, quantization and input shape.
@@ -79,6 +79,15 @@ class LiteRTModel:
 
     @property
     def runtime_seconds(self) -> float:
+        """What the runtime itself has taken, see the class.
+
+        Example:
+            >>> (path,) = zoo.download("resnet8_cifar100_coarse", ".", "routed_int8.tflite")
+            >>> file = export.LiteRTModel(path)
+            >>> before, _ = file.runtime_seconds, file.predict(np.zeros((2, 32, 32, 3)))
+            >>> file.runtime_seconds > before
+            True
+        """
         return self._pool.seconds
 
     def predict(self, images: Array) -> Array:
@@ -92,6 +101,11 @@ class LiteRTModel:
 
         Raises:
             ValueError: another shape.
+
+        Example:
+            >>> (path,) = zoo.download("hydranet_cifar100_coarse", ".", "routed_int8.tflite")
+            >>> export.LiteRTModel(path).predict(np.zeros((2, 32, 32, 3))).shape
+            (2, 20)
         """
         return self.predict_routed(images)[0]
 
@@ -100,6 +114,11 @@ class LiteRTModel:
 
         Raises:
             ValueError: another shape than ``predict`` takes, or a model without a gate.
+
+        Example:
+            >>> (path,) = zoo.download("hydranet_cifar100_coarse", ".", "routed_int8.tflite")
+            >>> export.LiteRTModel(path).route(np.zeros((2, 32, 32, 3))).shape
+            (2, 5)
         """
         route = self.predict_routed(images)[1]
         if route is None:
@@ -107,7 +126,14 @@ class LiteRTModel:
         return route
 
     def predict_routed(self, images: Array) -> tuple[Array, Array | None]:
-        """``(predictions, route)``; ``route`` is None for a dense network."""
+        """``(predictions, route)``; ``route`` is None for a dense network.
+
+        Example:
+            >>> (path,) = zoo.download("resnet8_cifar100_coarse", ".", "routed_int8.tflite")
+            >>> predictions, route = export.LiteRTModel(path).predict_routed(np.zeros((2, 32, 32, 3)))
+            >>> predictions.shape, route  # a dense network
+            ((2, 20), None)
+        """
         shape = tuple(self.description["input_shape"])
         if np.ndim(images) != 4 or np.shape(images)[1:] != shape:
             raise ValueError(

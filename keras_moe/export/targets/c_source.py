@@ -81,7 +81,7 @@ def sources(
         graphs=len(graphs),
         arena=max(arenas.values()),
         floats=_floats(borders),
-        experts=described["experts"],
+        experts=described["num_experts"],
         route_graph=route_graph,
         route_output=route_output,
         labels=len(labels),

@@ -39,19 +39,34 @@ class Agreement:
 
     @property
     def case(self) -> np.ndarray:
-        """int ``(...)``: 0 perfect, k + 1 normal with expert k, experts + 1 critical; see ``names``."""
+        """int ``(...)``: 0 perfect, k + 1 normal with expert k, experts + 1 critical; see ``names``.
+
+        Example:
+            >>> insights.agreement([[0, 1, 1], [0, 2, 2]], [0, 2, 0]).case  # perfect, with expert 1, critical
+            array([0, 2, 3])
+        """
         cases = np.concatenate([self.perfect[None], self.normal, self.critical[None]])
         case: np.ndarray = cases.argmax(0)
         return case
 
     @property
     def names(self) -> list[str]:
-        """Names of the cases, in the order of ``case``."""
+        """Names of the cases, in the order of ``case``.
+
+        Example:
+            >>> insights.agreement([[0], [0]], [0]).names
+            ['perfect', 'normal 0', 'normal 1', 'critical']
+        """
         return ["perfect", *(f"normal {k}" for k in range(len(self.normal))), "critical"]
 
     @property
     def shares(self) -> dict[str, float]:
-        """Dict, name of the case -> share of rows."""
+        """Dict, name of the case -> share of rows.
+
+        Example:
+            >>> insights.agreement([[0, 1], [0, 2]], [0, 2]).shares
+            {'perfect': 0.5, 'normal 0': 0.0, 'normal 1': 0.5, 'critical': 0.0}
+        """
         counts = np.bincount(self.case.reshape(-1), minlength=len(self.names))
         return dict(zip(self.names, (counts / counts.sum()).tolist(), strict=True))
 

@@ -158,11 +158,22 @@ class RiskCoverage:
 
     @property
     def area(self) -> float:
-        """Mean risk over all coverages: the area under the curve. The smaller, the better the order."""
+        """Mean risk over all coverages: the area under the curve. The smaller, the better the order.
+
+        Example:
+            >>> insights.RiskCoverage(np.array([0.5, 1.0]), np.array([0.0, 0.5])).area
+            0.25
+        """
         return float(self.risk.mean())
 
     def at(self, coverage: float) -> float:
-        """The risk when at least the share ``coverage`` in (0, 1] is kept."""
+        """The risk when at least the share ``coverage`` in (0, 1] is kept.
+
+        Example:
+            >>> curve = insights.RiskCoverage(np.array([0.5, 1.0]), np.array([0.0, 0.5]))
+            >>> curve.at(0.5), curve.at(0.8)
+            (0.0, 0.5)
+        """
         coverage = number("RiskCoverage", "coverage", coverage, above=0, most=1)
         return float(self.risk[np.searchsorted(self.coverage, coverage - 1e-9)])
 

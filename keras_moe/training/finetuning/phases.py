@@ -24,7 +24,7 @@ from keras_moe.training.features import FeatureBatches
 from keras_moe.training.file_batches import FileBatches
 from keras_moe.training.finetuning.features import Part, validation_rows
 from keras_moe.training.partition import partition_classes
-from keras_moe.training.sources import Source
+from keras_moe.training.sources import BatchSource
 from keras_moe.training.stages import Stage
 from keras_moe.types import Array
 
@@ -130,7 +130,7 @@ def _stage(
     name: str,
     recipe: Recipe,
     parts: Sequence[str],
-    data: typing.Callable[[], Source],
+    data: typing.Callable[[], BatchSource],
     learning: Learning,
     validation: tuple[Array, dict[str, Array]],
     batch_size: int,

@@ -18,7 +18,7 @@ _EXAMPLES = 12_000  # images that a stage sees in all, where the user does not s
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class FineTuningSettings:
     """The numbers of a fine-tuning; see ``finetune``. None: chosen from the data.
 
     Raises:

@@ -13,7 +13,7 @@ from keras_moe.datasets import LabelledFiles
 from keras_moe.files import write_bytes
 from keras_moe.models import MoEModel
 from keras_moe.training.features import Track
-from keras_moe.training.finetuning.plan import Settings
+from keras_moe.training.finetuning.plan import FineTuningSettings
 from keras_moe.types import Path
 
 
@@ -42,7 +42,7 @@ def track(description: str, verbose: bool) -> Track:
     return tracked
 
 
-def identify(work: pathlib.Path, start: Path | MoEModel, files: LabelledFiles, settings: Settings) -> None:
+def identify(work: pathlib.Path, start: Path | MoEModel, files: LabelledFiles, settings: FineTuningSettings) -> None:
     """Writes what the run is, or compares it with the run that the folder ``work`` is of.
 
     Raises:

@@ -13,7 +13,7 @@ from keras_moe.images import centred, with_channels
 from keras_moe.metrics import wilson_interval
 from keras_moe.models import HydraNet, MoEModel
 from keras_moe.training.finetuning.measuring import Measured, fit_budget, measured, operating_curve
-from keras_moe.training.finetuning.plan import Settings
+from keras_moe.training.finetuning.plan import FineTuningSettings
 from keras_moe.training.finetuning.start import Start
 from keras_moe.training.finetuning.training import Learned
 from keras_moe.training.operating_point import OperatingPoint
@@ -55,7 +55,15 @@ class FineTuned:
     dense_macs: float | None = None
 
     def text(self) -> str:
-        """The result in a line or two."""
+        """The result in a line or two.
+
+        Example:
+            >>> import pathlib
+            >>> result = training.FineTuned(None, None, pathlib.Path("pets/report.html"), 0.9, (0.85, 0.93), macs=2.5e6)
+            >>> print(result.text())
+            90.0% of the test images are right (85.0% to 93.0%), 2.5 M MACs
+            pets: the model; pets/report.html: the page
+        """
         low, high = self.interval
         lines = [
             f"{self.accuracy:.1%} of the test images are right ({low:.1%} to {high:.1%}), {self.macs / 1e6:.1f} M MACs"
@@ -70,7 +78,12 @@ class FineTuned:
 
 
 def finish(
-    learned: Learned, start: Start, files: LabelledFiles, settings: Settings, work: pathlib.Path, out: pathlib.Path
+    learned: Learned,
+    start: Start,
+    files: LabelledFiles,
+    settings: FineTuningSettings,
+    work: pathlib.Path,
+    out: pathlib.Path,
 ) -> FineTuned:
     """Sets the knob, measures, saves and writes the page, all in ``work``; ``out`` is there whole or not at all."""
     model, rest, made = learned.model, learned.rest, work / "model" / out.name
@@ -117,7 +130,7 @@ def _turns(experts: Array) -> Array:
 
 
 def _fields(
-    start: Start, files: LabelledFiles, settings: Settings, test: Measured, learned: Learned
+    start: Start, files: LabelledFiles, settings: FineTuningSettings, test: Measured, learned: Learned
 ) -> dict[str, typing.Any]:
     count, classes, source = len(files.paths), len(files.classes), pathlib.Path(files.source).resolve().name
     accuracy = round(test.accuracy, 6)

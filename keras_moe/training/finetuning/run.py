@@ -9,7 +9,7 @@ import keras
 
 from keras_moe.datasets import read_labelled_files
 from keras_moe.models import MoEModel
-from keras_moe.training.finetuning.plan import Settings
+from keras_moe.training.finetuning.plan import FineTuningSettings
 from keras_moe.training.finetuning.progress import identify, say, track
 from keras_moe.training.finetuning.result import FineTuned, finish
 from keras_moe.training.finetuning.start import start_from
@@ -89,7 +89,7 @@ def finetune(
         >>> zoo.card("tones_model").classes
         ('dark', 'light')
     """
-    settings = Settings(size, epochs, minutes, budget, dense, num_experts, batch_size, seed)
+    settings = FineTuningSettings(size, epochs, minutes, budget, dense, num_experts, batch_size, seed)
     target = pathlib.Path(out)
     if target.exists():
         raise FileExistsError(f"{target} is there already. Give another folder, or remove it.")

@@ -14,7 +14,7 @@ from keras_moe.training.finetuning import phases
 from keras_moe.training.finetuning.features import Part, cached_part
 from keras_moe.training.finetuning.measuring import Measured, check_budget, measured
 from keras_moe.training.finetuning.phases import Learning, feature_stage, file_stage
-from keras_moe.training.finetuning.plan import Clock, Settings
+from keras_moe.training.finetuning.plan import Clock, FineTuningSettings
 from keras_moe.training.finetuning.progress import fit_verbosity, say, track
 from keras_moe.training.finetuning.start import Start, grow_from, rebuilt
 from keras_moe.training.stages import History, Stage, run_stages
@@ -49,7 +49,7 @@ class Training:
     Args:
         start: the ``Start``.
         files: the ``LabelledFiles``.
-        settings: the ``Settings``.
+        settings: the ``FineTuningSettings``.
         work: folder for features and checkpoints.
         verbose: bool.
 
@@ -58,7 +58,7 @@ class Training:
     """
 
     def __init__(
-        self, start: Start, files: LabelledFiles, settings: Settings, work: pathlib.Path, verbose: bool
+        self, start: Start, files: LabelledFiles, settings: FineTuningSettings, work: pathlib.Path, verbose: bool
     ) -> None:
         if settings.dense and start.dense is None:
             raise ValueError(f"finetune: dense=True starts from a backbone or a Classifier. Received: {start.name}")

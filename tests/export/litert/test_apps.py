@@ -76,7 +76,7 @@ def test_raspberry_pi(name):
     expected = [f"{model.labels[prediction.argmax()]} {prediction.max():.1%}"]
     if routes is not None:
         ran = [f"expert {k} (weight {routes[0, k]:.2f})" for k in np.flatnonzero(routes[0])]
-        expected.append(", ".join(ran) or "no expert: the base answered alone")
+        expected.append(", ".join(ran) or "no expert: the base predicted alone")
     assert run_on_pi(ROOT / "zoo" / name / FILE, CHINA) == expected
 
 

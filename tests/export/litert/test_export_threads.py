@@ -1,4 +1,4 @@
-"""A LiteRT model answers any number of threads, a process that was forked, and one that was sent a copy."""
+"""A LiteRT model predicts in any number of threads, in a process that was forked, and in one that was sent a copy."""
 
 import concurrent.futures
 import os
@@ -31,19 +31,19 @@ def path(request):
     return published_folder() / FILES[request.param]
 
 
-def answers(found):
+def outputs(found):
     return [part for part in found if part is not None]
 
 
 def test_eight_threads_get_what_one_gets(path):
     one, model = LiteRTModel(path), LiteRTModel(path)
-    wanted = [answers(one.predict_routed(image[None])) for image in IMAGES]
-    assert len({row[0].tobytes() for row in wanted}) == len(IMAGES), "an answer that was mixed up would show"
+    wanted = [outputs(one.predict_routed(image[None])) for image in IMAGES]
+    assert len({row[0].tobytes() for row in wanted}) == len(IMAGES), "a prediction that was mixed up would show"
     together = threading.Barrier(8)
 
     def ask(first):
         together.wait()
-        return {i: answers(model.predict_routed(IMAGES[i][None])) for i in range(first, len(IMAGES), 8)}
+        return {i: outputs(model.predict_routed(IMAGES[i][None])) for i in range(first, len(IMAGES), 8)}
 
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         got = {i: found for part in threads.map(ask, range(8)) for i, found in part.items()}
@@ -97,7 +97,7 @@ def test_a_pickled_copy(path):
     model = LiteRTModel(path)
     copy = pickle.loads(pickle.dumps(model))
     assert (copy.labels, copy.description, copy.runtime_seconds) == (model.labels, model.description, 0)
-    for a, b in zip(answers(copy.predict_routed(IMAGES[:2])), answers(model.predict_routed(IMAGES[:2])), strict=True):
+    for a, b in zip(outputs(copy.predict_routed(IMAGES[:2])), outputs(model.predict_routed(IMAGES[:2])), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -260,7 +260,7 @@ def test_a_dense_network(exported, tmp_path):
     network = Classifier((8, 8, 1), 0.25, "resnet8", classes=3)
     report = litert(network, tmp_path / "dense.tflite", labels=list("abc"), images=IMAGES[:4])
     model = LiteRTModel(tmp_path / "dense.tflite")
-    assert (model.labels, report["experts"]) == (("a", "b", "c"), 0)
+    assert (model.labels, report["num_experts"]) == (("a", "b", "c"), 0)
     np.testing.assert_allclose(model.predict(IMAGES[:4]), network.predict(IMAGES[:4], verbose=0), atol=1e-5)
     with pytest.raises(ValueError, match="no gate and no route"):
         model.route(IMAGES[:1])

@@ -78,5 +78,5 @@ def test_published_files_have_the_names_of_today():
     for path in (*folder.glob("*/routed_*.tflite"), *folder.glob("*/parts_*.json")):
         assert LiteRTModel(path).description.keys() - {"parts"} == {  # it knows outputs by name
             "name", "summary", "license", "paper", "form", "quantize", "trunk_precision", "input_shape", "output_shape",
-            "experts", "thresholds",
+            "num_experts", "thresholds",
         }, path  # fmt: skip

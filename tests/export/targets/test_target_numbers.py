@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_moe.cli import export as command
+from keras_moe.export.litert.convert import QUANTIZATIONS
 from keras_moe.export.targets import c_source, edge_tpu, report, vela
 from keras_moe.export.targets.operators import Operator, layer
 
@@ -69,7 +70,11 @@ def test_the_command_offers_every_target():
     assert command.TARGETS == report.TARGETS
 
 
-DESCRIBED = {"name": "pets */", "form": "routed", "quantize": "int8", "license": "CC0-1.0", "experts": 2}
+def test_the_command_offers_every_quantization():
+    assert (None, *command.QUANTIZED) == QUANTIZATIONS
+
+
+DESCRIBED = {"name": "pets */", "form": "routed", "quantize": "int8", "license": "CC0-1.0", "num_experts": 2}
 PROGRAM = """
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-"""Exported files in the tools of microcontrollers and NPUs: same answers, same experts, nothing silently elsewhere."""
+"""Exported files in the tools of microcontrollers and NPUs: same predictions and experts, nothing elsewhere unsaid."""
 
 import functools
 import pathlib
