@@ -12,6 +12,7 @@ from keras_moe.files import printable, write_bytes
 from keras_moe.images import centred, with_channels
 from keras_moe.metrics import wilson_interval
 from keras_moe.models import HydraNet, MoEModel
+from keras_moe.training.finetuning.features import by_chunks
 from keras_moe.training.finetuning.measuring import Measured, fit_budget, measured, operating_curve
 from keras_moe.training.finetuning.plan import Settings
 from keras_moe.training.finetuning.start import Start
@@ -105,7 +106,7 @@ def _calibration(model: MoEModel, learned: Learned) -> Array:
     """Validation images for int8 files, drawn once: of each expert's as many, where there are."""
     drawn = np.random.default_rng(0).permutation(len(learned.val.labels))
     if model.bank is not None:
-        experts = learned.rest.route(learned.val.views[0]).argmax(-1)
+        experts = by_chunks(learned.rest.route, learned.val.views[0]).argmax(-1)
         drawn = drawn[np.argsort(_turns(experts[drawn]), kind="stable")]
     rows = np.sort(drawn[: calibration.IMAGES])
     return with_channels(centred(learned.val.images[rows], model.input_shape[1]), model.input_shape[-1])

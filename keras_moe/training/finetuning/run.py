@@ -9,6 +9,7 @@ import keras
 
 from keras_moe.datasets import read_labelled_files
 from keras_moe.models import MoEModel
+from keras_moe.training.finetuning.naming import check_out, check_start
 from keras_moe.training.finetuning.plan import Settings
 from keras_moe.training.finetuning.progress import identify, say, track
 from keras_moe.training.finetuning.result import FineTuned, finish
@@ -29,6 +30,8 @@ def finetune(
     dense: bool = False,
     num_experts: int = 4,
     batch_size: int | None = None,
+    most_unreadable: float = 0.1,
+    split_look_alikes: bool = False,
     seed: int = 0,
     verbose: bool = True,
 ) -> FineTuned:
@@ -48,7 +51,8 @@ def finetune(
 
     Each stage keeps the weights that are most accurate on the validation part, of equal ones those of least loss, and
     ends when half of its epochs brought no better ones. The same call goes on where it was interrupted, ``kill -9``
-    included; what it keeps for that lies in ``<out>.run`` and is removed at the end.
+    included, wherever the same images and ``start`` lie by then, and with other ``minutes`` and ``budget``, for what is
+    left; what it keeps for that lies in ``<out>.run`` and is removed at the end.
 
     Args:
         start: ``"efficientnet_lite0"`` (or ``1``, ``2``; extra ``imagenet``); the name of a published classifier, or
@@ -64,6 +68,7 @@ def finetune(
         dense: bool. True: a network without experts, a ``Classifier``, for comparison.
         num_experts: int, of a mixture that is grown from a dense network.
         batch_size: int; None: 32, fewer of few images.
+        most_unreadable, split_look_alikes: as for ``datasets.read_labelled_files``.
         seed: int, of split, order and views.
         verbose: bool, whether progress is printed, on stderr.
 
@@ -73,8 +78,8 @@ def finetune(
     Raises:
         FileExistsError: ``out`` is there already, or ``<out>.run`` and no fine-tuning's.
         FileNotFoundError, ValueError: see ``datasets.read_labelled_files``; an unknown ``start``, one that is no
-            classifier, ``out`` in ``data``, a budget below the least that the network costs, or ``<out>.run`` of
-            another call.
+            classifier, ``out`` in ``data`` or named like a published model, a budget below the least that the network
+            costs, or ``<out>.run`` of another call.
 
     Example:
         >>> from PIL import Image
@@ -91,13 +96,14 @@ def finetune(
     """
     settings = Settings(size, epochs, minutes, budget, dense, num_experts, batch_size, seed)
     target = pathlib.Path(out)
-    if target.exists():
-        raise FileExistsError(f"{target} is there already. Give another folder, or remove it.")
-    if pathlib.Path(data).is_dir() and target.resolve().is_relative_to(pathlib.Path(data).resolve()):
-        raise ValueError(f"{target} lies in {data}, where it would be taken for a class. Give a folder elsewhere.")
+    check_out(target, data)
     work = target.with_name(f"{target.name}.run")
     with contextlib.redirect_stdout(sys.stderr):
-        files = read_labelled_files(data, seed=settings.seed, track=track("reading", verbose))
+        check_start(start)
+        files = read_labelled_files(
+            data, most_unreadable=most_unreadable, split_look_alikes=split_look_alikes, seed=settings.seed,
+            track=track("reading", verbose),
+        )  # fmt: skip
         say(files.text(), verbose)
         keras.utils.set_random_seed(settings.seed)
         begun = start_from(start, len(files.classes), settings.size, settings.num_experts)
