@@ -17,14 +17,16 @@ import pytest
 from PIL import Image
 
 from keras_moe import zoo
+from keras_moe.datasets import read_labelled_files
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
 from keras_moe.training import OperatingPoint, finetune, run_stages
 from keras_moe.training.features import behind
-from keras_moe.training.finetuning import measuring, phases, result
+from keras_moe.training.finetuning import features, measuring, phases, result
 from keras_moe.training.finetuning import start as start_
 from keras_moe.training.finetuning.features import Part
 from keras_moe.training.finetuning.phases import Learning
 from keras_moe.training.finetuning.plan import Clock, Settings
+from keras_moe.training.finetuning.progress import identify
 from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
 pytestmark = pytest.mark.once
@@ -131,11 +133,18 @@ def test_the_gate_learns_the_groups_alone_before_equal_branches_learn(tmp_path):
 
 
 def test_a_folder_of_another_kind_is_kept_and_a_slip_leaves_none(tones, tmp_path):
-    with pytest.raises(ValueError, match="Did you mean"):
-        finetune("test_hydranett", tones, tmp_path / "out", verbose=False)
+    with pytest.raises(ValueError, match="Did you mean test_hydranet.* one of: efficientnet_lite0, efficientnet_lite1"):
+        finetune("test_hydranett", "not read before", tmp_path / "out", verbose=False)
     with pytest.raises(ValueError, match="the least that HydraNet costs"):
         finetune("test_hydranet", tones, tmp_path / "out", budget=10, verbose=False)
+    for name in ("hydranet_photos", "efficientnet_lite0"):
+        with pytest.raises(ValueError, match="named like a published model"):
+            finetune("test_hydranet", tones, tmp_path / name, verbose=False)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="a link to nowhere"):
+        finetune("test_hydranet", tones, tmp_path / "link", verbose=False)
+    (tmp_path / "link").unlink()
     (tmp_path / "out.run").mkdir()
     (tmp_path / "out.run" / "diary.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="no fine-tuning's"):
@@ -155,6 +164,18 @@ def test_a_dense_network_that_is_much_better_is_told():
     tuned = result.FineTuned(None, None, pathlib.Path("out", "report.html"), 0.7, (0.6, 0.8), 1e6, 0.74, 2e6)
     assert "--dense" not in tuned.text()
     assert "keep it, with --dense" in dataclasses.replace(tuned, dense_accuracy=0.76).text()
+
+
+def test_features_are_asked_about_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(features, "_CHUNK", 4)
+    seen = []
+
+    def ask(some):
+        seen.append(len(some))
+        return some + 1, None
+
+    more, nothing = features.by_chunks(ask, np.arange(10))
+    assert (seen, more.tolist(), nothing) == ([4, 4, 2], list(range(1, 11)), None)
 
 
 def test_every_expert_calibrates():
@@ -192,10 +213,10 @@ tuned_weights(sys.argv[1], sys.argv[2])
 """
 
 
-def tuned_weights(tones, out):
+def tuned_weights(tones, out, **options):
     keras.utils.set_random_seed(3)
     start = Classifier(**TINY, classes=2)
-    finetune(start, tones, out, epochs=3, num_experts=2, batch_size=8, verbose=False)
+    finetune(start, tones, out, epochs=3, num_experts=2, batch_size=8, verbose=False, **options)
     return (pathlib.Path(out) / "weights.safetensors").read_bytes()
 
 
@@ -213,7 +234,25 @@ def test_killed_and_called_again_it_ends_the_same(tones, tmp_path):
     assert not (tmp_path / "cut").exists()
     with pytest.raises(ValueError, match="an unfinished fine-tuning with other epochs"):
         finetune(Classifier(**TINY, classes=2), tones, tmp_path / "cut", epochs=2, num_experts=2, batch_size=8)
-    assert tuned_weights(tones, tmp_path / "cut") == expected
+    (tmp_path / "moved").symlink_to(tones)  # the images by another name, and more time than it was given at first
+    assert tuned_weights(tmp_path / "moved", tmp_path / "cut", minutes=1e3) == expected
+
+
+def test_a_run_is_known_by_its_images_and_start_not_by_their_places(tones, tmp_path, monkeypatch):
+    zoo.save(Classifier(**TINY, classes=2), tmp_path / "start")
+    (tmp_path / "link").symlink_to(tmp_path / "start")
+    monkeypatch.chdir(tmp_path)
+    files, run = read_labelled_files(tones), tmp_path / "run"
+    for start in ("start", tmp_path / "start", "./link/"):
+        identify(run, start, files, Settings(minutes=1, budget=1e9))
+    identify(run, "link", files, Settings(minutes=2))
+    assert json.loads((run / "run.json").read_text())["minutes"] == 2
+    with pytest.raises(ValueError, match=r"other seed\. Remove it, .*; minutes and budget may be others"):
+        identify(run, "link", files, Settings(seed=1))
+    with pytest.raises(ValueError, match="other images"):
+        identify(run, "link", read_labelled_files(tones, seed=1), Settings())
+    with pytest.raises(ValueError, match="other start"):
+        identify(run, "test_hydranet", files, Settings())
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,8 @@ def _turns(experts: Array) -> Array:
 def _fields(
     start: Start, files: LabelledFiles, settings: Settings, test: Measured, learned: Learned
 ) -> dict[str, typing.Any]:
-    count, classes, source = len(files.paths), len(files.classes), pathlib.Path(files.source).resolve().name
+    count, classes = len(files.paths), len(files.classes)
+    source = printable(pathlib.Path(files.source).resolve().name)
     accuracy = round(test.accuracy, 6)
     epochs = [f"{len(logs)} epoch{'' if len(logs) == 1 else 's'} of {stage}" for stage, logs in learned.history.items()]
     of_classes = [float(test.right[test.labels == c].mean()) for c in np.unique(test.labels)]
