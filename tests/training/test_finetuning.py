@@ -133,7 +133,9 @@ def test_the_gate_learns_the_groups_alone_before_equal_branches_learn(tmp_path):
 
 
 def test_a_folder_of_another_kind_is_kept_and_a_slip_leaves_none(tones, tmp_path):
-    with pytest.raises(ValueError, match="Did you mean test_hydranet.* one of: efficientnet_lite0, efficientnet_lite1"):
+    with pytest.raises(
+        ValueError, match=r"Did you mean test_hydranet.* one of: efficientnet_lite0, efficientnet_lite1"
+    ):
         finetune("test_hydranett", "not read before", tmp_path / "out", verbose=False)
     with pytest.raises(ValueError, match="the least that HydraNet costs"):
         finetune("test_hydranet", tones, tmp_path / "out", budget=10, verbose=False)
