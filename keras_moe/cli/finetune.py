@@ -36,6 +36,9 @@ def register(command: Command) -> None:
         "--split-look-alikes", action="store_true",
         help="images that look alike may come into different parts, as those of a camera that does not move",
     )  # fmt: skip
+    finetune.add_argument(
+        "--no-latency", action="store_true", help="do not time the result by LiteRT, which the extra litert brings"
+    )
     finetune.add_argument("--seed", type=int, default=0, help="of split, order and views (default: 0)")
 
 
@@ -65,7 +68,8 @@ def _finetune(arguments: argparse.Namespace) -> int:
     tuned = finetune(
         arguments.start, arguments.data, arguments.out, size=arguments.size, epochs=arguments.epochs,
         minutes=arguments.minutes, budget=arguments.budget, dense=arguments.dense, num_experts=arguments.num_experts,
-        most_unreadable=arguments.most_unreadable, split_look_alikes=arguments.split_look_alikes, seed=arguments.seed,
+        most_unreadable=arguments.most_unreadable, split_look_alikes=arguments.split_look_alikes,
+        latency=not arguments.no_latency, seed=arguments.seed,
     )  # fmt: skip
     print(tuned.text())
     return 0

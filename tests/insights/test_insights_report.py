@@ -7,6 +7,7 @@ import pathlib
 import re
 import runpy
 import sys
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from keras_moe import insights, zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.insights import Samples
+from keras_moe.insights.plots import style
+from keras_moe.insights.report import shared
 
 pytestmark = pytest.mark.once
 
@@ -116,8 +119,13 @@ def test_page_is_self_contained_and_escaped(seen):
     assert len(sources) >= 6
     for source in sources:
         head, data = source.split(",")
-        assert head == "data:image/png;base64"
-        Image.open(io.BytesIO(base64.b64decode(data, validate=True))).verify()
+        content = base64.b64decode(data, validate=True)
+        if head == "data:image/svg+xml;base64":
+            assert not re.search(rb"<script|<foreignObject|href=.https?:", content)
+            xml.etree.ElementTree.fromstring(content)
+        else:
+            assert head == "data:image/png;base64"
+            Image.open(io.BytesIO(content)).verify()
     text = re.sub(r'src="[^"]*"', "", page)
     assert not re.search(r"https?:|<script|<link|<iframe|@import|url\(|href", text)
     assert "<b>&$" not in text
@@ -126,6 +134,17 @@ def test_page_is_self_contained_and_escaped(seen):
     right = (predictions.probabilities.argmax(-1) == samples.labels).mean()
     assert f"<b>{right:.1%}</b>right" in text
     assert all(word in text for word in ("Where they disagree", "ECE", "By disagreement of the experts alone"))
+
+
+def test_names_of_every_script_are_text_that_the_browser_draws():
+    names = ["猫", "ねこ", "고양이", "बिल्ली", "قطة", "แมว", "<b>&"]
+    figure = insights.plot_confusion(np.eye(7, dtype=int), names)
+    source = shared.svg(figure)  # without a warning of glyphs
+    words = xml.etree.ElementTree.fromstring(base64.b64decode(source.split(",")[1])).itertext()
+    assert set(names) <= set(words)
+    assert [style.plain(text, 6) for text in ("猫猫猫", "猫猫猫猫", "katze!", "kätzchen")] == [
+        "猫猫猫", "猫猫…", "katze!", "kätzc…"
+    ]  # fmt: skip
 
 
 def test_page_without_labels_does_not_speak_of_right_or_wrong(seen):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from keras_moe.datasets import read_labelled_files
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
 from keras_moe.training import OperatingPoint, finetune, run_stages
 from keras_moe.training.features import behind
-from keras_moe.training.finetuning import features, measuring, phases, result
+from keras_moe.training.finetuning import features, measuring, phases, result, timing
 from keras_moe.training.finetuning import start as start_
 from keras_moe.training.finetuning.features import Part
 from keras_moe.training.finetuning.phases import Learning
@@ -30,6 +31,7 @@ from keras_moe.training.finetuning.progress import identify
 from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
 pytestmark = pytest.mark.once
+milliseconds = timing.milliseconds
 TINY = {"input_shape": (16, 16, 3), "backbone": "resnet8"}
 
 
@@ -49,6 +51,24 @@ def tones(tmp_path_factory):
     return write_tones(tmp_path_factory.mktemp("data") / os.fsdecode(b"t\xf6nes"))  # not UTF-8
 
 
+@pytest.fixture(autouse=True)
+def timed(monkeypatch):
+    """To write a LiteRT file takes longer than these trainings."""
+    monkeypatch.setattr(result, "milliseconds", lambda model, images: {"routed": 1.5, "dense": 2.0})
+
+
+def test_a_network_is_timed_by_litert(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    took = milliseconds(Classifier(**TINY, classes=2), np.zeros((2, 16, 16, 3), "uint8"))
+    assert list(took) == ["routed"]
+    assert took["routed"] > 0
+
+
+def test_without_litert_nothing_is_timed(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert milliseconds(None, None) == {}
+
+
 def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
     bad = tones / "dark" / os.fsdecode(b"b\xe4d.png")
     bad.write_bytes(b"no picture")
@@ -64,6 +84,8 @@ def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("float32")
     np.testing.assert_array_equal(again.predict(images, verbose=0), tuned.model.predict(images, verbose=0))
     np.testing.assert_allclose(again.predict(images, verbose=0).sum(-1), 1, atol=1e-5)
+    assert "1.5 ms, 2.0 ms with every expert: medians of LiteRT" in tuned.page.read_text()
+    assert re.search(r"<td>(bright|dark|ramp)/\d+\.png</td>", tuned.page.read_text())
     log = json.loads((tmp_path / "out" / "log.json").read_text())
     assert list(log) == ["dense_head", "dense", "gate", "mixture", "all"]
     assert all(logs[0]["images_per_second"] > 0 and 0 <= logs[0]["data_share"] <= 1 for logs in log.values())
@@ -199,7 +221,8 @@ def test_a_dense_network_for_comparison_is_there_whole_or_not_at_all(tones, tmp_
         with pytest.raises(ZeroDivisionError):
             finetune(start, tones, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
-    tuned = finetune(start, tones, tmp_path / "out", **options)
+    tuned = finetune(start, tones, tmp_path / "out", latency=False, **options)
+    assert "not measured; keras-moe bench out" in tuned.page.read_text()
     assert tuned.page == tmp_path / "out" / "report.html"
     assert zoo.card(str(tmp_path / "out")).name == "out"
     assert type(tuned.model) is Classifier
@@ -247,9 +270,9 @@ def test_a_run_is_known_by_its_images_and_start_not_by_their_places(tones, tmp_p
     files, run = read_labelled_files(tones), tmp_path / "run"
     for start in ("start", tmp_path / "start", "./link/"):
         identify(run, start, files, Settings(minutes=1, budget=1e9))
-    identify(run, "link", files, Settings(minutes=2))
+    identify(run, "link", files, Settings(minutes=2, latency=False))
     assert json.loads((run / "run.json").read_text())["minutes"] == 2
-    with pytest.raises(ValueError, match=r"other seed\. Remove it, .*; minutes and budget may be others"):
+    with pytest.raises(ValueError, match=r"other seed\. Remove it, .*; minutes, budget, latency may be others"):
         identify(run, "link", files, Settings(seed=1))
     with pytest.raises(ValueError, match="other images"):
         identify(run, "link", read_labelled_files(tones, seed=1), Settings())

@@ -30,6 +30,7 @@ class LabelledFiles:
         parts: array of str ``(n,)``: ``"train"``, ``"val"`` or ``"test"``.
         classes: names in the order of the labels.
         source: str, of the whole.
+        root: str, the folder from which on files are named.
         remarks: ``Remark`` of every file that was left out or is odd.
         digest: str, of the content of all files in their order, their labels and parts; their places do not count.
 
@@ -51,12 +52,17 @@ class LabelledFiles:
     parts: np.ndarray
     classes: tuple[str, ...]
     source: str
+    root: str
     remarks: tuple[Remark, ...]
     digest: str
 
     def rows(self, part: str) -> np.ndarray:
         """Indices, int ``(m,)``, of the files of a part."""
         return np.flatnonzero(self.parts == part)
+
+    def name(self, path: str) -> str:
+        """A file's path from ``root`` on, printable."""
+        return printable(os.path.relpath(path, self.root))
 
     def text(self) -> str:
         """A summary in lines: the number of files, and the remarks on them."""
@@ -215,6 +221,7 @@ def _learned_classes(
         parts[rows],
         tuple(name for name, has in zip(classes, learned, strict=True) if has),
         source,
+        os.fspath(listing.root),
         tuple(listing.remarks),
         _digest([facts[row] for row in rows], labels[rows], parts[rows]),
     )

@@ -16,7 +16,7 @@ from keras_moe.training.finetuning.naming import identity
 from keras_moe.training.finetuning.plan import Settings
 from keras_moe.types import Path
 
-_FREE = ("minutes", "budget")  # what may change when a run goes on: no stage that has ended depends on them
+_FREE = ("minutes", "budget", "latency")  # what may change when a run goes on: no stage that has ended depends on them
 
 
 def say(text: str, verbose: bool) -> None:
@@ -48,7 +48,7 @@ def identify(work: pathlib.Path, start: Path | MoEModel, files: LabelledFiles, s
     """Writes what the run is, or compares it with the run that the folder ``work`` is of.
 
     What is compared are the images and START themselves, not where they lie, and the numbers that decide what is
-    learned. ``minutes`` and ``budget`` may change.
+    learned. ``minutes``, ``budget`` and ``latency`` may change.
 
     Raises:
         FileExistsError: the folder is no run's.
@@ -74,5 +74,5 @@ def _compare(work: pathlib.Path, own: dict[str, typing.Any], begun: dict[str, ty
     if other:
         raise ValueError(
             f"{work} holds an unfinished fine-tuning with other {', '.join(other)}. Remove it, or give the same "
-            f"arguments to go on; {' and '.join(_FREE)} may be others."
+            f"arguments to go on; {', '.join(_FREE)} may be others."
         )

@@ -15,7 +15,9 @@ from keras_moe.models import HydraNet, MoEModel
 from keras_moe.training.finetuning.features import by_chunks
 from keras_moe.training.finetuning.measuring import Measured, fit_budget, measured, operating_curve
 from keras_moe.training.finetuning.plan import Settings
+from keras_moe.training.finetuning.progress import say
 from keras_moe.training.finetuning.start import Start
+from keras_moe.training.finetuning.timing import milliseconds
 from keras_moe.training.finetuning.training import Learned
 from keras_moe.training.operating_point import OperatingPoint
 from keras_moe.types import Array
@@ -71,7 +73,13 @@ class FineTuned:
 
 
 def finish(
-    learned: Learned, start: Start, files: LabelledFiles, settings: Settings, work: pathlib.Path, out: pathlib.Path
+    learned: Learned,
+    start: Start,
+    files: LabelledFiles,
+    settings: Settings,
+    work: pathlib.Path,
+    out: pathlib.Path,
+    verbose: bool,
 ) -> FineTuned:
     """Sets the knob, measures, saves and writes the page, all in ``work``; ``out`` is there whole or not at all."""
     model, rest, made = learned.model, learned.rest, work / "model" / out.name
@@ -80,13 +88,16 @@ def finish(
     test = measured(model, rest, learned.test)
     curve = operating_curve(model, rest, learned.test)
     interval = wilson_interval(int(test.right.sum()), len(test.labels))
+    calibrating = _calibration(model, learned)
+    say("timing it by LiteRT (latency=False, --no-latency leave that out)", verbose and settings.latency)
+    took = milliseconds(model, calibrating) if settings.latency else {}
     card = save(
-        model, made, overwrite=True, labels=files.classes, calibration=_calibration(model, learned),
-        records={"log": learned.history, "metrics": _records(test, interval, curve, learned)},
+        model, made, overwrite=True, labels=files.classes, calibration=calibrating,
+        records={"log": learned.history, "metrics": _records(test, interval, curve, learned) | {"milliseconds": took}},
         **_fields(start, files, settings, test, learned),
     )  # fmt: skip
     files.write_remarks(made / "remarks.json")
-    write_bytes(made / _PAGE, _page(learned, files, card, test, interval, curve).encode())
+    write_bytes(made / _PAGE, _page(learned, files, card, test, interval, curve, took).encode())
     os.rename(made, out)
     reference = learned.reference
     return FineTuned(
@@ -158,6 +169,7 @@ def _page(
     test: Measured,
     interval: tuple[float, float],
     curve: list[OperatingPoint],
+    took: dict[str, float],
 ) -> str:
     from keras_moe.insights.report.finetuning import Outcome, create_finetuning_report
 
@@ -167,9 +179,9 @@ def _page(
         Outcome(
             test.labels, test.probabilities, test.route, test.macs, interval,
             [(point.quality, point.macs) for point in curve],
-            None if reference is None else (reference.accuracy, reference.macs),
+            None if reference is None else (reference.accuracy, reference.macs), took,
         ),
         lambda row: centred([learned.test.images[row]], 128)[0],
-        lambda row: printable(pathlib.Path(learned.test.images.paths[row]).name),
+        lambda row: files.name(learned.test.images.paths[row]),
         files.text().splitlines(),
     )  # fmt: skip

@@ -32,6 +32,7 @@ def finetune(
     batch_size: int | None = None,
     most_unreadable: float = 0.1,
     split_look_alikes: bool = False,
+    latency: bool = True,
     seed: int = 0,
     verbose: bool = True,
 ) -> FineTuned:
@@ -47,7 +48,8 @@ def finetune(
     4. *gate*: it learns which group of classes, for which an expert is meant, an image belongs to. *mixture*: experts
        start as copies of the network before, and learn with the gate.
     5. *all*: the whole network, from the files, gently.
-    6. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured.
+    6. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured; an image
+       is timed by LiteRT.
 
     Each stage keeps the weights that are most accurate on the validation part, of equal ones those of least loss, and
     ends when half of its epochs brought no better ones. The same call goes on where it was interrupted, ``kill -9``
@@ -69,6 +71,8 @@ def finetune(
         num_experts: int, of a mixture that is grown from a dense network.
         batch_size: int; None: 32, fewer of few images.
         most_unreadable, split_look_alikes: as for ``datasets.read_labelled_files``.
+        latency: bool, whether the result is timed by LiteRT on this machine for the page; only with TensorFlow and the
+            extra ``litert``.
         seed: int, of split, order and views.
         verbose: bool, whether progress is printed, on stderr.
 
@@ -94,7 +98,7 @@ def finetune(
         >>> zoo.card("tones_model").classes
         ('dark', 'light')
     """
-    settings = Settings(size, epochs, minutes, budget, dense, num_experts, batch_size, seed)
+    settings = Settings(size, epochs, minutes, budget, dense, num_experts, batch_size, latency, seed)
     target = pathlib.Path(out)
     check_out(target, data)
     work = target.with_name(f"{target.name}.run")
@@ -110,6 +114,6 @@ def finetune(
         training = Training(begun, files, settings, work, verbose)
         identify(work, start, files, settings)  # once nothing else is refused: a slip leaves no folder
         learned = training.learn()
-        tuned = finish(learned, begun, files, settings, work, target)
+        tuned = finish(learned, begun, files, settings, work, target, verbose)
     shutil.rmtree(work)
     return tuned
