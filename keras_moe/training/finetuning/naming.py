@@ -53,7 +53,7 @@ def check_out(out: pathlib.Path, data: Path) -> None:
 def identity(start: Path | MoEModel) -> str:
     """What tells START from others: its name, or the digest of its weights where it is a folder, wherever that lies."""
     if isinstance(start, MoEModel):
-        return start.name
+        return str(start.name)
     if start in SIZES:
         return str(start)
     sha256: str = zoo.card(os.fspath(start)).file("weights.safetensors").sha256

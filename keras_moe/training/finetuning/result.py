@@ -89,8 +89,7 @@ def finish(
     curve = operating_curve(model, rest, learned.test)
     interval = wilson_interval(int(test.right.sum()), len(test.labels))
     calibrating = _calibration(model, learned)
-    say("timing it by LiteRT (latency=False, --no-latency leave that out)", verbose and settings.latency)
-    took = milliseconds(model, calibrating) if settings.latency else {}
+    took = _timed(model, calibrating, verbose) if settings.latency else {}
     card = save(
         model, made, overwrite=True, labels=files.classes, calibration=calibrating,
         records={"log": learned.history, "metrics": _records(test, interval, curve, learned) | {"milliseconds": took}},
@@ -104,6 +103,15 @@ def finish(
         model, card, out / _PAGE, test.accuracy, interval, test.macs,
         None if reference is None else reference.accuracy, None if reference is None else reference.macs,
     )  # fmt: skip
+
+
+def _timed(model: MoEModel, images: Array, verbose: bool) -> dict[str, float]:
+    say("timing it by LiteRT (latency=False, --no-latency leave that out)", verbose)
+    try:
+        return milliseconds(model, images)
+    except Exception as error:  # whatever the converter lets out: what was learned is worth more than a figure on it
+        say(f"it could not be timed: {error}", verbose)
+        return {}
 
 
 def _affordable(learned: Learned, curve: list[OperatingPoint]) -> list[OperatingPoint]:

@@ -94,7 +94,7 @@ def finetune(
         ...     for i in range(8):
         ...         noise = rng.integers(0, 90, (32, 32), "uint8") + (150 if label == "light" else 0)
         ...         Image.fromarray(noise.astype("uint8")).save(f"tones/{label}/{i}.png")
-        >>> tuned = training.finetune("test_hydranet", "tones", "tones_model", epochs=1, verbose=False)
+        >>> tuned = training.finetune("test_hydranet", "tones", "tones_model", epochs=1, latency=False, verbose=False)
         >>> zoo.card("tones_model").classes
         ('dark', 'light')
     """
