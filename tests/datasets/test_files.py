@@ -173,6 +173,7 @@ def test_a_folder_around_all_is_entered(tmp_path, inner):
     files = read_labelled_files(tmp_path)
     assert files.classes == ("a", "b")
     assert len(files.paths) == 8
+    assert files.name(files.paths[0]) == f"photos/{inner}a/0.png"
 
 
 def test_what_is_no_image_is_passed_over_and_does_not_count(tmp_path):

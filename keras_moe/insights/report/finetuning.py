@@ -172,8 +172,8 @@ def _time(card: Card, milliseconds: dict[str, float]) -> str:
     measure = f"keras-moe bench {card.name} --quantize int8"
     if not milliseconds:
         return f"not measured; {measure} does, with the extras tensorflow and litert"
-    every = f", {milliseconds['dense']:.1f} ms with every expert" if "dense" in milliseconds else ""
+    every = f", {milliseconds['dense']:.3g} ms with every expert" if "dense" in milliseconds else ""
     return (
-        f"{milliseconds['routed']:.1f} ms{every}: medians of LiteRT in float on one thread of the machine that trained "
-        f"it, which is no phone; of int8 {measure} tells"
+        f"{milliseconds['routed']:.3g} ms{every}: medians of LiteRT in float on one thread of the machine that trained "
+        f"it, which is no phone. For int8: {measure}"
     )
