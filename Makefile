@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 
 # What reads strangers' bytes.
-PARSERS := keras_moe/zoo/model_card.py,keras_moe/zoo/toml.py,keras_moe/zoo/architecture.py,keras_moe/zoo/sources.py,keras_moe/zoo/store.py,keras_moe/zoo/calibration.py,keras_moe/labels.py,keras_moe/weights.py,keras_moe/torch_file.py,keras_moe/images.py,keras_moe/export/litert/integrity.py,keras_moe/datasets/files/*,keras_moe/insights/folders.py
+PARSERS := keras_moe/zoo/model_card.py,keras_moe/zoo/toml.py,keras_moe/zoo/architecture.py,keras_moe/zoo/sources.py,keras_moe/zoo/store.py,keras_moe/zoo/calibration.py,keras_moe/labels.py,keras_moe/weights.py,keras_moe/torch_file.py,keras_moe/images.py,keras_moe/image_kinds.py,keras_moe/export/litert/integrity.py,keras_moe/datasets/files/*,keras_moe/insights/folders.py
 
 .PHONY: demo test slow-upcycle slow-dtypes browser lint types cards docs docs-serve fuzz endurance versions release clean
 

@@ -21,10 +21,13 @@ def main(model, photo=None):
         subprocess.run(["rpicam-still", "--nopreview", "--timeout", "1000", "--output", photo], check=True)
     labels = zipfile.ZipFile(model).read("labels.txt").decode().split("\n")
     network = Interpreter(model).get_signature_runner()
-    (_, height, width, _) = network.get_input_details()["images"]["shape"]
+    (_, height, width, channels) = network.get_input_details()["images"]["shape"]
+    if channels not in (1, 3):
+        sys.exit(f"Expected a model of grey or RGB photographs. Received: {model}, which takes {channels} channels")
     upright = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
     square = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
-    outputs = network(images=np.asarray(square, "float32")[None])
+    pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"), "float32")
+    outputs = network(images=pixels.reshape(1, height, width, channels))
     prediction, route = outputs["prediction"], outputs.get("route")  # no route: a dense network
     print(f"{labels[prediction.argmax()]} {prediction.max():.1%}")
     if route is not None:

@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 
 from keras_moe.checks import integer
+from keras_moe.image_kinds import register_heic, unreadable
 
 if typing.TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -23,7 +24,6 @@ DAMAGE = (
 )  # fmt: skip
 
 _BY_PROGRAMS = ("EPS",)  # Pillow starts Ghostscript to draw it: a program, on a file of a stranger perhaps
-_COMMON = ("PNG", "JPEG", "WebP", "…")
 
 
 class TooManyPixels(ValueError):
@@ -55,8 +55,8 @@ def read_image(
             the first picture is taken.
         input_shape: ``(height, width, channels)`` of the model, with 1 or 3 channels.
         max_pixels: int, refused above it by the size in the header, before anything is decoded. None: Pillow's limit.
-        formats: names of Pillow's, such as ``("JPEG", "PNG")``, for files of strangers. None: all that it reads itself;
-            not EPS, for which it would start a program.
+        formats: names of Pillow's, such as ``("JPEG", "PNG")``, for files of strangers. None: all that it reads itself,
+            and HEIC with the package pillow-heif; not EPS, for which it would start a program.
 
     Returns:
         float32 array ``(height, width, channels)`` in [0, 255].
@@ -98,6 +98,8 @@ def open_image(
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     path, name = _named(path)
+    if formats is None:
+        register_heic()
     try:
         with Image.open(path, formats=formats) as image:
             if formats is None and image.format in _BY_PROGRAMS:
@@ -111,7 +113,7 @@ def open_image(
                 image.draft(None, (least, least))
             return _rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not an image that can be read ({', '.join(formats or _COMMON)}).") from error
+        raise ValueError(f"{name} {unreadable(path, formats)}.") from error
     except Image.DecompressionBombError as error:
         raise TooManyPixels(f"{name} is too large to open safely: {error}") from error
     except TooManyPixels:

@@ -13,7 +13,7 @@ from keras_moe.cli.shared import (
     WrongCommand,
     check_range,
     fail,
-    folder,
+    folder_or_table,
     load_model,
     model_name,
     positive,
@@ -47,10 +47,10 @@ def register(command: Command) -> None:
     export.add_argument("--strict", action="store_true", help="refuse what falls off an accelerator")
     export.add_argument(
         "--images",
-        type=folder,
+        type=folder_or_table,
         metavar="FOLDER",
-        help="for the calibration of int8 and the comparison with Keras; default: the calibration images of a model "
-        "folder, or crops of two photographs",
+        help="or a .csv as for finetune, for the calibration of int8 and the comparison with Keras; default: the "
+        "calibration images of a model folder, or crops of two photographs",
     )
     bench = command("bench", _bench, "Time models or exported files with LiteRT on real images.")
     bench.add_argument(
@@ -58,7 +58,7 @@ def register(command: Command) -> None:
         help=f"{MODEL}, timed beside its dense form and its baseline; or a file that `export` wrote",
     )  # fmt: skip
     bench.add_argument("--quantize", choices=QUANTIZED, help="of models")
-    bench.add_argument("--images", type=folder, metavar="FOLDER", help="default: as for export")
+    bench.add_argument("--images", type=folder_or_table, metavar="FOLDER", help="default: as for export")
     bench.add_argument("--threads", type=positive, nargs="+", default=[1, 2])
     for printing in (export, bench):
         printing.add_argument("--json", action="store_true", help="print JSON")
@@ -182,12 +182,12 @@ def _images(images: pathlib.Path | None, card: "Card", name: str) -> "tuple[np.n
 def _read(images: pathlib.Path | None, shape: tuple[int, ...]) -> "np.ndarray":
     import numpy as np
 
+    from keras_moe.datasets.files.listing import image_paths
     from keras_moe.images import crops, read_image
-    from keras_moe.insights.folders import image_files
 
     if images is None:
         return crops(shape, 300)
-    paths = image_files(images)
+    paths = image_paths(images)
     if not paths:
         raise ValueError(f"--images must be a folder of images. Received: {images}, which holds none")
     return np.stack([read_image(path, shape) for path in paths])

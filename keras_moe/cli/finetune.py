@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import os
 import pathlib
 
 from keras_moe.cli.shared import Command, fail, positive
@@ -27,6 +28,17 @@ def register(command: Command) -> None:
     )  # fmt: skip
     finetune.add_argument("--dense", action="store_true", help="a network without experts, for comparison")
     finetune.add_argument("--num-experts", type=positive, default=4, help="of a mixture that is grown (default: 4)")
+    finetune.add_argument(
+        "--most-unreadable", type=_share, default=0.1, metavar="SHARE",
+        help="of images that cannot be read, from which on nothing is done (default: 0.1)",
+    )  # fmt: skip
+    finetune.add_argument(
+        "--split-look-alikes", action="store_true",
+        help="images that look alike may come into different parts, as those of a camera that does not move",
+    )  # fmt: skip
+    finetune.add_argument(
+        "--no-latency", action="store_true", help="do not time the result by LiteRT, which the extra litert brings"
+    )
     finetune.add_argument("--seed", type=int, default=0, help="of split, order and views (default: 0)")
 
 
@@ -38,8 +50,16 @@ def _above_zero(text: str) -> float:
     return value
 
 
+def _share(text: str) -> float:
+    """Argument type: a number in [0, 1]."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1]. Received: {text}")
+    return value
+
+
 def _finetune(arguments: argparse.Namespace) -> int:
-    if arguments.out.exists() or not arguments.out.absolute().parent.is_dir():
+    if os.path.lexists(arguments.out) or not arguments.out.absolute().parent.is_dir():
         return fail(f"OUT must be a new folder in one that exists. Received: {arguments.out}", 2)
     if not all(map(importlib.util.find_spec, ("matplotlib", "jinja2"))):
         return fail("the page is written with matplotlib and jinja2: pip install 'keras-moe[viz]'", 1)
@@ -48,7 +68,8 @@ def _finetune(arguments: argparse.Namespace) -> int:
     tuned = finetune(
         arguments.start, arguments.data, arguments.out, size=arguments.size, epochs=arguments.epochs,
         minutes=arguments.minutes, budget=arguments.budget, dense=arguments.dense, num_experts=arguments.num_experts,
-        seed=arguments.seed,
+        most_unreadable=arguments.most_unreadable, split_look_alikes=arguments.split_look_alikes,
+        latency=not arguments.no_latency, seed=arguments.seed,
     )  # fmt: skip
     print(tuned.text())
     return 0

@@ -19,10 +19,10 @@ def register(command: Command) -> None:
     insights.add_argument("name", type=model_name, help=MODEL)
     insights.add_argument(
         "data", nargs="?",
-        help=f"for classifiers {_named('classification')} (their test images), a folder of images (its "
-        "sub-folders are labels if named like classes), or an .npz with images and perhaps labels; for segmentation "
-        f"{_named('segmentation')}, a folder with images/ and perhaps masks/, or an .npz; default: the calibration "
-        "images of a model folder",
+        help=f"for classifiers {_named('classification')} (their test images), a folder or .csv as for finetune (its "
+        "test images, if it has parts), a folder of images, or an .npz with images and perhaps labels; for "
+        f"segmentation {_named('segmentation')}, a folder with images/ and perhaps masks/, or an .npz; default: the "
+        "calibration images of a model folder",
     )  # fmt: skip
     insights.add_argument("--out", type=pathlib.Path, default="report.html", help="the page (default: report.html)")
 

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import pathlib
 import typing
+from collections.abc import Iterator
 
 from keras_moe.cli.shared import (
     MODEL,
@@ -18,6 +19,8 @@ from keras_moe.cli.shared import (
     print_json,
 )
 
+_BATCH = 64  # images in memory at once
+
 if typing.TYPE_CHECKING:
     import numpy as np
 
@@ -29,7 +32,10 @@ def register(command: Command) -> None:
     predict = command("predict", _predict, "Classify images; show the experts that ran and their cost.")
     predict.add_argument("name", type=model_name, help=MODEL)
     predict.add_argument(
-        "images", nargs="*", metavar="IMAGE", help="files or folders; default: the calibration images of a model folder"
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="files, folders or a .csv as for finetune; default: the calibration images of a model folder",
     )
     predict.add_argument("--top", type=positive, default=5, help="labels per image (default: 5)")
     predict.add_argument("--json", action="store_true", help="print JSON")
@@ -43,45 +49,47 @@ def _predict(arguments: argparse.Namespace) -> int:
 
     card = zoo.card(arguments.name)
     check_task("predict", card, "classification")
-    paths, images, failures = _images(arguments, card)
-    if not images:
-        if arguments.json:
-            print_json([])
-        return failures
-    model = load_model(arguments.name, card)
-    results = classify(model, arguments.name, np.stack(images), min(arguments.top, len(card.classes)))
-    if arguments.json:
-        print_json([{"image": path, **dataclasses.asdict(result)} for path, result in zip(paths, results, strict=True)])
-    else:
+    failures, records, model = list[int](), list[dict[str, typing.Any]](), None
+    for batch in _batches(_images(arguments, card, failures)):
+        model = model or load_model(arguments.name, card)
+        paths, images = zip(*batch, strict=True)
+        results = classify(model, card, np.stack(images), min(arguments.top, len(card.classes)))
         for path, result in zip(paths, results, strict=True):
-            _print_result(path, result)
-    return failures
+            if arguments.json:
+                records.append({"image": path, **dataclasses.asdict(result)})
+            else:
+                _print_result(path, result)
+    if arguments.json:
+        print_json(records)
+    return max(failures, default=0)
 
 
-def _images(arguments: argparse.Namespace, card: "Card") -> "tuple[list[str], list[np.ndarray], int]":
-    """Paths, images, and the exit code: 1 if a file could not be read."""
+def _images(arguments: argparse.Namespace, card: "Card", failures: list[int]) -> "Iterator[tuple[str, np.ndarray]]":
+    """Paths and images, each read as it is asked for; adds to ``failures`` the exit code of what could not be read."""
     from keras_moe.images import read_image
 
     if not arguments.images:
         remembered = own_images(arguments.name, "predict", "an IMAGE")
-        return [f"calibration image {i}" for i in range(len(remembered))], list(remembered), 0
-    paths, images, failures = list[str](), list["np.ndarray"](), 0
+        yield from ((f"calibration image {i}", image) for i, image in enumerate(remembered))
     for path in itertools.chain.from_iterable(map(_files, arguments.images)):
         try:
-            images.append(read_image(path, card.input.shape))
-            paths.append(path)
+            yield path, read_image(path, card.input.shape)
         except (OSError, ValueError) as error:
-            failures = fail(str(error), 1)
-    return paths, images, failures
+            failures.append(fail(str(error), 1))
+
+
+def _batches(images: "Iterator[tuple[str, np.ndarray]]") -> "Iterator[list[tuple[str, np.ndarray]]]":
+    while batch := list(itertools.islice(images, _BATCH)):
+        yield batch
 
 
 def _files(path: str) -> list[str]:
-    """A file, or the images in a folder and below."""
-    from keras_moe.insights.folders import image_files
+    """A file, or the images of a folder or of a table."""
+    from keras_moe.datasets.files.listing import image_paths
 
-    if not pathlib.Path(path).is_dir():
+    if not pathlib.Path(path).is_dir() and pathlib.Path(path).suffix.lower() != ".csv":
         return [path]
-    files = [str(file) for file in image_files(pathlib.Path(path))]
+    files = image_paths(path)
     if not files:
         raise ValueError(f"{path} is a folder without images. Expected an image file, or a folder with some.")
     return files

@@ -67,11 +67,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def folder(text: str) -> pathlib.Path:
-    """Argument type: a folder that exists."""
+def folder_or_table(text: str) -> pathlib.Path:
+    """Argument type: a folder or a .csv file that exists."""
     path = pathlib.Path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder that exists. Received: {text}")
+    if not path.is_dir() and not (path.suffix.lower() == ".csv" and path.is_file()):
+        raise argparse.ArgumentTypeError(f"expected a folder or a .csv file that exists. Received: {text}")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Images for insights: a data set by name, a folder, or an ``.npz`` file."""
+"""Images for insights: a data set by name, a folder, a table, or an ``.npz`` file."""
 
 import dataclasses
 import os
@@ -19,10 +19,11 @@ def read_samples(data: str | os.PathLike[str], card: Card) -> Samples:
     """Reads the images that ``data`` names for the model of ``card``.
 
     Args:
-        data: the name of a data set of the card's task, one of ``datasets.LABELLED``: its test split. A folder: for a
-            classifier its images, also those in sub-folders, which are labels if they are named like classes of the
-            card; for segmentation see ``read_masked``. An ``.npz`` file: ``images`` ``(n, h, w, c)`` in [0, 255] and,
-            if it has any, ``labels``, ``(n,)`` or masks ``(n, h, w)``; pickled objects are not read.
+        data: the name of a data set of the card's task, one of ``datasets.LABELLED``: its test split. For a classifier
+            a folder of images, or what ``datasets.read_labelled_files`` takes, a folder with a folder for each class or
+            a ``.csv`` file: the test images, where it has parts. For segmentation see ``read_masked``. An ``.npz``
+            file: ``images`` ``(n, h, w, c)`` in [0, 255] and, if it has any, ``labels``, ``(n,)`` or masks
+            ``(n, h, w)``; pickled objects are not read.
         card: a ``Card``.
 
     Returns:
@@ -43,12 +44,12 @@ def read_samples(data: str | os.PathLike[str], card: Card) -> Samples:
     named = labelled(card.task)
     if str(data) in named:
         samples = _test_split(named[str(data)], card)
-    elif path.is_dir():
+    elif path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file() and not pixels):
         samples = read_masked(path, card) if pixels else read_labelled(path, card)
     elif path.suffix == ".npz" and path.is_file():
         samples = _npz(path)
     else:
-        kinds = f"one of {sorted(named)}, a folder of images or an .npz file"
+        kinds = f"one of {sorted(named)}, a folder of images{'' if pixels else ', a .csv file'} or an .npz file"
         error = ValueError if path.exists() else FileNotFoundError
         raise error(f"Expected DATA to be {kinds}. Received: {str(data)!r}")
     _check_images(samples, card, data)

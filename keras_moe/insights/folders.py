@@ -1,41 +1,63 @@
-"""Folders of images, with labels or masks, as ``Samples``."""
+"""Folders and tables of images, with labels or masks, as ``Samples``."""
 
+import collections
 import collections.abc
 import pathlib
 
 import numpy as np
 
-from keras_moe.datasets.files.listing import is_hidden
+from keras_moe.datasets.files.listing import folder_names, image_paths, list_files
+from keras_moe.image_kinds import is_image_file
 from keras_moe.images import DAMAGE, read_image
 from keras_moe.insights.samples import Samples
 from keras_moe.metrics import IGNORE
 from keras_moe.zoo import Card
 
 
-def read_labelled(folder: pathlib.Path, card: Card) -> Samples:
-    """Images in a folder and below; the names of sub-folders are labels if all of them are classes of the card.
+def read_labelled(data: pathlib.Path, card: Card) -> Samples:
+    """Images of a folder or a table, read as ``finetune`` reads them, see ``datasets.read_labelled_files``.
+
+    Where the data has parts, the test images are taken, or else those of ``val``. The images of classes that the card
+    lacks are left out; if none of the classes of a folder is the card's, nobody knows the labels.
 
     Raises:
-        ValueError: only some sub-folders are named like classes, or no image can be read.
+        ValueError: no image can be read; a table of other classes.
     """
-    paths = image_files(folder)
-    names = {p.parent.relative_to(folder).as_posix() for p in paths}
-    class_names = names & set(card.classes)
-    if class_names and class_names != names:
-        raise ValueError(
-            f"Expected every folder of images in {folder} to be named like a class of {card.name}, or none. Received "
-            f"{len(class_names)} that are, and {sorted(names - class_names)[:5]}"
-        )
-    images, labels, problems = [], [], []
-    for path in paths:
+    paths, labels, words, problems = _listed(data, card)
+    images, numbers = [], []
+    for path, label in zip(paths, labels or paths, strict=True):
         try:
             images.append(read_image(path, card.input.shape))
-            labels.append(path.parent.name)
+            numbers.append(card.classes.index(label) if labels else -1)
         except (OSError, ValueError) as error:
-            problems.append(str(error))
-    _check_any(images, folder, problems)
-    numbers = np.array([card.classes.index(label) for label in labels]) if class_names else None
-    return Samples(np.stack(images), numbers, f"{len(images):,} images in the folder {folder.name}", tuple(problems))
+            if is_image_file(path):
+                problems.append(str(error))
+    _check_any(images, data, problems)
+    source = f"{len(images):,} {words} in the {'folder' if data.is_dir() else 'table'} {data.name}"
+    return Samples(np.stack(images), np.array(numbers) if labels else None, source, tuple(problems))
+
+
+def _listed(data: pathlib.Path, card: Card) -> tuple[list[str], list[str], str, list[str]]:
+    """Paths, their labels or none, what the images are in a word or two, and what was left out."""
+    if data.is_dir() and not folder_names(data):
+        return image_paths(data), [], "images", []
+    listing = list_files(data)
+    rows, words = list(range(len(listing.paths))), "images"
+    if part := next((part for part in ("test", "val") if part in listing.parts), None):
+        rows = [row for row in rows if listing.parts[row] == part]
+        words = f"{'test' if part == 'test' else 'validation'} images"
+    counts = collections.Counter(listing.labels[row] for row in rows)
+    unknown = sorted(set(counts) - set(card.classes))
+    if len(unknown) == len(counts):
+        if data.is_dir():
+            return image_paths(data), [], "images", []
+        raise ValueError(
+            f"{data}: expected labels that are classes of {card.name}, {card.classes[:5]}…. Received: {unknown[:5]}"
+        )
+    problems = [str(remark) for remark in listing.remarks if not data.is_dir()]
+    problems += [f"{label}: no class of {card.name}; its {counts[label]} images are left out" for label in unknown]
+    rows = [row for row in rows if listing.labels[row] in card.classes]
+    return [listing.paths[row] for row in rows], [listing.labels[row] for row in rows], words, problems
 
 
 def read_masked(folder: pathlib.Path, card: Card) -> Samples:
@@ -53,7 +75,7 @@ def read_masked(folder: pathlib.Path, card: Card) -> Samples:
     source, masks = folder / "images", folder / "masks"
     if not source.is_dir():
         raise ValueError(f"Expected a folder 'images' and perhaps one 'masks' in {folder}. Received: none 'images'")
-    paths = image_files(source)
+    paths = [pathlib.Path(path) for path in image_paths(source)]
     mask_of = {path: (masks / path.relative_to(source)).with_suffix(".png") for path in paths}
     missing = [str(mask) for mask in mask_of.values() if not mask.is_file()] if masks.is_dir() else []
     if missing:
@@ -76,15 +98,6 @@ def read_masked(folder: pathlib.Path, card: Card) -> Samples:
         np.stack(images), labels, f"{len(images):,} images in the folder {folder.name}", tuple(problems),
         None if "." in groups else np.array(groups),
     )  # fmt: skip
-
-
-def image_files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files in ``folder`` and below whose endings are those of images, sorted; hidden ones are ignored."""
-    from PIL import Image
-
-    suffixes = Image.registered_extensions()
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    return sorted(path for path in files if not any(map(is_hidden, path.relative_to(folder).parts)))
 
 
 def _read_mask(path: pathlib.Path, image_path: pathlib.Path, input_shape: collections.abc.Sequence[int]) -> np.ndarray:

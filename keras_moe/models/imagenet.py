@@ -60,7 +60,7 @@ def load_imagenet(model: keras.Model, backbone: str) -> None:
         ImportError: the package with the weights is not installed; the message names the extra.
         IntegrityError: the package's file differs from the pinned one.
     """
-    backbones.assign_dense(model, _trained(backbone), f"ImageNet's {backbone}")
+    backbones.assign_dense(model, trained(backbone), f"ImageNet's {backbone}")
 
 
 def initialize(model: keras.Model, weights: Path | None, backbone: str | None, alpha: float | None) -> None:
@@ -98,12 +98,12 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 @functools.cache
-def _trained(backbone: str) -> dict[str | None, Array]:
-    """``backbones.dense_name`` -> array."""
+def trained(backbone: str) -> dict[str | None, Array]:
+    """``backbones.dense_name`` -> array, of ImageNet. Raises as ``load_imagenet``."""
     package, path, sha256 = _FILES[backbone]
     tensors: dict[str, Array] = read_torch_file(_read(package, path, sha256), path)
     blocks = iter(sorted({int(name.split(".")[1]) for name in tensors if name.startswith("_blocks.")}))
-    trained: dict[str | None, Array] = {
+    found: dict[str | None, Array] = {
         **_convolution(tensors, "_conv_stem", "_bn0", "stem_conv"),
         **_convolution(tensors, "_conv_head", "_bn1", "top_conv"),
         "predictions/kernel": tensors["_fc.weight"].T,
@@ -111,8 +111,8 @@ def _trained(backbone: str) -> dict[str | None, Array]:
     }
     for i, stage in enumerate(backbones.get(backbone).stages):
         for j in range(stage.blocks):
-            trained |= _block(tensors, f"_blocks.{next(blocks)}", f"stage{i}_block{j}", stage.expansion > 1)
-    return trained
+            found |= _block(tensors, f"_blocks.{next(blocks)}", f"stage{i}_block{j}", stage.expansion > 1)
+    return found
 
 
 def _block(tensors: dict[str, Array], theirs: str, ours: str, expands: bool) -> dict[str | None, Array]:

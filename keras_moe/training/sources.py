@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import keras
 import numpy as np
 from keras import ops
+from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
 
 from keras_moe.byte_order import native
 from keras_moe.training.batches import ImageBatches
@@ -23,14 +24,15 @@ class SourceBatches(keras.utils.PyDataset):
     """The batches of any source as NumPy arrays and a dict of targets; counts the time that the source takes.
 
     Args:
-        source: see ``BatchSource``. Of an unbatched pair of arrays, batches of 32 in another order each epoch.
+        source: see ``BatchSource``. A ``PyDataset`` has its ``workers``, threads or processes, as in Keras' own
+            ``fit``. Of an unbatched pair of arrays, batches of 32 in another order each epoch.
         to_targets: ``y -> dict``, from what the source gives to the targets of each output.
         input_shape: of the model, which images must have.
         check: called with the images and targets of every batch; raises for those that will not do.
 
     Attributes:
         is_exact: bool, whether an epoch's batches depend on its number alone, so that a resumed run sees the same.
-        seconds: float, the time that the source took.
+        seconds: float, the time that was waited for the source.
         count: int, the images that it gave.
 
     Raises:
@@ -46,6 +48,9 @@ class SourceBatches(keras.utils.PyDataset):
             source = ImageBatches(images, targets, batch_size=min(32, len(images)), augment=False)
         self.source, self.to_targets, self.input_shape, self.check = source, to_targets, input_shape, check
         self.by_index = isinstance(source, keras.utils.PyDataset)
+        self.in_background = self.by_index and (
+            source.workers > 1 or (source.workers == 1 and source.use_multiprocessing)
+        )
         self._length = _length(source)
         self._iterator: Iterator[typing.Any] = iter(())
         generator = getattr(source, "generator", None)  # a DataLoader's
@@ -77,7 +82,7 @@ class SourceBatches(keras.utils.PyDataset):
 
     def __getitem__(self, i: int) -> tuple[Array, dict[str, Array]]:
         started = time.perf_counter()
-        x, y, *more = self.source[i] if self.by_index else self._next(i)
+        x, y, *more = self.source[i] if self.by_index and not self.in_background else self._next(i)
         if more:
             raise ValueError("A stage takes batches (images, targets). Received: batches with sample weights")
         images, targets = _array(x), self.to_targets(keras.tree.map_structure(_array, y))
@@ -92,6 +97,7 @@ class SourceBatches(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         self._epoch += 1
+        self._iterator = iter(())  # ends the workers
         if self.by_index:
             self.source.on_epoch_end()
 
@@ -99,29 +105,65 @@ class SourceBatches(keras.utils.PyDataset):
         if i == 0:
             if self._seed is not None:
                 self.source.generator.manual_seed(self._seed + self._epoch)
-            self._iterator = iter(self.source)
+            self._iterator = _by_workers(self.source) if self.in_background else iter(self.source)
         return next(self._iterator)
 
 
 class Throughput(keras.callbacks.Callback):
     """Adds to the logs of an epoch the images per second, and the share of the time that the data took.
 
-    With a share near one the data is the limit: decode on more threads, or keep smaller pictures. Near zero it is the
-    network.
+    It is told once which of the two is the limit, after the second epoch: the first one compiles. Where it is the data,
+    decode with more workers, or keep smaller pictures.
+
+    Args:
+        batches: ``SourceBatches``.
+        name: str, of the stage.
+        verbose: whether it is told.
     """
 
-    def __init__(self, batches: SourceBatches) -> None:
+    def __init__(self, batches: SourceBatches, name: str, verbose: bool) -> None:
         super().__init__()
-        self.batches = batches
+        self.batches, self.name, self.verbose = batches, name, verbose
+        self._word, self._epochs = "", 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, typing.Any] | None = None) -> None:
+        if self._epochs == 2:
+            self._tell()  # of the epoch before, once Keras has ended its line
         self._began = time.perf_counter()
         self.batches.seconds, self.batches.count = 0.0, 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, typing.Any]) -> None:
+        self._epochs += 1
         seconds = time.perf_counter() - self._began
-        logs["images_per_second"] = self.batches.count / seconds
-        logs["data_share"] = min(1.0, self.batches.seconds / seconds)
+        rate, share = self.batches.count / seconds, min(1.0, self.batches.seconds / seconds)
+        logs["images_per_second"], logs["data_share"] = rate, share
+        limit = "the data is" if share > _data_is_limit(self.batches) else "compute is"
+        self._word = f"{self.name}: {rate:,.0f} images/s; {limit} the limit, the data took {share:.0%} of the time"
+
+    def on_train_end(self, logs: dict[str, typing.Any] | None = None) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.verbose and self._word:
+            print(self._word)
+            self.verbose = False
+
+
+def _data_is_limit(batches: SourceBatches) -> float:
+    """The share of the time from which on the network waits for the data."""
+    if keras.backend.backend() == "tensorflow":  # makes the next batches meanwhile: in all of the time, if it must
+        return 0.9
+    return 0.1 if batches.in_background else 0.5  # what is waited for batches of workers is lost; else by turns
+
+
+def _by_workers(source: keras.utils.PyDataset) -> Iterator[typing.Any]:
+    """An epoch of batches in their order, made by as many threads or processes as the source asks for."""
+    enqueuer = OrderedEnqueuer(source, source.workers, source.use_multiprocessing, source.max_queue_size)
+    enqueuer.start()
+    try:
+        yield from enqueuer.get()
+    finally:
+        enqueuer.stop()
 
 
 def _fits(shape: Shape, expected: Shape) -> bool:

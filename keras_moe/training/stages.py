@@ -96,7 +96,7 @@ def run_stages(
     call resumes in the right stage and epoch, with the optimizer, the seeds and the order of the batches restored,
     and ends with the same weights as an uninterrupted run on the same backend. Data whose order cannot be set resumes
     at the same epoch with another order, and a warning says so. The logs of an epoch have ``images_per_second`` and
-    ``data_share``, the share of its time that the data took.
+    ``data_share``, the share of its time that the data took; with ``verbose`` the limit, data or compute, is printed.
 
     Data-parallel training: on JAX, call ``keras.distribution.set_distribution(keras.distribution.DataParallel())``
     before the model is made; on TensorFlow, make the model and the stages and call this inside the ``scope()`` of a
@@ -194,11 +194,11 @@ def _run(
         batches = _batches(model, stage)
         batches.epoch = done
         usage = [_LogUsage(model, validation[0])] if model.gate and validation else []
-        save = SaveEachEpoch(checkpoint, model, progress)
+        rate, save = Throughput(batches, stage.name, bool(verbose)), SaveEachEpoch(checkpoint, model, progress)
         # Keras would shuffle the order of the batches once more, by a generator that no checkpoint holds.
         network.fit(
             batches, initial_epoch=done, epochs=stage.epochs, validation_data=validation,
-            callbacks=[*usage, Throughput(batches), *callbacks, *best, save], shuffle=False, verbose=verbose,
+            callbacks=[*usage, rate, *callbacks, *best, save], shuffle=False, verbose=verbose,
         )  # fmt: skip
     if best:
         best[0].restore()

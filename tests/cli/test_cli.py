@@ -63,7 +63,7 @@ def test_list_without_a_match(run):
         (f"upscale {MODEL} in.png out.png", 2, "upscale takes a model for super-resolution: classsr_fsrcnn_x2, "),
         ("predict test_classsr in.png", 2, "Received: test_classsr, a model for super-resolution"),
         (f"export {MODEL} out.onnx", 2, "OUT must end in .tflite for --form routed. Received: out.onnx"),
-        (f"export {MODEL} out.tflite --images none", 2, "expected a folder that exists. Received: none"),
+        (f"export {MODEL} out.tflite --images none", 2, "expected a folder or a .csv file that exists. Received: none"),
         ("bench none.tflite", 2, "expected a .tflite file or a .json manifest that exists. Received: none.tflite"),
         (f"train {MODEL} --seeds", 2, f"usage: keras-moe train {MODEL}"),
         ("train test_hydra", 2, "Unknown recipe 'test_hydra'. Did you mean test_hydranet?"),

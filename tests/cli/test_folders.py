@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_moe import zoo
-from keras_moe.cli import export
+from keras_moe import classify, zoo
+from keras_moe.cli import export, predict
 from keras_moe.datasets import digits
 
 pytestmark = pytest.mark.once
@@ -65,10 +65,28 @@ def test_predict_on_folders_of_images(run, folder, own, tmp_path):
     ]
     (tmp_path / "images" / "._a.png").write_text("what a file system keeps of a.png")
     assert len(export._read(tmp_path / "images", (8, 8, 1))) == 2
+    (tmp_path / "table.csv").write_text("path,label\nimages/below/b.png,1\n")
+    code, out, _ = run("predict", folder, tmp_path / "table.csv", "--json", "--top", 1)
+    assert (code, [result["image"] for result in json.loads(out)]) == (0, [str(tmp_path / "images" / "below/b.png")])
+    assert len(export._read(tmp_path / "table.csv", (8, 8, 1))) == 1
     (tmp_path / "empty").mkdir()
     code, out, err = run("predict", folder, tmp_path / "empty")
     assert (code, out) == (1, "")
     assert "empty is a folder without images" in err
+
+
+def test_predict_holds_a_few_images_at_a_time(run, folder, own, tmp_path, monkeypatch):
+    held = []
+    monkeypatch.setattr(predict, "_BATCH", 3)
+    monkeypatch.setattr(classify, "warn_of_fractions", lambda owner, images: held.append(len(images)))
+    for i in range(8):
+        Image.fromarray(own[i, ..., 0]).save(tmp_path / f"{i}.png")
+    (tmp_path / "4.png").write_bytes(b"no image")
+    code, out, err = run("predict", folder, tmp_path)
+    assert (code, held, err.count("4.png is not an image")) == (1, [3, 3, 1], 1)
+    assert [line for line in out.splitlines() if line.endswith(".png")] == [
+        str(tmp_path / f"{i}.png") for i in range(8) if i != 4
+    ]
 
 
 @pytest.mark.parametrize(

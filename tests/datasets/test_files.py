@@ -53,7 +53,7 @@ def test_every_kind_of_odd_file_has_its_word(tmp_path):
     noise(90).save(odd / "whole.jpg")
     (odd / "cut.jpg").write_bytes((odd / "whole.jpg").read_bytes()[:-300])
     (odd / "empty.jpg").touch()
-    (odd / "notes.txt").write_text("not a picture")
+    (odd / "notes.jpg").write_text("not a picture")
     noise(91).convert("CMYK").save(odd / "cmyk.jpg")
     noise(92).quantize(16).save(odd / "palette.png")
     Image.fromarray(np.random.default_rng(3).integers(0, 65536, (40, 40), dtype="uint16")).save(odd / "deep.png")
@@ -79,7 +79,7 @@ def test_every_kind_of_odd_file_has_its_word(tmp_path):
     assert deep_word.startswith("too large to open safely: Image size (400000000 pixels)")
     assert said == {
         "a/empty.jpg": "is empty",
-        "a/notes.txt": "is not an image",
+        "a/notes.jpg": "is not an image",
         "a/cmyk.jpg": "the colours are CMYK",
         "a/deep.png": "more than 8 bits a channel",
         "a/tiny.png": "tiny: 7 x 5 pixels",
@@ -93,7 +93,7 @@ def test_every_kind_of_odd_file_has_its_word(tmp_path):
     }
     left_out = {remark.path for remark in files.remarks if not remark.used}
     assert left_out == {
-        "a/empty.jpg", "a/notes.txt", "a/broken.png", "a/loop", "a/cut.jpg", "a/bomb.png", "nothing", "classless.png",
+        "a/empty.jpg", "a/notes.jpg", "a/broken.png", "a/loop", "a/cut.jpg", "a/bomb.png", "nothing", "classless.png",
     }  # fmt: skip
     assert len(files.paths) == 81 + 8
     assert str(deep / "0.png") in files.paths
@@ -114,7 +114,7 @@ def test_too_many_unreadable_files_stop_it(tmp_path):
     fill(tmp_path / "b", 8, 1)
     for i in range(2):
         (tmp_path / "a" / f"bad{i}.jpg").write_bytes(b"bad")
-    with pytest.raises(ValueError, match=r"2 of 18 files .* cannot be read, more than 10%(.|\n)*a/bad0.jpg: is not"):
+    with pytest.raises(ValueError, match=r"2 of 18 images .* cannot be read, more than 10%(.|\n)*a/bad0.jpg: is not"):
         read_labelled_files(tmp_path)
     assert len(read_labelled_files(tmp_path, most_unreadable=0.2).paths) == 16
 
@@ -154,7 +154,6 @@ def test_an_image_in_both_parts_is_said(tmp_path):
         (["train/a", "test/b"], r"two classes or more .* Received: \['a'\]"),
         (["training_set/a", "training_set/b", "test_set/a", "test_set/b"], r"with the folders \['a', 'b'\] in each"),
         (["train/a", "train/b", "eval/b", "eval/a"], "Call parts train, val and test"),
-        (["images/a", "images/b"], r"Received: \['images'\], with the folders \['a', 'b'\]"),
     ],
 )
 def test_folders_without_classes(tmp_path, folders, message):
@@ -162,6 +161,55 @@ def test_folders_without_classes(tmp_path, folders, message):
         fill(tmp_path / folder, 2, number)
     with pytest.raises(ValueError, match=message):
         read_labelled_files(tmp_path)
+
+
+@pytest.mark.parametrize("inner", ["", "train/", "photos/train/"])
+def test_a_folder_around_all_is_entered(tmp_path, inner):
+    for number, name in enumerate(("a", "b")):
+        fill(tmp_path / "photos" / inner / name, 4, number)
+    (tmp_path / "readme.txt").write_text("mine")
+    if not inner:
+        (tmp_path / "photos" / "loop").symlink_to(tmp_path)
+    files = read_labelled_files(tmp_path)
+    assert files.classes == ("a", "b")
+    assert len(files.paths) == 8
+    assert files.name(files.paths[0]) == f"photos/{inner}a/0.png"
+
+
+def test_what_is_no_image_is_passed_over_and_does_not_count(tmp_path):
+    for number, name in enumerate(("a", "b")):
+        fill(tmp_path / name, 4, number)
+        for i in range(4):
+            for suffix in (".txt", ".json", ".xml", ".xmp", ".h5", ".mp4", ".pdf", ""):
+                (tmp_path / name / f"{i}{suffix}").write_text(f"said of {i}")
+            (tmp_path / name / f"._{i}.png").write_bytes(b"\0\5\x16\7")
+        (tmp_path / name / "nameless").write_bytes((tmp_path / name / "0.png").read_bytes())
+    files = read_labelled_files(tmp_path, most_unreadable=0)
+    assert len(files.paths) == 10
+    (line,) = [line for line in files.text().splitlines() if "left out" in line]
+    assert line.startswith("left out, 64: is no image, by name and content (a/0, a/0.h5, a/0.json, …)")
+    (tmp_path / "a" / "bad.JPG").write_text("I claim to be one")
+    with pytest.raises(ValueError, match=r"1 of 11 images in .* or allow more \(most_unreadable=, --most-unreadable\)"):
+        read_labelled_files(tmp_path, most_unreadable=0.05)
+
+
+def test_images_of_kinds_that_are_not_read_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.features.check", lambda name: False)
+    fill(tmp_path / "a", 8, 0)
+    fill(tmp_path / "b", 8, 1)
+    for name, head in {
+        "a/phone.HEIC": b"\0\0\0\x18ftypheic",
+        "b/1.jpg": b"\0\0\0\x1cftypmif1",
+        "b/2": b"\xff\x0a",
+    }.items():
+        (tmp_path / name).write_bytes(head + bytes(40))
+    said = words(read_labelled_files(tmp_path, most_unreadable=0.2))
+    heic = "is an image that cannot be read here, HEIC; convert it to JPEG, or pip install pillow-heif"
+    assert said == {
+        "a/phone.HEIC": heic,
+        "b/1.jpg": heic,
+        "b/2": "is an image that cannot be read here, JPEG XL; convert it to JPEG",
+    }
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -271,6 +319,35 @@ def test_duplicates_stay_in_one_part(tmp_path):
         assert part["b/copy.png"] == part["a/11.png"]
         assert min(len(files.rows(p)) for p in ("val", "test")) >= 4
         assert words(files)["b/copy.png"] == "the same file under two labels: a/11.png"
+
+
+def test_pictures_of_a_camera_that_does_not_move(tmp_path):
+    for number, name in enumerate(("a", "b")):
+        fill(tmp_path / name, 1, number)
+        for i in range(1, 12):
+            noise(0, number).save(tmp_path / name / f"{i}.jpg", quality=60 + i)
+    together = read_labelled_files(tmp_path)
+    assert set(together.parts) == {"train"}
+    assert (
+        "its images look alike and stay together (split_look_alikes=True, --split-look-alikes" in words(together)["a"]
+    )
+    files = read_labelled_files(tmp_path, split_look_alikes=True)
+    assert {part: len(files.rows(part)) for part in ("train", "val", "test")} == {"train": 16, "val": 4, "test": 4}
+    assert files.digest != together.digest
+
+
+def test_the_digest_is_of_content_not_of_places(tmp_path, monkeypatch):
+    for number, name in enumerate(("a", "b")):
+        fill(tmp_path / "all" / "photos" / name, 4, number)
+    (tmp_path / "link").symlink_to(tmp_path / "all" / "photos")
+    digest = read_labelled_files(tmp_path / "link").digest
+    monkeypatch.chdir(tmp_path)
+    for spelled in ("all/photos", "all/photos/", "./all/../all/photos", "all"):
+        assert read_labelled_files(spelled).digest == digest
+    (tmp_path / "all").rename(tmp_path / "elsewhere")
+    assert read_labelled_files("elsewhere").digest == digest
+    noise(9, 9).save("elsewhere/photos/a/0.png")
+    assert read_labelled_files("elsewhere").digest != digest
 
 
 def test_what_is_drawn_by_hand():

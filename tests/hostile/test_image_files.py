@@ -117,7 +117,7 @@ def test_postscript_starts_no_program(name, postscript, tmp_path):
         (tmp_path / folder / name).write_bytes(postscript)
     with pytest.raises(ValueError, match="is not an image that can be read"):
         images.read_image(tmp_path / "a" / name, (8, 8, 3))
-    with pytest.raises(ValueError, match=r"3 of 3 files .* cannot be read"):
+    with pytest.raises(ValueError, match=r"3 of 3 images .* cannot be read"):
         read_labelled_files(tmp_path)
     Image.new("L", (40, 40)).save(tmp_path / "images" / name, "PNG")
     (tmp_path / "masks" / name).rename(tmp_path / "masks" / "a.png")

@@ -7,6 +7,7 @@ import pathlib
 import re
 import runpy
 import sys
+import xml.etree.ElementTree
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from keras_moe import insights, zoo
 from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.insights import Samples
+from keras_moe.insights.plots import style
+from keras_moe.insights.report import shared
 
 pytestmark = pytest.mark.once
 
@@ -116,8 +119,13 @@ def test_page_is_self_contained_and_escaped(seen):
     assert len(sources) >= 6
     for source in sources:
         head, data = source.split(",")
-        assert head == "data:image/png;base64"
-        Image.open(io.BytesIO(base64.b64decode(data, validate=True))).verify()
+        content = base64.b64decode(data, validate=True)
+        if head == "data:image/svg+xml;base64":
+            assert not re.search(rb"<script|<foreignObject|href=.https?:", content)
+            xml.etree.ElementTree.fromstring(content)
+        else:
+            assert head == "data:image/png;base64"
+            Image.open(io.BytesIO(content)).verify()
     text = re.sub(r'src="[^"]*"', "", page)
     assert not re.search(r"https?:|<script|<link|<iframe|@import|url\(|href", text)
     assert "<b>&$" not in text
@@ -126,6 +134,17 @@ def test_page_is_self_contained_and_escaped(seen):
     right = (predictions.probabilities.argmax(-1) == samples.labels).mean()
     assert f"<b>{right:.1%}</b>right" in text
     assert all(word in text for word in ("Where they disagree", "ECE", "By disagreement of the experts alone"))
+
+
+def test_names_of_every_script_are_text_that_the_browser_draws():
+    names = ["猫", "ねこ", "고양이", "बिल्ली", "قطة", "แมว", "<b>&"]
+    figure = insights.plot_confusion(np.eye(7, dtype=int), names)
+    source = shared.svg(figure)  # without a warning of glyphs
+    words = xml.etree.ElementTree.fromstring(base64.b64decode(source.split(",")[1])).itertext()
+    assert set(names) <= set(words)
+    assert [style.plain(text, 6) for text in ("猫猫猫", "猫猫猫猫", "katze!", "kätzchen")] == [
+        "猫猫猫", "猫猫…", "katze!", "kätzc…"
+    ]  # fmt: skip
 
 
 def test_page_without_labels_does_not_speak_of_right_or_wrong(seen):
@@ -155,12 +174,40 @@ def test_folder_with_labels_and_without(photos):
     found = insights.read_samples(photos, zoo.card(NAME))
     assert (found.images.shape, found.labels.tolist(), found.problems) == ((2, 8, 8, 1), [3, 7], ())
     (photos / "3").rename(photos / "three")
-    with pytest.raises(ValueError, match=r"or none. Received 1 that are, and \['three'\]"):
-        insights.read_samples(photos, zoo.card(NAME))
+    found = insights.read_samples(photos, zoo.card(NAME))
+    assert (found.labels.tolist(), found.problems) == (
+        [7], (f"three: no class of {NAME}; its 1 images are left out",)
+    )  # fmt: skip
     (photos / "7").rename(photos / "seven")
     (photos / "seven" / "cut.png").write_bytes(b"\x89PNG")
     found = insights.read_samples(photos, zoo.card(NAME))
     assert (len(found.images), found.labels, len(found.problems)) == (2, None, 1)
+
+
+def draw(folder, *names):
+    for i, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 12), 20 * i).save(folder / name)
+
+
+def test_data_is_read_as_for_fine_tuning(tmp_path):
+    draw(tmp_path / "parts", "train/3/a.png", "test/3/b.png", "test/7/2024/c.png", "val/7/d.png")
+    found = insights.read_samples(tmp_path / "parts", zoo.card(NAME))
+    assert (found.labels.tolist(), found.source) == ([3, 7], "2 test images in the folder parts")
+    draw(tmp_path / "held" / "out", "test/3/b.png", "test/7/c.png")
+    assert insights.read_samples(tmp_path / "held", zoo.card(NAME)).labels.tolist() == [3, 7]
+    draw(tmp_path / "all" / "photos", "3/a.png", "7/deep/er/b.png")
+    (tmp_path / "all" / "photos" / "3" / "a.txt").write_text("of a.png")
+    found = insights.read_samples(tmp_path / "all", zoo.card(NAME))
+    assert (found.labels.tolist(), found.problems) == ([3, 7], ())
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\nall/photos/3/a.png,3\nall/photos/7/deep/er/b.png,7\nnone.png,7\n")
+    found = insights.read_samples(table, zoo.card(NAME))
+    assert (found.labels.tolist(), found.source) == ([3, 7], "2 images in the table table.csv")
+    assert found.problems == ("left out: none.png: there is no such file",)
+    table.write_text("path,label\nall/photos/3/a.png,three\n")
+    with pytest.raises(ValueError, match=rf"labels that are classes of {NAME}.* Received: \['three'\]"):
+        insights.read_samples(table, zoo.card(NAME))
 
 
 IMAGES = np.zeros((3, 8, 8, 1), "uint8")

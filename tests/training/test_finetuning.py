@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -17,17 +18,20 @@ import pytest
 from PIL import Image
 
 from keras_moe import zoo
+from keras_moe.datasets import read_labelled_files
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
 from keras_moe.training import OperatingPoint, finetune, run_stages
 from keras_moe.training.features import behind
-from keras_moe.training.finetuning import measuring, phases, result
+from keras_moe.training.finetuning import features, measuring, phases, result, timing
 from keras_moe.training.finetuning import start as start_
 from keras_moe.training.finetuning.features import Part
 from keras_moe.training.finetuning.phases import Learning
 from keras_moe.training.finetuning.plan import Clock, FineTuningSettings
+from keras_moe.training.finetuning.progress import identify
 from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
 pytestmark = pytest.mark.once
+milliseconds = timing.milliseconds
 TINY = {"input_shape": (16, 16, 3), "backbone": "resnet8"}
 
 
@@ -47,6 +51,24 @@ def tones(tmp_path_factory):
     return write_tones(tmp_path_factory.mktemp("data") / os.fsdecode(b"t\xf6nes"))  # not UTF-8
 
 
+@pytest.fixture(autouse=True)
+def timed(monkeypatch):
+    """To write a LiteRT file takes longer than these trainings."""
+    monkeypatch.setattr(result, "milliseconds", lambda model, images: {"routed": 1.5, "dense": 2.0})
+
+
+def test_a_network_is_timed_by_litert(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    took = milliseconds(Classifier(**TINY, classes=2), np.zeros((2, 16, 16, 3), "uint8"))
+    assert list(took) == ["routed"]
+    assert took["routed"] > 0
+
+
+def test_without_litert_nothing_is_timed(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert milliseconds(None, None) == {}
+
+
 def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
     bad = tones / "dark" / os.fsdecode(b"b\xe4d.png")
     bad.write_bytes(b"no picture")
@@ -62,6 +84,10 @@ def test_a_mixture_is_grown_from_a_dense_network(tones, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("float32")
     np.testing.assert_array_equal(again.predict(images, verbose=0), tuned.model.predict(images, verbose=0))
     np.testing.assert_allclose(again.predict(images, verbose=0).sum(-1), 1, atol=1e-5)
+    assert "1.5 ms, 2 ms with every expert: medians of LiteRT" in tuned.page.read_text()
+    told = re.findall(r"<td>([^<]*\.png)</td>", tuned.page.read_text())
+    assert all(re.fullmatch(r"(bright|dark|ramp)/\d+\.png", name) for name in told)
+    assert bool(told) == (tuned.accuracy < 1)
     log = json.loads((tmp_path / "out" / "log.json").read_text())
     assert list(log) == ["dense_head", "dense", "gate", "mixture", "all"]
     assert all(logs[0]["images_per_second"] > 0 and 0 <= logs[0]["data_share"] <= 1 for logs in log.values())
@@ -131,11 +157,20 @@ def test_the_gate_learns_the_groups_alone_before_equal_branches_learn(tmp_path):
 
 
 def test_a_folder_of_another_kind_is_kept_and_a_slip_leaves_none(tones, tmp_path):
-    with pytest.raises(ValueError, match="Did you mean"):
-        finetune("test_hydranett", tones, tmp_path / "out", verbose=False)
+    with pytest.raises(
+        ValueError, match=r"Did you mean test_hydranet.* one of: efficientnet_lite0, efficientnet_lite1"
+    ):
+        finetune("test_hydranett", "not read before", tmp_path / "out", verbose=False)
     with pytest.raises(ValueError, match="the least that HydraNet costs"):
         finetune("test_hydranet", tones, tmp_path / "out", budget=10, verbose=False)
+    for name in ("hydranet_photos", "efficientnet_lite0"):
+        with pytest.raises(ValueError, match="named like a published model"):
+            finetune("test_hydranet", tones, tmp_path / name, verbose=False)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="a link to nowhere"):
+        finetune("test_hydranet", tones, tmp_path / "link", verbose=False)
+    (tmp_path / "link").unlink()
     (tmp_path / "out.run").mkdir()
     (tmp_path / "out.run" / "diary.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="no fine-tuning's"):
@@ -157,13 +192,27 @@ def test_a_dense_network_that_is_much_better_is_told():
     assert "keep it, with --dense" in dataclasses.replace(tuned, dense_accuracy=0.76).text()
 
 
+def test_features_are_asked_about_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(features, "_CHUNK", 4)
+    seen = []
+
+    def ask(some):
+        seen.append(len(some))
+        return some + 1, None
+
+    more, nothing = features.by_chunks(ask, np.arange(10))
+    assert (seen, more.tolist(), nothing) == ([4, 4, 2], list(range(1, 11)), None)
+
+
 def test_every_expert_calibrates():
     assert result._turns(np.array([3, 3, 1, 3, 1])).tolist() == [0, 1, 0, 2, 1]
 
 
-def test_a_single_gated_mixture_learns_its_base_first(tones, tmp_path):
+def test_a_single_gated_mixture_learns_its_base_first(tones, tmp_path, monkeypatch):
     start = SingleGatedMoE(**TINY, num_experts=2, classes=4)
+    monkeypatch.setattr(result, "milliseconds", lambda model, images: 1 / 0)
     tuned = finetune(start, tones, tmp_path / "out", epochs=1, verbose=False)
+    assert "not measured; keras-moe bench out" in tuned.page.read_text()
     assert isinstance(tuned.model, SingleGatedMoE)
     assert 0 <= tuned.model.threshold <= 1
     assert len(json.loads((tmp_path / "out" / "metrics.json").read_text())["curve"]) == 11
@@ -176,7 +225,8 @@ def test_a_dense_network_for_comparison_is_there_whole_or_not_at_all(tones, tmp_
         with pytest.raises(ZeroDivisionError):
             finetune(start, tones, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
-    tuned = finetune(start, tones, tmp_path / "out", **options)
+    tuned = finetune(start, tones, tmp_path / "out", latency=False, **options)
+    assert "1.5 ms" not in tuned.page.read_text()
     assert tuned.page == tmp_path / "out" / "report.html"
     assert zoo.card(str(tmp_path / "out")).name == "out"
     assert type(tuned.model) is Classifier
@@ -192,10 +242,10 @@ tuned_weights(sys.argv[1], sys.argv[2])
 """
 
 
-def tuned_weights(tones, out):
+def tuned_weights(tones, out, **options):
     keras.utils.set_random_seed(3)
     start = Classifier(**TINY, classes=2)
-    finetune(start, tones, out, epochs=3, num_experts=2, batch_size=8, verbose=False)
+    finetune(start, tones, out, epochs=3, num_experts=2, batch_size=8, verbose=False, **options)
     return (pathlib.Path(out) / "weights.safetensors").read_bytes()
 
 
@@ -213,7 +263,25 @@ def test_killed_and_called_again_it_ends_the_same(tones, tmp_path):
     assert not (tmp_path / "cut").exists()
     with pytest.raises(ValueError, match="an unfinished fine-tuning with other epochs"):
         finetune(Classifier(**TINY, classes=2), tones, tmp_path / "cut", epochs=2, num_experts=2, batch_size=8)
-    assert tuned_weights(tones, tmp_path / "cut") == expected
+    (tmp_path / "moved").symlink_to(tones)  # the images by another name, and more time than it was given at first
+    assert tuned_weights(tmp_path / "moved", tmp_path / "cut", minutes=1e3) == expected
+
+
+def test_a_run_is_known_by_its_images_and_start_not_by_their_places(tones, tmp_path, monkeypatch):
+    zoo.save(Classifier(**TINY, classes=2), tmp_path / "start")
+    (tmp_path / "link").symlink_to(tmp_path / "start")
+    monkeypatch.chdir(tmp_path)
+    files, run = read_labelled_files(tones), tmp_path / "run"
+    for start in ("start", tmp_path / "start", "./link/"):
+        identify(run, start, files, FineTuningSettings(minutes=1, budget=1e9))
+    identify(run, "link", files, FineTuningSettings(minutes=2, latency=False))
+    assert json.loads((run / "run.json").read_text())["minutes"] == 2
+    with pytest.raises(ValueError, match=r"other seed\. Remove it, .*; minutes, budget, latency may be others"):
+        identify(run, "link", files, FineTuningSettings(seed=1))
+    with pytest.raises(ValueError, match="other images"):
+        identify(run, "link", read_labelled_files(tones, seed=1), FineTuningSettings())
+    with pytest.raises(ValueError, match="other start"):
+        identify(run, "test_hydranet", files, FineTuningSettings())
 
 
 @pytest.mark.parametrize(

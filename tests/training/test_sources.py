@@ -1,5 +1,9 @@
 """Stages learn from every kind of data, on every backend; what cannot resume exactly says so; the best weights stay."""
 
+import os
+import threading
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -25,6 +29,29 @@ class Plain(keras.utils.PyDataset):
 
     def __getitem__(self, i):
         return IMAGES[8 * i : 8 * i + 8], LABELS[8 * i : 8 * i + 8]
+
+
+class ByWorkers(keras.utils.PyDataset):
+    """Batches whose images tell the thread or process that made them, and whose targets the epoch and their order."""
+
+    epoch = 0
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        time.sleep(0.2 if i == 0 else 0.01)
+        images = np.full((2, 8, 8, 3), os.getpid() if self.use_multiprocessing else threading.get_ident(), "float64")
+        return images, np.full(2, 10 * self.epoch + i)
+
+    def on_epoch_end(self):
+        self.epoch += 1
+
+
+class Slow(Plain):
+    def __getitem__(self, i):
+        time.sleep(0.5)
+        return super().__getitem__(i)
 
 
 def tf_data():
@@ -97,6 +124,34 @@ def test_a_loader_with_a_generator_of_its_own_resumes_exactly():
     assert first != second
     assert sorted(first) == sorted(second) == sorted(LABELS.tolist())
     assert labels_of(batches(shuffled_loader(), epoch=1)) == second
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("use_multiprocessing", [False, True])
+def test_the_workers_of_a_dataset_make_its_batches_in_order(use_multiprocessing):
+    made = batches(ByWorkers(workers=3, use_multiprocessing=use_multiprocessing, max_queue_size=2))
+    own = os.getpid() if use_multiprocessing else threading.get_ident()
+    for epoch in range(2):
+        images, targets = zip(*(made[i] for i in range(4)), strict=True)
+        workers = {float(image.ravel()[0]) for image in images}
+        assert float(own) not in workers
+        assert len(workers) > 1
+        assert np.concatenate([t["prediction"] for t in targets]).tolist() == [
+            10 * epoch + i for i in range(4) for _ in range(2)
+        ]
+        made.on_epoch_end()
+    resumed = batches(ByWorkers(workers=3, use_multiprocessing=use_multiprocessing), epoch=1)
+    assert labels_of(resumed) == [10, 10, 11, 11, 12, 12, 13, 13]
+    resumed.on_epoch_end()
+
+
+@pytest.mark.parametrize(("source", "limit"), [(Slow, "the data is"), (Plain, "compute is")])
+def test_a_stage_says_what_its_limit_is(source, limit, tmp_path, capsys):
+    model = HydraNet.from_classifier(tiny_classifier(), "relu0", 2, gate_filters=0)
+    run_stages(model, [stage(source(), epochs=3)], tmp_path / "run", verbose=2)
+    told = [line for line in capsys.readouterr().out.splitlines() if "images/s" in line]
+    assert len(told) == 1
+    assert f"images/s; {limit} the limit, the data took " in told[0]
 
 
 @pytest.mark.once

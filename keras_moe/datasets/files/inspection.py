@@ -10,22 +10,25 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from keras_moe.image_kinds import is_image_file, register_heic, unreadable
 from keras_moe.images import DAMAGE, open_image
 
 if typing.TYPE_CHECKING:
     from PIL.Image import Image
 
+NO_IMAGE = "is no image, by name and content"
 TINY = 32  # pixels: a shorter side than that is worth a remark
 _CHUNK = 1024  # files in flight at once
 
 
 class Facts(typing.NamedTuple):
     """What is known of a file: a digest of its bytes and a hash of its look, 128 bits, both None if it is unreadable,
-    and a word on it, empty where nothing is odd."""
+    a word on it, empty where nothing is odd, and whether it claims to be an image at all."""
 
     digest: bytes | None
     look: bytes | None
     word: str
+    is_image: bool = True
 
 
 def inspect_files(
@@ -54,7 +57,8 @@ def inspect_file(path: str) -> Facts:
             digest = hashlib.file_digest(file, "blake2b").digest()[:16]
         return Facts(digest, look(image), "; ".join(words))
     except DAMAGE as error:
-        return Facts(None, None, _reason(path, error))
+        is_image = is_image_file(path)
+        return Facts(None, None, _reason(path, error) if is_image else NO_IMAGE, is_image)
 
 
 def look(image: "Image") -> bytes:
@@ -71,6 +75,7 @@ def _oddities(path: str) -> list[str]:
     """The oddities of a usable image, from its header alone."""
     from PIL import Image
 
+    register_heic()
     try:
         opened = Image.open(path)
     except Image.DecompressionBombError as error:
@@ -96,5 +101,5 @@ def _oddities(path: str) -> list[str]:
 def _reason(path: str, error: Exception) -> str:
     text = str(error).removeprefix(path).strip(" :")
     if "cannot identify image file" in text or "not an image" in text:
-        return "is empty" if os.path.getsize(path) == 0 else "is not an image"
+        return "is empty" if os.path.getsize(path) == 0 else unreadable(path, None).split(" that can be read (")[0]
     return text

@@ -2,19 +2,22 @@
 
 import collections
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from keras_moe.checks import integer, number
-from keras_moe.datasets.files.inspection import Facts, inspect_files
+from keras_moe.checks import flag, integer, number
+from keras_moe.datasets.files.inspection import NO_IMAGE, Facts, inspect_files
 from keras_moe.datasets.files.listing import PARTS, Listing, list_files
 from keras_moe.datasets.files.report import Remark, summary
 from keras_moe.datasets.files.splitting import groups_of, same_bytes, split_files
 from keras_moe.files import printable, write_bytes
 from keras_moe.labels import is_label
+
+SPLIT_THEM = "split_look_alikes=True, --split-look-alikes parts them"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +30,9 @@ class LabelledFiles:
         parts: array of str ``(n,)``: ``"train"``, ``"val"`` or ``"test"``.
         classes: names in the order of the labels.
         source: str, of the whole.
+        root: str, the folder from which on files are named.
         remarks: ``Remark`` of every file that was left out or is odd.
+        digest: str, of the content of all files in their order, their labels and parts; their places do not count.
 
     Example:
         >>> from PIL import Image
@@ -47,7 +52,9 @@ class LabelledFiles:
     parts: np.ndarray
     classes: tuple[str, ...]
     source: str
+    root: str
     remarks: tuple[Remark, ...]
+    digest: str
 
     def rows(self, part: str) -> np.ndarray:
         """Indices, int ``(m,)``, of the files of a part.
@@ -59,6 +66,10 @@ class LabelledFiles:
             array([0, 2])
         """
         return np.flatnonzero(self.parts == part)
+
+    def name(self, path: str) -> str:
+        """A file's path from ``root`` on, printable."""
+        return printable(os.path.relpath(path, self.root))
 
     def text(self) -> str:
         """A summary in lines: the number of files, and the remarks on them.
@@ -93,20 +104,24 @@ def read_labelled_files(
     val: float = 0.15,
     test: float = 0.15,
     most_unreadable: float = 0.1,
+    split_look_alikes: bool = False,
     seed: int = 0,
     track: Callable[[Iterable[int], int], Iterable[int]] = lambda steps, total: steps,
 ) -> LabelledFiles:
     """Finds, opens and splits the images of ``data``.
 
-    Every file is opened once: what cannot be read is named and left out, what is odd is named and used. Where the data
-    has no split, or lacks a part, files are drawn class by class; pictures that are equal or look the same stay
-    together.
+    Every file is opened once: what is no image or cannot be read is named and left out, what is odd is named and used.
+    Where the data has no split, or lacks a part, files are drawn class by class; pictures that are equal or look the
+    same stay together.
 
     Args:
         data: a folder with a folder for each class, perhaps below ``train``, ``val`` and ``test``; or a ``.csv`` file
             with the columns ``path``, ``label`` and perhaps ``split``.
         val, test: floats in (0, 1), the shares drawn for validation and for the test.
-        most_unreadable: float in [0, 1], the share of unreadable files from which on nothing is read.
+        most_unreadable: float in [0, 1], the share of unreadable images from which on nothing is read. What is no image
+            by the ending of its name nor by its content is passed over, and does not count.
+        split_look_alikes: bool. True: pictures that look the same may come into different parts, as those of a camera
+            that does not move; equal files stay together all the same.
         seed: int, of the split.
         track: wraps the iteration over ``total`` steps, to show progress.
 
@@ -127,31 +142,42 @@ def read_labelled_files(
     owner = "read_labelled_files"
     shares = {"val": number(owner, "val", val, above=0, below=1), "test": number(owner, "test", test, above=0, below=1)}
     most_unreadable = number(owner, "most_unreadable", most_unreadable, 0, 1)
+    split_look_alikes = flag(owner, "split_look_alikes", split_look_alikes)
     seed = integer(owner, "seed", seed, 0)
     listing = list_files(data)
+    _check_learned(listing)
     facts = _readable(listing, inspect_files(listing.paths, track), most_unreadable)
     _check_labels(listing)
     classes, labels = np.unique(np.array(listing.labels, object), return_inverse=True)
-    groups = groups_of(facts)
+    groups = groups_of([fact._replace(look=fact.digest) for fact in facts] if split_look_alikes else facts)
     parts = np.array([part or "" for part in listing.parts], "U5")
     parts = split_files(labels.astype("int64"), groups, parts, shares, seed)
     _remark_duplicates(listing, facts, groups, labels, parts)
-    return _learned_classes(listing, classes.tolist(), labels.astype("int64"), parts, printable(data))
+    return _learned_classes(listing, facts, groups, classes.tolist(), labels.astype("int64"), parts, printable(data))
+
+
+def _check_learned(listing: Listing) -> None:
+    given = sorted({part for part in listing.parts if part})
+    if given and "train" not in given and None not in listing.parts:
+        raise ValueError(f"{listing.root}: expected a part 'train' beside {given}. Received: none to learn from")
 
 
 def _readable(listing: Listing, facts: list[Facts], most_unreadable: float) -> list[Facts]:
-    """Takes unreadable files out of ``listing``; the facts of the others."""
+    """Takes unreadable files and those that are no images out of ``listing``; the facts of the others."""
     rows = [row for row, fact in enumerate(facts) if fact.digest is not None]
     for row, fact in enumerate(facts):
         if fact.word:
             used = fact.digest is not None
             listing.remarks.append(Remark(listing.name(listing.paths[row]), fact.word, used))
-    unreadable = len(facts) - len(rows)
-    if unreadable > most_unreadable * len(facts):
-        lines = [str(remark) for remark in listing.remarks if not remark.used][:10]
+    images = sum(fact.is_image for fact in facts)
+    unreadable = images - len(rows)
+    if unreadable > most_unreadable * images:
+        bad = [(path, fact.word) for path, fact in zip(listing.paths, facts, strict=True) if fact.digest is None]
+        lines = [str(Remark(listing.name(path), word, used=False)) for path, word in bad if word != NO_IMAGE][:10]
         raise ValueError(
-            f"{unreadable:,} of {len(facts):,} files in {listing.root} cannot be read, more than "
-            f"{most_unreadable:.0%}. Remove them, or allow more (most_unreadable=).\n  " + "\n  ".join(lines)
+            f"{unreadable:,} of {images:,} images in {printable(listing.root)} cannot be read, more than "
+            f"{most_unreadable:.0%}. Remove them, or allow more (most_unreadable=, --most-unreadable).\n  "
+            + "\n  ".join(lines)
         )
     listing.paths = [listing.paths[row] for row in rows]
     listing.labels = [listing.labels[row] for row in rows]
@@ -185,7 +211,13 @@ def _remark_duplicates(
 
 
 def _learned_classes(
-    listing: Listing, classes: list[str], labels: np.ndarray, parts: np.ndarray, source: str
+    listing: Listing,
+    facts: list[Facts],
+    groups: np.ndarray,
+    classes: list[str],
+    labels: np.ndarray,
+    parts: np.ndarray,
+    source: str,
 ) -> LabelledFiles:
     """Drops classes without training images and numbers the others."""
     learned = np.isin(np.arange(len(classes)), labels[parts == "train"])
@@ -199,7 +231,10 @@ def _learned_classes(
             f"Expected two classes or more with images to learn from in {source}. Received: {names or 'none'}"
         )
     for label in np.flatnonzero(learned & ~np.isin(np.arange(len(classes)), labels[parts == "test"])):
-        word = "a class without a test image: it is learned, and not measured"
+        rows = np.flatnonzero(labels == label)
+        alike = len(rows) > 1 and len(np.unique(groups[rows])) == 1
+        why = f", for its images look alike and stay together ({SPLIT_THEM})" if alike else ""
+        word = f"a class without a test image{why}: it is learned, and not measured"
         listing.remarks.append(Remark(classes[label], word, used=True))
     rows = np.flatnonzero(learned[labels])
     number_of = np.cumsum(learned) - 1
@@ -209,5 +244,15 @@ def _learned_classes(
         parts[rows],
         tuple(name for name, has in zip(classes, learned, strict=True) if has),
         source,
+        os.fspath(listing.root),
         tuple(listing.remarks),
+        _digest([facts[row] for row in rows], labels[rows], parts[rows]),
     )
+
+
+def _digest(facts: list[Facts], labels: np.ndarray, parts: np.ndarray) -> str:
+    text = [
+        [fact.digest.hex() if fact.digest else "", *row]
+        for fact, *row in zip(facts, labels.tolist(), parts.tolist(), strict=True)
+    ]
+    return hashlib.sha256(json.dumps(text).encode()).hexdigest()

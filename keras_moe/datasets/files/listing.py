@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from keras_moe.datasets.files.report import Remark
 from keras_moe.files import printable
+from keras_moe.image_kinds import is_image_file
 
 PARTS = ("train", "val", "test")
 _FOLDERS = {
@@ -51,8 +52,8 @@ def list_files(data: str | os.PathLike[str]) -> Listing:
     """The files of ``data``: a folder with a folder for each class, perhaps below ``train``, ``val`` and ``test``, or a
     table.
 
-    The class of an image is the first folder below; deeper ones belong to it. Hidden files are ignored; links are
-    followed, each folder once.
+    The class of an image is the first folder below; deeper ones belong to it. A single folder around all of these is
+    entered. Hidden files are ignored; links are followed, each folder once.
 
     Args:
         data: a folder, or a ``.csv`` file with the columns ``path`` (from its own folder on), ``label`` and perhaps
@@ -71,10 +72,26 @@ def list_files(data: str | os.PathLike[str]) -> Listing:
     raise error(f"Expected DATA to be a folder with a folder for each class, or a .csv file. Received: {str(data)!r}")
 
 
+def image_paths(data: str | os.PathLike[str]) -> list[str]:
+    """The images of ``data``, whatever they show: of a folder and all below, or of a table, see ``list_files``.
+
+    Hidden files are ignored, and what is no image by the ending of its name nor by its content.
+    """
+    path = pathlib.Path(data)
+    if not path.is_dir():
+        return list_files(path).paths
+    return [file for file in _files(path, Listing(path), {_identity(path)}) if is_image_file(file)]
+
+
+def folder_names(folder: pathlib.Path) -> list[str]:
+    """Names of the visible folders in ``folder``, sorted."""
+    return [entry.name for entry in _entries(folder, Listing(folder)) if entry.is_dir()]
+
+
 def _of_folder(root: pathlib.Path) -> Listing:
     listing = Listing(root)
-    visited = {_identity(root)}
-    if not _has_parts(root, listing):
+    root, visited = _unwrapped(root)
+    if not _has_parts(root):
         _add_classes(root, None, listing, visited)
     else:
         for name, path in _folders(root, listing):
@@ -83,10 +100,20 @@ def _of_folder(root: pathlib.Path) -> Listing:
     return listing
 
 
-def _has_parts(root: pathlib.Path, listing: Listing) -> bool:
+def _unwrapped(root: pathlib.Path) -> tuple[pathlib.Path, set[tuple[int, int]]]:
+    """``root``, or the folder below it, alone in each above, that holds those of the classes; and what was entered."""
+    at, visited = root, set[tuple[int, int]]()
+    while (names := folder_names(at)) and _identity(at) not in visited:
+        visited.add(_identity(at))
+        if len(names) > 1 or names[0].casefold() in _FOLDERS:
+            return at, visited
+        at = at / names[0]
+    return root, {_identity(root)}
+
+
+def _has_parts(root: pathlib.Path) -> bool:
     """Whether the folders below ``root`` are parts of the data, not classes."""
-    with os.scandir(root) as entries:
-        names = sorted(entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir())
+    names = folder_names(root)
     if not names:
         raise ValueError(f"Expected a folder for each class in {root}. Received: no folder in it")
     named = [name for name in names if name.casefold() in _FOLDERS]
@@ -98,14 +125,12 @@ def _has_parts(root: pathlib.Path, listing: Listing) -> bool:
             f"{root}: expected folders of classes, or nothing but train, val and test. Received both: {named} and "
             f"{[name for name in names if name not in named][:5]}"
         )
-    if "train" not in {_FOLDERS[name.casefold()] for name in named}:
-        raise ValueError(f"{root}: expected a folder 'train' beside {named}. Received: none to learn from")
     return True
 
 
 def _check_are_classes(root: pathlib.Path, names: list[str]) -> None:
-    """Refuses folders that hold the folders of classes: parts under names of their own, or one around all."""
-    if len(names) > 1 and not all(any(word in name.casefold() for word in _LIKE_PARTS) for name in names):
+    """Refuses folders that hold the folders of classes: parts under names of their own."""
+    if not all(any(word in name.casefold() for word in _LIKE_PARTS) for name in names):
         return
     held = []
     for name in names:
@@ -117,7 +142,7 @@ def _check_are_classes(root: pathlib.Path, names: list[str]) -> None:
     if len(common) > 1:
         raise ValueError(
             f"{root}: expected a folder for each class. Received: {names}, with the folders {common[:5]} in each. Call "
-            "parts train, val and test; or give the folder that holds those of the classes."
+            "parts train, val and test."
         )
 
 

@@ -34,7 +34,7 @@ def plot_confusion(confusion: np.ndarray, names: collections.abc.Sequence[str]) 
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     if count <= _NAMED:
         labels = [style.plain(name) for name in names]
-        axes.set_xticks(range(count), labels, fontsize=7, rotation=90)
+        axes.set_xticks(range(count), labels, fontsize=7, rotation=90, ha="right", va="center", rotation_mode="anchor")
         axes.set_yticks(range(count), labels, fontsize=7)
     axes.set(xlabel="it says", ylabel="label")
     axes.tick_params(length=0)

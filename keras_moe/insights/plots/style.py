@@ -1,6 +1,7 @@
 """Helpers of all figures: sizes, colours, and images on axes."""
 
 import typing
+import unicodedata
 
 import numpy as np
 
@@ -42,8 +43,11 @@ def grid(image: np.ndarray, panels: int, titles: float) -> "tuple[Figure, np.nda
 
 
 def plain(text: str, longest: int = 24) -> str:
-    """``text`` cut to length, with its dollar signs escaped."""
-    return (text if len(text) <= longest else text[: longest - 1] + "…").replace("$", r"\$")
+    """``text`` cut to a width, with its dollar signs escaped; Chinese, Japanese and Korean characters count twice."""
+    widths = np.cumsum([2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text])
+    if len(text) and widths[-1] > longest:
+        text = text[: int(np.searchsorted(widths, longest - 1, side="right"))] + "…"
+    return text.replace("$", r"\$")
 
 
 def colours(count: int) -> list[Colour]:

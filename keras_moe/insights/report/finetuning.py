@@ -27,6 +27,7 @@ class Outcome:
         interval: ``(low, high)``, the 95 % confidence interval of the accuracy.
         curve: ``(accuracy, macs)`` of each value of the knob that was tried, or none.
         dense: ``(accuracy, macs)`` of the dense network that it is compared with, or None.
+        milliseconds: dict, form of a LiteRT file, ``"routed"`` or ``"dense"``, -> median time of an image; or empty.
     """
 
     labels: np.ndarray
@@ -36,6 +37,7 @@ class Outcome:
     interval: tuple[float, float]
     curve: collections.abc.Sequence[tuple[float, float]] = ()
     dense: tuple[float, float] | None = None
+    milliseconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def predicted(self) -> np.ndarray:
@@ -158,8 +160,20 @@ def _phone(card: Card, outcome: Outcome) -> Table:
             "takes": f"{' x '.join(map(str, card.input.shape))}, values in {card.input.range}",
             "multiply-accumulates": f"{outcome.macs / 1e6:.1f} M executed per image on average, "
             f"{card.macs_total / 1e6:.1f} M with every expert",
+            "time of an image": _time(card, outcome.milliseconds),
             "parameters": f"{card.params:,}",
             "file size": f"{weights / 1e6:.1f} MB here; about {card.params * 2 / 1e6:.1f} MB as float16 and "
             f"{card.params / 1e6:.1f} MB as int8 in an app",
         }
+    )
+
+
+def _time(card: Card, milliseconds: dict[str, float]) -> str:
+    measure = f"keras-moe bench {card.name} --quantize int8"
+    if not milliseconds:
+        return f"not measured; {measure} does, with the extras tensorflow and litert"
+    every = f", {milliseconds['dense']:.3g} ms with every expert" if "dense" in milliseconds else ""
+    return (
+        f"{milliseconds['routed']:.3g} ms{every}: medians of LiteRT in float on one thread of the machine that trained "
+        f"it, which is no phone. For int8: {measure}"
     )

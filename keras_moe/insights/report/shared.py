@@ -8,6 +8,7 @@ import collections.abc
 import dataclasses
 import io
 import typing
+import warnings
 
 import numpy as np
 
@@ -55,15 +56,22 @@ def render(template: str, **values: object) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"png": png, "thumbnail": thumbnail}
+    environment.filters |= {"svg": svg, "thumbnail": thumbnail}
     return environment.get_template(template).render(sentences=sentences, **values)
 
 
-def png(figure: "Figure") -> str:
-    """A matplotlib figure as the source of an ``<img>``."""
+def svg(figure: "Figure") -> str:
+    """A matplotlib figure as the source of an ``<img>``.
+
+    Its words stay words, which the browser writes in fonts of its own: matplotlib's have no Chinese, Japanese or Hindi.
+    """
+    import matplotlib
+
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return _source(buffer)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "keras_moe"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(buffer, format="svg", dpi=110, metadata={"Date": None})
+    return _source(buffer, "svg+xml")
 
 
 def thumbnail(image: np.ndarray, size: int = 64) -> str:
@@ -73,7 +81,7 @@ def thumbnail(image: np.ndarray, size: int = 64) -> str:
     picture = Image.fromarray(np.squeeze(np.asarray(image).astype("uint8"), -1 if image.shape[-1] == 1 else ()))
     buffer = io.BytesIO()
     picture.resize((size, size), Image.Resampling.NEAREST).save(buffer, "png")
-    return _source(buffer)
+    return _source(buffer, "png")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,5 +138,5 @@ def certainty(summary: Summary) -> dict[str, typing.Any]:
     }
 
 
-def _source(buffer: io.BytesIO) -> str:
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _source(buffer: io.BytesIO, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+import typing
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ from keras_moe.datasets import ImageFiles, LabelledFiles
 from keras_moe.training.features import Track, cache_views
 from keras_moe.types import Array
 
+_CHUNK = 512  # images whose features are in memory at once
 _VALIDATED = 2000  # images at most that a stage is validated with, in memory
 
 
@@ -37,3 +40,16 @@ def validation_rows(labels: Array) -> Array:
     if len(labels) <= _VALIDATED:
         return np.arange(len(labels))
     return np.sort(np.random.default_rng(0).permutation(len(labels))[:_VALIDATED])
+
+
+def by_chunks(ask: Callable[[Array], typing.Any], features: Array) -> typing.Any:
+    """What ``ask`` gives for features, asked about a few images at a time: Keras would read a whole file at once.
+
+    Args:
+        ask: features ``(m, …)`` -> an array ``(m, …)``, or a tuple of such arrays and of None.
+        features: ``(n, …)``, perhaps memory-mapped.
+    """
+    chunks = [ask(features[i : i + _CHUNK]) for i in range(0, len(features), _CHUNK)]
+    if not isinstance(chunks[0], tuple):
+        return np.concatenate(chunks)
+    return tuple(None if parts[0] is None else np.concatenate(parts) for parts in zip(*chunks, strict=True))

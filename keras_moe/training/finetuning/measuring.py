@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from keras_moe.models import HydraNet, MoEModel, SingleGatedMoE
-from keras_moe.training.finetuning.features import Part
+from keras_moe.training.finetuning.features import Part, by_chunks
 from keras_moe.training.operating_point import OperatingPoint, fit_knob, measured_point
 from keras_moe.types import Array
 
@@ -40,7 +40,7 @@ class Measured:
 
 def measured(model: MoEModel, rest: MoEModel, part: Part) -> Measured:
     """``model`` on a part; ``rest`` is what is left of it behind the trunk, and ends in probabilities."""
-    probabilities, route = rest.predict_routed(part.views[0], batch_size=128)
+    probabilities, route = by_chunks(lambda features: rest.predict_routed(features, batch_size=128), part.views[0])
     macs = float(model.macs_total) if route is None else model.mean_macs(route=route)
     return Measured(part.labels, probabilities, route, macs)
 

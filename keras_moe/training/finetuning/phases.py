@@ -22,7 +22,7 @@ from keras_moe.training.batches import balancing_weights
 from keras_moe.training.classification import Recipe, adamw
 from keras_moe.training.features import FeatureBatches
 from keras_moe.training.file_batches import FileBatches
-from keras_moe.training.finetuning.features import Part, validation_rows
+from keras_moe.training.finetuning.features import Part, by_chunks, validation_rows
 from keras_moe.training.partition import partition_classes
 from keras_moe.training.sources import BatchSource
 from keras_moe.training.stages import Stage
@@ -157,10 +157,11 @@ def predictions_of_views(rest: MoEModel, views: list[Array]) -> list[Array]:
     """Probabilities, float16 ``(n, classes)``, that the layers behind the trunk give each view."""
     import scipy.special
 
-    return [
-        scipy.special.softmax(rest.predict(view, batch_size=128, verbose=0), axis=-1).astype("float16")
-        for view in views
-    ]
+    def ask(features: Array) -> Array:
+        probabilities: Array = scipy.special.softmax(rest.predict(features, batch_size=128, verbose=0), axis=-1)
+        return probabilities.astype("float16")
+
+    return [by_chunks(ask, view) for view in views]
 
 
 def class_groups(features: Array, labels: Array, experts: int) -> Array:

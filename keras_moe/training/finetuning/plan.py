@@ -32,6 +32,7 @@ class FineTuningSettings:
     dense: bool = False
     num_experts: int = 4
     batch_size: int | None = None
+    latency: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -43,6 +44,7 @@ class FineTuningSettings:
         integer(owner, "num_experts", self.num_experts, 2)
         integer(owner, "seed", self.seed, 0)
         flag(owner, "dense", self.dense)
+        flag(owner, "latency", self.latency)
 
     def epochs_for(self, images: int) -> int:
         """Epochs of a stage that learns from so many images: small sets are seen more often."""

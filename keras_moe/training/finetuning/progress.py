@@ -1,7 +1,6 @@
 """What a fine-tuning prints, and how it knows its own files again."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -13,8 +12,11 @@ from keras_moe.datasets import LabelledFiles
 from keras_moe.files import write_bytes
 from keras_moe.models import MoEModel
 from keras_moe.training.features import Track
+from keras_moe.training.finetuning.naming import identity
 from keras_moe.training.finetuning.plan import FineTuningSettings
 from keras_moe.types import Path
+
+_FREE = ("minutes", "budget", "latency")  # what may change when a run goes on: no stage that has ended depends on them
 
 
 def say(text: str, verbose: bool) -> None:
@@ -45,32 +47,32 @@ def track(description: str, verbose: bool) -> Track:
 def identify(work: pathlib.Path, start: Path | MoEModel, files: LabelledFiles, settings: FineTuningSettings) -> None:
     """Writes what the run is, or compares it with the run that the folder ``work`` is of.
 
+    What is compared are the images and START themselves, not where they lie, and the numbers that decide what is
+    learned. ``minutes``, ``budget`` and ``latency`` may change.
+
     Raises:
         FileExistsError: the folder is no run's.
         ValueError: another one, and what differs.
     """
     own = {
-        "start": start.name if isinstance(start, MoEModel) else os.fspath(start),
-        "images": _digest(files),
+        "start": identity(start),
+        "images": files.digest,
         **dataclasses.asdict(settings),
     }
     path = work / "run.json"
-    if not path.exists():
-        if work.exists() and any(work.iterdir()):  # it is removed in the end
+    if path.exists():
+        _compare(work, own, json.loads(path.read_text()))
+    else:
+        if os.path.lexists(work) and not (work.is_dir() and not any(work.iterdir())):  # it is removed in the end
             raise FileExistsError(f"{work} is there already, and no fine-tuning's. Move it, or give another folder.")
         work.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, json.dumps(own, indent=1).encode())
-        return
-    begun = json.loads(path.read_text())
-    other = sorted(name for name in own if own[name] != begun.get(name))
+    write_bytes(path, json.dumps(own, indent=1).encode())
+
+
+def _compare(work: pathlib.Path, own: dict[str, typing.Any], begun: dict[str, typing.Any]) -> None:
+    other = sorted(name for name in own if own[name] != begun.get(name) and name not in _FREE)
     if other:
         raise ValueError(
             f"{work} holds an unfinished fine-tuning with other {', '.join(other)}. Remove it, or give the same "
-            "arguments to go on."
+            f"arguments to go on; {', '.join(_FREE)} may be others."
         )
-
-
-def _digest(files: LabelledFiles) -> str:
-    rows = zip(files.paths, files.labels.tolist(), files.parts.tolist(), strict=True)
-    text = json.dumps([[*row, os.stat(row[0]).st_size] for row in rows])
-    return hashlib.sha256(text.encode()).hexdigest()

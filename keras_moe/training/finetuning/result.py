@@ -12,9 +12,12 @@ from keras_moe.files import printable, write_bytes
 from keras_moe.images import centred, with_channels
 from keras_moe.metrics import wilson_interval
 from keras_moe.models import HydraNet, MoEModel
+from keras_moe.training.finetuning.features import by_chunks
 from keras_moe.training.finetuning.measuring import Measured, fit_budget, measured, operating_curve
 from keras_moe.training.finetuning.plan import FineTuningSettings
+from keras_moe.training.finetuning.progress import say
 from keras_moe.training.finetuning.start import Start
+from keras_moe.training.finetuning.timing import milliseconds
 from keras_moe.training.finetuning.training import Learned
 from keras_moe.training.operating_point import OperatingPoint
 from keras_moe.types import Array
@@ -84,6 +87,7 @@ def finish(
     settings: FineTuningSettings,
     work: pathlib.Path,
     out: pathlib.Path,
+    verbose: bool,
 ) -> FineTuned:
     """Sets the knob, measures, saves and writes the page, all in ``work``; ``out`` is there whole or not at all."""
     model, rest, made = learned.model, learned.rest, work / "model" / out.name
@@ -92,19 +96,30 @@ def finish(
     test = measured(model, rest, learned.test)
     curve = operating_curve(model, rest, learned.test)
     interval = wilson_interval(int(test.right.sum()), len(test.labels))
+    calibrating = _calibration(model, learned)
+    took = _timed(model, calibrating, verbose) if settings.latency else {}
     card = save(
-        model, made, overwrite=True, labels=files.classes, calibration=_calibration(model, learned),
-        records={"log": learned.history, "metrics": _records(test, interval, curve, learned)},
+        model, made, overwrite=True, labels=files.classes, calibration=calibrating,
+        records={"log": learned.history, "metrics": _records(test, interval, curve, learned) | {"milliseconds": took}},
         **_fields(start, files, settings, test, learned),
     )  # fmt: skip
     files.write_remarks(made / "remarks.json")
-    write_bytes(made / _PAGE, _page(learned, files, card, test, interval, curve).encode())
+    write_bytes(made / _PAGE, _page(learned, files, card, test, interval, curve, took).encode())
     os.rename(made, out)
     reference = learned.reference
     return FineTuned(
         model, card, out / _PAGE, test.accuracy, interval, test.macs,
         None if reference is None else reference.accuracy, None if reference is None else reference.macs,
     )  # fmt: skip
+
+
+def _timed(model: MoEModel, images: Array, verbose: bool) -> dict[str, float]:
+    say("timing it by LiteRT (latency=False, --no-latency leave that out)", verbose)
+    try:
+        return milliseconds(model, images)
+    except Exception as error:  # whatever the converter lets out: what was learned is worth more than a figure on it
+        say(f"it could not be timed: {error}", verbose)
+        return {}
 
 
 def _affordable(learned: Learned, curve: list[OperatingPoint]) -> list[OperatingPoint]:
@@ -118,7 +133,7 @@ def _calibration(model: MoEModel, learned: Learned) -> Array:
     """Validation images for int8 files, drawn once: of each expert's as many, where there are."""
     drawn = np.random.default_rng(0).permutation(len(learned.val.labels))
     if model.bank is not None:
-        experts = learned.rest.route(learned.val.views[0]).argmax(-1)
+        experts = by_chunks(learned.rest.route, learned.val.views[0]).argmax(-1)
         drawn = drawn[np.argsort(_turns(experts[drawn]), kind="stable")]
     rows = np.sort(drawn[: calibration.IMAGES])
     return with_channels(centred(learned.val.images[rows], model.input_shape[1]), model.input_shape[-1])
@@ -132,7 +147,8 @@ def _turns(experts: Array) -> Array:
 def _fields(
     start: Start, files: LabelledFiles, settings: FineTuningSettings, test: Measured, learned: Learned
 ) -> dict[str, typing.Any]:
-    count, classes, source = len(files.paths), len(files.classes), pathlib.Path(files.source).resolve().name
+    count, classes = len(files.paths), len(files.classes)
+    source = printable(pathlib.Path(files.source).resolve().name)
     accuracy = round(test.accuracy, 6)
     epochs = [f"{len(logs)} epoch{'' if len(logs) == 1 else 's'} of {stage}" for stage, logs in learned.history.items()]
     of_classes = [float(test.right[test.labels == c].mean()) for c in np.unique(test.labels)]
@@ -169,6 +185,7 @@ def _page(
     test: Measured,
     interval: tuple[float, float],
     curve: list[OperatingPoint],
+    took: dict[str, float],
 ) -> str:
     from keras_moe.insights.report.finetuning import Outcome, create_finetuning_report
 
@@ -178,9 +195,9 @@ def _page(
         Outcome(
             test.labels, test.probabilities, test.route, test.macs, interval,
             [(point.quality, point.macs) for point in curve],
-            None if reference is None else (reference.accuracy, reference.macs),
+            None if reference is None else (reference.accuracy, reference.macs), took,
         ),
         lambda row: centred([learned.test.images[row]], 128)[0],
-        lambda row: printable(pathlib.Path(learned.test.images.paths[row]).name),
+        lambda row: files.name(learned.test.images.paths[row]),
         files.text().splitlines(),
     )  # fmt: skip

@@ -9,6 +9,7 @@ import keras
 
 from keras_moe.datasets import read_labelled_files
 from keras_moe.models import MoEModel
+from keras_moe.training.finetuning.naming import check_out, check_start
 from keras_moe.training.finetuning.plan import FineTuningSettings
 from keras_moe.training.finetuning.progress import identify, say, track
 from keras_moe.training.finetuning.result import FineTuned, finish
@@ -29,6 +30,9 @@ def finetune(
     dense: bool = False,
     num_experts: int = 4,
     batch_size: int | None = None,
+    most_unreadable: float = 0.1,
+    split_look_alikes: bool = False,
+    latency: bool = True,
     seed: int = 0,
     verbose: bool = True,
 ) -> FineTuned:
@@ -44,11 +48,13 @@ def finetune(
     4. *gate*: it learns which group of classes, for which an expert is meant, an image belongs to. *mixture*: experts
        start as copies of the network before, and learn with the gate.
     5. *all*: the whole network, from the files, gently.
-    6. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured.
+    6. The knob (``drop_below`` or ``threshold``) is set on the validation part, and the test part is measured; an image
+       is timed by LiteRT.
 
     Each stage keeps the weights that are most accurate on the validation part, of equal ones those of least loss, and
     ends when half of its epochs brought no better ones. The same call goes on where it was interrupted, ``kill -9``
-    included; what it keeps for that lies in ``<out>.run`` and is removed at the end.
+    included, wherever the same images and ``start`` lie by then, and with other ``minutes`` and ``budget``, for what is
+    left; what it keeps for that lies in ``<out>.run`` and is removed at the end.
 
     Args:
         start: ``"efficientnet_lite0"`` (or ``1``, ``2``; extra ``imagenet``); the name of a published classifier, or
@@ -64,6 +70,9 @@ def finetune(
         dense: bool. True: a network without experts, a ``Classifier``, for comparison.
         num_experts: int, of a mixture that is grown from a dense network.
         batch_size: int; None: 32, fewer of few images.
+        most_unreadable, split_look_alikes: as for ``datasets.read_labelled_files``.
+        latency: bool, whether the result is timed by LiteRT on this machine for the page; only with TensorFlow and the
+            extra ``litert``.
         seed: int, of split, order and views.
         verbose: bool, whether progress is printed, on stderr.
 
@@ -73,8 +82,8 @@ def finetune(
     Raises:
         FileExistsError: ``out`` is there already, or ``<out>.run`` and no fine-tuning's.
         FileNotFoundError, ValueError: see ``datasets.read_labelled_files``; an unknown ``start``, one that is no
-            classifier, ``out`` in ``data``, a budget below the least that the network costs, or ``<out>.run`` of
-            another call.
+            classifier, ``out`` in ``data`` or named like a published model, a budget below the least that the network
+            costs, or ``<out>.run`` of another call.
 
     Example:
         >>> from PIL import Image
@@ -85,25 +94,26 @@ def finetune(
         ...     for i in range(8):
         ...         noise = rng.integers(0, 90, (32, 32), "uint8") + (150 if label == "light" else 0)
         ...         Image.fromarray(noise.astype("uint8")).save(f"tones/{label}/{i}.png")
-        >>> tuned = training.finetune("test_hydranet", "tones", "tones_model", epochs=1, verbose=False)
+        >>> tuned = training.finetune("test_hydranet", "tones", "tones_model", epochs=1, latency=False, verbose=False)
         >>> zoo.card("tones_model").classes
         ('dark', 'light')
     """
-    settings = FineTuningSettings(size, epochs, minutes, budget, dense, num_experts, batch_size, seed)
+    settings = FineTuningSettings(size, epochs, minutes, budget, dense, num_experts, batch_size, latency, seed)
     target = pathlib.Path(out)
-    if target.exists():
-        raise FileExistsError(f"{target} is there already. Give another folder, or remove it.")
-    if pathlib.Path(data).is_dir() and target.resolve().is_relative_to(pathlib.Path(data).resolve()):
-        raise ValueError(f"{target} lies in {data}, where it would be taken for a class. Give a folder elsewhere.")
+    check_out(target, data)
     work = target.with_name(f"{target.name}.run")
     with contextlib.redirect_stdout(sys.stderr):
-        files = read_labelled_files(data, seed=settings.seed, track=track("reading", verbose))
+        check_start(start)
+        files = read_labelled_files(
+            data, most_unreadable=most_unreadable, split_look_alikes=split_look_alikes, seed=settings.seed,
+            track=track("reading", verbose),
+        )  # fmt: skip
         say(files.text(), verbose)
         keras.utils.set_random_seed(settings.seed)
         begun = start_from(start, len(files.classes), settings.size, settings.num_experts)
         training = Training(begun, files, settings, work, verbose)
         identify(work, start, files, settings)  # once nothing else is refused: a slip leaves no folder
         learned = training.learn()
-        tuned = finish(learned, begun, files, settings, work, target)
+        tuned = finish(learned, begun, files, settings, work, target, verbose)
     shutil.rmtree(work)
     return tuned

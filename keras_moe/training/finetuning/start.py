@@ -70,18 +70,23 @@ def start_from(start: Path | MoEModel, classes: int, size: int | None, num_exper
             num_experts,
         )
     model, name, license, baseline = (start, start.name, "", "") if isinstance(start, MoEModel) else _published(start)
-    if not isinstance(model, (HydraNet, SingleGatedMoE, Classifier)) or "backbone" not in model.get_config():
-        raise ValueError(
-            "finetune: expected START to be a HydraNet, SingleGatedMoE or Classifier with a named backbone. Received: "
-            f"{type(model).__name__} {model.name!r}. Of a network of your own make a mixture with "
-            "keras_moe.models.upcycle, and train it with run_stages."
-        )
+    check_model(model)
     if isinstance(model, HydraNet) and len(model.bank.experts) > 1:
         dense = _baseline_with_stem(model, baseline) if baseline else None
         if dense is None:
             return _of_mixture(model, name, license, classes, size)
         model = dense
     return _of_dense(model, name, license, classes, size, num_experts)
+
+
+def check_model(model: MoEModel) -> None:
+    """Raises ValueError for a model that no ``Start`` can be made of."""
+    if not isinstance(model, (HydraNet, SingleGatedMoE, Classifier)) or "backbone" not in model.get_config():
+        raise ValueError(
+            "finetune: expected START to be a HydraNet, SingleGatedMoE or Classifier with a named backbone. Received: "
+            f"{type(model).__name__} {model.name!r}. Of a network of your own make a mixture with "
+            "keras_moe.models.upcycle, and train it with run_stages."
+        )
 
 
 def rebuilt(model: MoEModel, **changes: typing.Any) -> MoEModel:
@@ -110,8 +115,6 @@ def _published(start: Path) -> tuple[MoEModel, str, str, str]:
     from keras_moe import zoo
 
     card = zoo.card(str(start))
-    if card.task != "classification":
-        raise ValueError(f"finetune: expected a model that classifies. Received: {card.name}, for {card.task}")
     return zoo.load(str(start)), card.name, card.license, card.baseline
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_moe.datasets import LabelledFiles
+from keras_moe.datasets.files.labelled_files import SPLIT_THEM
 from keras_moe.models import Classifier, MoEModel, SingleGatedMoE
 from keras_moe.training.classification import Recipe
 from keras_moe.training.features import behind
@@ -66,7 +67,8 @@ class Training:
         if empty:
             raise ValueError(
                 f"finetune: no images are left for {' and '.join(empty)}. Images of classes without one to learn from "
-                "are left out, and images that look alike stay in one part. Give more, or folders train, val and test."
+                f"are left out, and images that look alike stay in one part ({SPLIT_THEM}). Give more, or folders "
+                "train, val and test."
             )
         self.start, self.files, self.settings, self.work, self.verbose = start, files, settings, work, verbose
         self.clock = Clock(work, settings.minutes)

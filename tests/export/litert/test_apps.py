@@ -12,8 +12,9 @@ from sklearn.datasets import load_sample_images
 
 pytest.importorskip("ai_edge_litert", reason="needs the extra `litert`")
 
-from keras_moe.export import LiteRTModel
+from keras_moe.export import LiteRTModel, litert
 from keras_moe.images import crops, read_image
+from keras_moe.models import Classifier
 
 pytestmark = pytest.mark.once
 
@@ -78,6 +79,20 @@ def test_raspberry_pi(name):
         ran = [f"expert {k} (weight {routes[0, k]:.2f})" for k in np.flatnonzero(routes[0])]
         expected.append(", ".join(ran) or "no expert: the base predicted alone")
     assert run_on_pi(ROOT / "zoo" / name / FILE, CHINA) == expected
+
+
+def test_raspberry_pi_takes_grey_and_refuses_other_channels(tmp_path):
+    grey, four = tmp_path / "grey.tflite", tmp_path / "four.tflite"
+    for path, channels in ((grey, 1), (four, 4)):
+        model = Classifier((8, 8, channels), 0.25, "resnet8", classes=3)
+        litert(model, path, labels=["a", "b", "c"], check_parity=False)
+    (prediction,) = LiteRTModel(grey).predict(read_image(CHINA, (8, 8, 1))[None])
+    assert run_on_pi(grey, CHINA) == [f"{'abc'[prediction.argmax()]} {prediction.max():.1%}"]
+    refused = subprocess.run([sys.executable, PI, four, CHINA], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert refused.stderr.endswith(
+        f"Expected a model of grey or RGB photographs. Received: {four}, which takes 4 channels\n"
+    )
 
 
 def test_raspberry_pi_with_its_camera(tmp_path):
