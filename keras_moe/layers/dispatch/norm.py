@@ -1,6 +1,7 @@
 """BatchNorm of experts whose rows lie in tiles: each has the statistics of its own rows."""
 
 import math
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,11 @@ from keras_moe.layers.dispatch.tiles import Tiles
 from keras_moe.types import Tensor
 
 
-def is_norm(layer: object) -> bool:
+def is_norm(layer: typing.Any) -> bool:
     """Whether ``layer`` is a BatchNorm of channels in the last axis."""
     if type(layer) is not keras.layers.BatchNormalization or layer.renorm:
         return False
-    return layer.axis in (-1, layer.input_spec.ndim - 1)
+    return bool(layer.axis in (-1, layer.input_spec.ndim - 1))
 
 
 def normalized(layers: list[keras.layers.BatchNormalization], tiles: Tiles, x: Tensor) -> Tensor:

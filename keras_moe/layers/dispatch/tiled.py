@@ -75,7 +75,7 @@ def _size(most: int, n: int, experts: int) -> int:
 def _replayed(experts: collections.abc.Sequence[typing.Any], tiles: Tiles, x: Tensor) -> Tensor:
     """The output of each seat's expert, layer by layer."""
     if not is_functional(experts[0]):
-        return _layer(experts, tiles)(x)
+        return _layer(list(experts), tiles)(x)
     graphs = [open_graph(expert) for expert in experts]
     first, calls = graphs[0], zip(*(graph.calls for graph in graphs), strict=True)
     layers = {same[0].name: [call.layer for call in same] for same in calls}
@@ -100,7 +100,7 @@ def _layer(layers: list[typing.Any], tiles: Tiles) -> Function:
 
         def run(values: Values, rows: tuple[Tensor, ...]) -> typing.Any:
             given = dict(enumerate(leaves)) | dict(zip(tensors, rows, strict=True))
-            args, kwargs = structure.unflatten(given.values())
+            args, kwargs = jax.tree.unflatten(structure, given.values())
             with keras.StatelessScope(list(zip(first.weights, values, strict=True))):
                 return function(*args, **kwargs)
 
