@@ -32,6 +32,8 @@ class FineTuningSettings:
     dense: bool = False
     num_experts: int = 4
     batch_size: int | None = None
+    most_unreadable: float = 0.1
+    split_look_alikes: bool = False
     latency: bool = True
     seed: int = 0
 
@@ -43,8 +45,9 @@ class FineTuningSettings:
             number(owner, name, getattr(self, name), above=0, or_none=True)
         integer(owner, "num_experts", self.num_experts, 2)
         integer(owner, "seed", self.seed, 0)
-        flag(owner, "dense", self.dense)
-        flag(owner, "latency", self.latency)
+        number(owner, "most_unreadable", self.most_unreadable, 0, 1)
+        for name in ("dense", "split_look_alikes", "latency"):
+            flag(owner, name, getattr(self, name))
 
     def epochs_for(self, images: int) -> int:
         """Epochs of a stage that learns from so many images: small sets are seen more often."""

@@ -16,7 +16,8 @@ from keras_moe.training.finetuning.naming import identity
 from keras_moe.training.finetuning.plan import FineTuningSettings
 from keras_moe.types import Path
 
-_FREE = ("minutes", "budget", "latency")  # what may change when a run goes on: no stage that has ended depends on them
+# What may change when a run goes on: no stage that has ended depends on it.
+_FREE = ("minutes", "budget", "most_unreadable", "latency")
 
 
 def say(text: str, verbose: bool) -> None:
@@ -48,7 +49,7 @@ def identify(work: pathlib.Path, start: Path | MoEModel, files: LabelledFiles, s
     """Writes what the run is, or compares it with the run that the folder ``work`` is of.
 
     What is compared are the images and START themselves, not where they lie, and the numbers that decide what is
-    learned. ``minutes``, ``budget`` and ``latency`` may change.
+    learned. ``minutes``, ``budget``, ``most_unreadable`` and ``latency`` may change.
 
     Raises:
         FileExistsError: the folder is no run's.

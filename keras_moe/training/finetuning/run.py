@@ -98,15 +98,17 @@ def finetune(
         >>> zoo.card("tones_model").classes
         ('dark', 'light')
     """
-    settings = FineTuningSettings(size, epochs, minutes, budget, dense, num_experts, batch_size, latency, seed)
+    settings = FineTuningSettings(
+        size, epochs, minutes, budget, dense, num_experts, batch_size, most_unreadable, split_look_alikes, latency, seed
+    )
     target = pathlib.Path(out)
     check_out(target, data)
     work = target.with_name(f"{target.name}.run")
     with contextlib.redirect_stdout(sys.stderr):
         check_start(start)
         files = read_labelled_files(
-            data, most_unreadable=most_unreadable, split_look_alikes=split_look_alikes, seed=settings.seed,
-            track=track("reading", verbose),
+            data, most_unreadable=settings.most_unreadable, split_look_alikes=settings.split_look_alikes,
+            seed=settings.seed, track=track("reading", verbose),
         )  # fmt: skip
         say(files.text(), verbose)
         keras.utils.set_random_seed(settings.seed)
