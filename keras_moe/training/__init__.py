@@ -1,10 +1,10 @@
 """Staged training: partition the data, freeze parts, fit, checkpoint, resume."""
 
+from keras_moe.batches import DrawnBatches as DrawnBatches
+from keras_moe.batches import ImageBatches as ImageBatches
 from keras_moe.labels import check_masks as check_masks
 from keras_moe.training.anytime import anytime_curve as anytime_curve
 from keras_moe.training.anytime import fit_threshold as fit_threshold
-from keras_moe.training.batches import DrawnBatches as DrawnBatches
-from keras_moe.training.batches import ImageBatches as ImageBatches
 from keras_moe.training.checkpoint import Checkpoint as Checkpoint
 from keras_moe.training.classification import Recipe as Recipe
 from keras_moe.training.classification import classification_stage as classification_stage

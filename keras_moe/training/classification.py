@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_moe.batches import ImageBatches
 from keras_moe.checks import check, class_labels, plain_numbers
 from keras_moe.models.base import MoEModel
-from keras_moe.training.batches import ImageBatches
 from keras_moe.training.discriminative import DiscriminativeAdamW
 from keras_moe.training.mask_views import MaskViews
 from keras_moe.training.stages import Stage

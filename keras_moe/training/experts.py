@@ -19,10 +19,10 @@ import joblib
 import keras
 import numpy as np
 
+from keras_moe.batches import DrawnBatches
 from keras_moe.checks import check, integer, number
 from keras_moe.layer_state import set_weights
 from keras_moe.models.single_gated import SingleGatedMoE
-from keras_moe.training.batches import DrawnBatches
 from keras_moe.training.classification import Recipe, adamw
 from keras_moe.training.stages import History, Logs, freeze_all_but, jit_compile
 from keras_moe.types import Array, LabelledImages, Path

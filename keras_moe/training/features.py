@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 import keras
 import numpy as np
 
+from keras_moe.batches import epoch_rows
 from keras_moe.checks import integer, number
 from keras_moe.files import write_bytes
 from keras_moe.graph import outer_graph, replay
 from keras_moe.images import centred, with_channels
 from keras_moe.models.base import MoEModel
 from keras_moe.training.augmentation import random_views
-from keras_moe.training.batches import epoch_rows
 from keras_moe.types import Array, Path
 
 Track = Callable[[Iterable[typing.Any], int], Iterable[typing.Any]]

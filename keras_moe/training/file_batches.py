@@ -6,10 +6,10 @@ import os
 import keras
 import numpy as np
 
+from keras_moe.batches import check_count, epoch_rows
 from keras_moe.checks import flag, integer
 from keras_moe.images import centred, with_channels
 from keras_moe.training.augmentation import random_view
-from keras_moe.training.batches import check_count, epoch_rows
 from keras_moe.training.features import Images
 from keras_moe.types import Array, Shape
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_moe.training.batches import ImageBatches, Targets
+from keras_moe.batches import ImageBatches, Targets
 from keras_moe.training.mask_views import MaskViews, View
 from keras_moe.types import Array
 

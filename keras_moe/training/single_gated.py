@@ -6,9 +6,9 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_moe.batches import ImageBatches
 from keras_moe.checks import class_labels, integer
 from keras_moe.models.single_gated import SingleGatedMoE
-from keras_moe.training.batches import ImageBatches
 from keras_moe.training.classification import Recipe, adamw, classification_stage
 from keras_moe.training.experts import check_settings, train_experts
 from keras_moe.training.partition import partition_samples

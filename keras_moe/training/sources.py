@@ -10,8 +10,8 @@ import numpy as np
 from keras import ops
 from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
 
+from keras_moe.batches import ImageBatches
 from keras_moe.byte_order import native
-from keras_moe.training.batches import ImageBatches
 from keras_moe.types import Array, Shape
 
 BatchSource: typing.TypeAlias = typing.Any

@@ -87,7 +87,7 @@ def test_fewer_pixels_where_there_are_many(scenes, monkeypatch):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages whose pictures are made but not rendered, which takes longest."""
-    monkeypatch.setattr(shared, "png", lambda figure: "")
+    monkeypatch.setattr(shared, "svg", lambda figure: "")
 
 
 @one_backend

@@ -129,6 +129,8 @@ def test_a_published_mixture_learns_from_its_baseline(tones, tmp_path, monkeypat
     grow_from(mixture, dense)
     zoo.save(dense, tmp_path / "dense", dtype="float16")
     monkeypatch.setattr(start_, "_published", lambda name: (mixture, name, "", str(tmp_path / "dense")))
+    monkeypatch.setattr("keras_moe.training.finetuning.run.check_start", lambda start: None)
+    monkeypatch.setattr("keras_moe.training.finetuning.progress.identity", lambda start: start)
     tuned = finetune("mixture", tones, tmp_path / "out", epochs=1, verbose=False)
     log = json.loads((tmp_path / "out" / "log.json").read_text())
     assert {stage: len(logs) for stage, logs in log.items()} == dict.fromkeys(

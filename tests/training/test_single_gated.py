@@ -16,6 +16,7 @@ import pytest
 from descriptors import tiny_classifier
 
 from keras_moe import zoo
+from keras_moe.batches import DrawnBatches
 from keras_moe.datasets import digits
 from keras_moe.models import SingleGatedMoE
 from keras_moe.training import (
@@ -26,7 +27,6 @@ from keras_moe.training import (
     train_experts,
     train_single_gated,
 )
-from keras_moe.training.batches import DrawnBatches
 
 RECIPE = Recipe(1, batch_size=50, learning_rate=1e-3, augment=False)
 TRAIN = tuple(part[:200] for part in digits()[0])

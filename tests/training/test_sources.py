@@ -10,11 +10,11 @@ import pytest
 from descriptors import tiny_classifier
 from PIL import Image
 
+from keras_moe.batches import balancing_weights, epoch_rows
 from keras_moe.datasets import ImageFiles
 from keras_moe.models import HydraNet
 from keras_moe.training import FileBatches, ImageBatches, Stage, run_stages
 from keras_moe.training.augmentation import random_view
-from keras_moe.training.batches import balancing_weights, epoch_rows
 from keras_moe.training.sources import SourceBatches
 
 RNG = np.random.default_rng(0)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from descriptors import HYDRA, tiny_classifier
 
+from keras_moe.batches import flip_and_crop
 from keras_moe.models import Classifier, HydraNet
 from keras_moe.training import (
     Checkpoint,
@@ -23,7 +24,6 @@ from keras_moe.training import (
     partition_classes,
     run_stages,
 )
-from keras_moe.training.batches import flip_and_crop
 from keras_moe.weights import read_tensors
 
 RNG = np.random.default_rng(0)

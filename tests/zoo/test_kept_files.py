@@ -84,7 +84,7 @@ def older(config):
             json.dumps(layer)
             .replace('"routing_weights', '"route' if layer["class_name"] == "EarlyExit" else '"weights')
             .replace('"train_top_k":', '"train_k":')
-            .replace('"top_k":', '"k":')
+            .replace('"top_k":', '"k":' if layer["class_name"] == "TopKGate" else '"top_k":')
         )
         for layer in config["config"]["layers"]
     ]

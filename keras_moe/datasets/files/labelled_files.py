@@ -61,14 +61,21 @@ class LabelledFiles:
 
         Example:
             >>> labels, parts = np.array([0, 0, 1]), np.array(["train", "test", "train"])
-            >>> files = datasets.LabelledFiles(("a.png", "b.png", "c.png"), labels, parts, ("cat", "dog"), "pets", ())
+            >>> paths = "a.png", "b.png", "c.png"
+            >>> files = datasets.LabelledFiles(paths, labels, parts, ("cat", "dog"), "pets", "pets", (), "")
             >>> files.rows("train")
             array([0, 2])
         """
         return np.flatnonzero(self.parts == part)
 
     def name(self, path: str) -> str:
-        """A file's path from ``root`` on, printable."""
+        """A file's path from ``root`` on, printable.
+
+        Example:
+            >>> files = datasets.LabelledFiles((), np.array([]), np.array([]), (), "pets", "pets", (), "")
+            >>> files.name("pets/cat/a.png")
+            'cat/a.png'
+        """
         return printable(os.path.relpath(path, self.root))
 
     def text(self) -> str:
@@ -76,7 +83,8 @@ class LabelledFiles:
 
         Example:
             >>> labels, parts = np.array([0, 1]), np.array(["train", "test"])
-            >>> files = datasets.LabelledFiles(("a.png", "b.png"), labels, parts, ("cat", "dog"), "pets", ())
+            >>> paths = "a.png", "b.png"
+            >>> files = datasets.LabelledFiles(paths, labels, parts, ("cat", "dog"), "pets", "pets", (), "")
             >>> files.text()
             '2 images of 2 classes in pets: 1 train, 0 val, 1 test'
         """
@@ -90,7 +98,7 @@ class LabelledFiles:
         Example:
             >>> import json, pathlib
             >>> odd = datasets.Remark("cat/a.png", "the same file twice", used=True)
-            >>> files = datasets.LabelledFiles((), np.array([]), np.array([]), (), "pets", (odd,))
+            >>> files = datasets.LabelledFiles((), np.array([]), np.array([]), (), "pets", "pets", (odd,), "")
             >>> files.write_remarks("remarks.json")
             >>> json.loads(pathlib.Path("remarks.json").read_text())
             [{'path': 'cat/a.png', 'word': 'the same file twice', 'used': True}]

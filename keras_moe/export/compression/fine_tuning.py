@@ -11,11 +11,11 @@ tf.keras.version()  # makes tf.keras Keras 3 before tfmot is imported, which wou
 
 import tf_keras  # noqa: E402
 
+from keras_moe.batches import ImageBatches  # noqa: E402
 from keras_moe.export.compression.methods import Cluster, Method, Prune  # noqa: E402
 from keras_moe.export.compression.network import Network  # noqa: E402
 from keras_moe.export.compression.quantization_aware import Qat  # noqa: E402
 from keras_moe.export.tensorflow_process import send  # noqa: E402
-from keras_moe.training.batches import ImageBatches  # noqa: E402
 from keras_moe.types import Array  # noqa: E402
 
 

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_moe.batches import balancing_weights
 from keras_moe.images import centred, with_channels
 from keras_moe.models import MoEModel
-from keras_moe.training.batches import balancing_weights
 from keras_moe.training.classification import Recipe, adamw
 from keras_moe.training.features import FeatureBatches
 from keras_moe.training.file_batches import FileBatches
