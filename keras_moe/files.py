@@ -1,4 +1,4 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and what their names say."""
 
 import json
 import os
@@ -20,6 +20,11 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Whether ``path`` is named like a table of images, ``.csv``."""
+    return pathlib.Path(path).suffix.lower() == ".csv"
 
 
 def printable(path: str | os.PathLike[str]) -> str:

@@ -18,6 +18,7 @@ from keras_moe.cli.shared import (
     positive,
     print_json,
 )
+from keras_moe.files import is_table
 
 _BATCH = 64  # images in memory at once
 
@@ -87,7 +88,7 @@ def _files(path: str) -> list[str]:
     """A file, or the images of a folder or of a table."""
     from keras_moe.datasets.files.listing import image_paths
 
-    if not pathlib.Path(path).is_dir() and pathlib.Path(path).suffix.lower() != ".csv":
+    if not pathlib.Path(path).is_dir() and not is_table(path):
         return [path]
     files = image_paths(path)
     if not files:

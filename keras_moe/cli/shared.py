@@ -8,6 +8,8 @@ import sys
 import typing
 from collections.abc import Callable
 
+from keras_moe.files import is_table
+
 if typing.TYPE_CHECKING:
     import numpy as np
 
@@ -70,7 +72,7 @@ def positive(text: str) -> int:
 def folder_or_table(text: str) -> pathlib.Path:
     """Argument type: a folder or a .csv file that exists."""
     path = pathlib.Path(text)
-    if not path.is_dir() and not (path.suffix.lower() == ".csv" and path.is_file()):
+    if not path.is_dir() and not (is_table(path) and path.is_file()):
         raise argparse.ArgumentTypeError(f"expected a folder or a .csv file that exists. Received: {text}")
     return path
 

@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 
 from keras_moe.datasets import Dataset, labelled
+from keras_moe.files import is_table
 from keras_moe.insights.folders import read_labelled, read_masked
 from keras_moe.insights.samples import Samples
 from keras_moe.labels import check_masks
@@ -44,7 +45,7 @@ def read_samples(data: str | os.PathLike[str], card: Card) -> Samples:
     named = labelled(card.task)
     if str(data) in named:
         samples = _test_split(named[str(data)], card)
-    elif path.is_dir() or (path.suffix.lower() == ".csv" and path.is_file() and not pixels):
+    elif path.is_dir() or (is_table(path) and path.is_file() and not pixels):
         samples = read_masked(path, card) if pixels else read_labelled(path, card)
     elif path.suffix == ".npz" and path.is_file():
         samples = _npz(path)

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from keras_moe.datasets.files.report import Remark
-from keras_moe.files import printable
+from keras_moe.files import is_table, printable
 from keras_moe.image_kinds import is_image_file
 
 PARTS = ("train", "val", "test")
@@ -66,7 +66,7 @@ def list_files(data: str | os.PathLike[str]) -> Listing:
     path = pathlib.Path(data)
     if path.is_dir():
         return _of_folder(path)
-    if path.suffix.lower() == ".csv" and path.is_file():
+    if is_table(path) and path.is_file():
         return _of_table(path)
     error = ValueError if path.exists() else FileNotFoundError
     raise error(f"Expected DATA to be a folder with a folder for each class, or a .csv file. Received: {str(data)!r}")
