@@ -1,8 +1,10 @@
 """Stages learn from every kind of data, on every backend; what cannot resume exactly says so; the best weights stay."""
 
 import os
+import re
 import threading
 import time
+import types
 
 import keras
 import numpy as np
@@ -15,7 +17,7 @@ from keras_moe.datasets import ImageFiles
 from keras_moe.models import HydraNet
 from keras_moe.training import FileBatches, ImageBatches, Stage, run_stages
 from keras_moe.training.augmentation import random_view
-from keras_moe.training.sources import SourceBatches
+from keras_moe.training.sources import SourceBatches, Throughput
 
 RNG = np.random.default_rng(0)
 IMAGES, LABELS = RNG.integers(0, 256, (16, 8, 8, 3)).astype("float32"), np.arange(16) % 5
@@ -46,12 +48,6 @@ class ByWorkers(keras.utils.PyDataset):
 
     def on_epoch_end(self):
         self.epoch += 1
-
-
-class Slow(Plain):
-    def __getitem__(self, i):
-        time.sleep(0.5)
-        return super().__getitem__(i)
 
 
 def tf_data():
@@ -145,13 +141,43 @@ def test_the_workers_of_a_dataset_make_its_batches_in_order(use_multiprocessing)
     resumed.on_epoch_end()
 
 
-@pytest.mark.parametrize(("source", "limit"), [(Slow, "the data is"), (Plain, "compute is")])
-def test_a_stage_says_what_its_limit_is(source, limit, tmp_path, capsys):
+class Clocked(Plain):
+    """Batches that take seconds each by the clock of a test."""
+
+    def __init__(self, clock, seconds):
+        super().__init__()
+        self.clock, self.seconds = clock, seconds
+
+    def __getitem__(self, i):
+        self.clock.now += self.seconds
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize(
+    ("data", "compute", "limit"),
+    [(19, 1, "the data is the limit, the data took 95%"), (1, 3, "compute is the limit, the data took 25%")],
+)
+def test_a_stage_says_what_its_limit_is(data, compute, limit, monkeypatch, capsys):
+    clock = types.SimpleNamespace(now=0.0)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
+    made = batches(Clocked(clock, data))
+    throughput = Throughput(made, "one", verbose=True)
+    for epoch in range(3):
+        throughput.on_epoch_begin(epoch)
+        for i in range(len(made)):
+            made[i]
+            clock.now += compute
+        throughput.on_epoch_end(epoch, {})
+    throughput.on_train_end()
+    assert capsys.readouterr().out == f"one: {8 / (data + compute):,.0f} images/s; {limit} of the time\n"
+
+
+def test_a_stage_says_once_what_its_limit_is(tmp_path, capsys):
     model = HydraNet.from_classifier(tiny_classifier(), "relu0", 2, gate_filters=0)
-    run_stages(model, [stage(source(), epochs=3)], tmp_path / "run", verbose=2)
+    run_stages(model, [stage(Plain(), epochs=3)], tmp_path / "run", verbose=2)
     told = [line for line in capsys.readouterr().out.splitlines() if "images/s" in line]
     assert len(told) == 1
-    assert f"images/s; {limit} the limit, the data took " in told[0]
+    assert re.fullmatch(r"one: [\d,]+ images/s; (the data|compute) is the limit, the data took \d+% of .+", told[0])
 
 
 @pytest.mark.once
