@@ -6,15 +6,13 @@ import os
 import pathlib
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 import types
 
 import keras
 import numpy as np
 import pytest
+from killed import run_until_saved
 from PIL import Image
 
 from keras_moe import zoo
@@ -236,14 +234,6 @@ def test_a_dense_network_for_comparison_is_there_whole_or_not_at_all(tones, tmp_
     assert "Which expert" not in tuned.page.read_text()
 
 
-RUN = """
-import sys; sys.path[:0] = {folders!r}
-import keras
-from test_finetuning import tuned_weights
-tuned_weights(sys.argv[1], sys.argv[2])
-"""
-
-
 def tuned_weights(tones, out, **options):
     keras.utils.set_random_seed(3)
     start = Classifier(**TINY, classes=2)
@@ -253,15 +243,8 @@ def tuned_weights(tones, out, **options):
 
 def test_killed_and_called_again_it_ends_the_same(tones, tmp_path):
     expected = tuned_weights(tones, tmp_path / "whole")
-    script = RUN.format(folders=[os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))])
-    process = subprocess.Popen([sys.executable, "-c", script, str(tones), str(tmp_path / "cut")])
-    checkpoint = tmp_path / "cut.run" / "mixture" / "checkpoint.safetensors"
-    try:
-        while not checkpoint.exists() and process.poll() is None:
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    run = "from test_finetuning import tuned_weights; tuned_weights(sys.argv[1], sys.argv[2])"
+    run_until_saved(run, "self.folder.name == 'mixture'", tones, tmp_path / "cut")
     assert not (tmp_path / "cut").exists()
     with pytest.raises(ValueError, match="an unfinished fine-tuning with other epochs"):
         finetune(Classifier(**TINY, classes=2), tones, tmp_path / "cut", epochs=2, num_experts=2, batch_size=8)

@@ -1,16 +1,10 @@
 """Frozen means frozen; a killed run ends where an uninterrupted one does."""
 
-import os
-import pathlib
-import signal
-import subprocess
-import sys
-import time
-
 import keras
 import numpy as np
 import pytest
 from descriptors import HYDRA, tiny_classifier
+from killed import run_until_saved
 
 from keras_moe.batches import flip_and_crop
 from keras_moe.models import Classifier, HydraNet
@@ -163,37 +157,19 @@ def run_two_stages(folder):
     run_stages(model, stages, folder, verbose=0)
 
 
-SCRIPT = """
-import sys; sys.path[:0] = {folders!r}
-from test_training import run_two_stages
-run_two_stages(sys.argv[1])
-"""
-
-
-def _start(folder):
-    script = SCRIPT.format(folders=[str(folder) for folder in pathlib.Path(__file__).parents[:2]])
-    return subprocess.Popen([sys.executable, "-c", script, str(folder)], stderr=subprocess.DEVNULL, env=os.environ)
-
-
-def _kill(folder, at):
-    """Runs until a stage's epoch is saved, kills the run, and tells what it had saved by then."""
-    run, checkpoint = _start(folder), Checkpoint(folder)
-    while run.poll() is None:
-        progress = checkpoint.progress()
-        if progress and (progress["stage"], progress["epoch"]) >= at:
-            run.send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.005)
-    assert run.wait() == -signal.SIGKILL, "the run ended before it could be killed"
-    progress = checkpoint.progress()
+def _kill(folder, stage, epoch):
+    """Runs until an epoch of a stage is saved; tells what was saved last."""
+    run = "from test_training import run_two_stages; run_two_stages(sys.argv[1])"
+    run_until_saved(run, f"(progress['stage'], progress['epoch']) == {(stage, epoch)}", folder)
+    progress = Checkpoint(folder).progress()
     return progress["stage"], progress["epoch"]
 
 
 @pytest.mark.once
 def test_killed_and_resumed_is_as_if_never_killed(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert ("one", 1) <= _kill(cut, ("one", 1)) < ("two", 1)
-    assert ("two", 1) <= _kill(cut, ("two", 1)) < ("two", 3)
+    assert _kill(cut, "one", 1) == ("one", 1)
+    assert _kill(cut, "two", 1) == ("two", 1)
     run_two_stages(cut)
     run_two_stages(whole)
     expected, resumed = read_tensors(Checkpoint(whole).path), read_tensors(Checkpoint(cut).path)
