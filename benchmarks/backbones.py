@@ -109,10 +109,10 @@ def _tasks(kind, images, arguments):
     import numpy as np
 
     network, labels = _network(kind, arguments), np.arange(len(images)) % 100
+    network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     own = _as_keras if kind == "Keras'" and keras.backend.backend() == "torch" else lambda run: run
     yield "forward", own(lambda: network.predict_on_batch(images)), len(images)
     yield "one image", own(lambda: network.predict_on_batch(images[:1])), 1
-    network.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     yield "training", own(lambda: network.train_on_batch(images, labels)), len(images)
 
 
@@ -135,7 +135,7 @@ def _native(images, arguments):
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
-    network = EfficientNet.from_name(arguments.backbone.replace("_", "-"), override_params={"num_classes": 100})
+    network = EfficientNet.from_name(arguments.backbone.replace("_", "-"), num_classes=100)
     network.to(memory_format=torch.channels_last).eval()
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
     x = torch.tensor(images).permute(0, 3, 1, 2)
