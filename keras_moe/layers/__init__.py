@@ -19,3 +19,7 @@ if keras.backend.backend() == "torch":
     from keras_moe.torch_maps import spare_copies as _spare_copies
 
     _spare_copies()
+elif keras.backend.backend() == "jax":
+    from keras_moe.jax_maps import multiply_pixels as _multiply_pixels
+
+    _multiply_pixels()

@@ -4,6 +4,8 @@ import collections.abc
 import functools
 import typing
 
+import keras
+
 from keras_moe.layers import inference_only
 from keras_moe.layers.changes import MadeOf
 from keras_moe.models.served import ServedModel
@@ -56,7 +58,22 @@ class RoutedModel(ServedModel):
 
     def predict_step(self, *args: typing.Any) -> typing.Any:
         with inference_only():
+            if keras.backend.backend() == "torch" and isinstance(self.input, keras.KerasTensor):
+                return self._predict_in_segments(*args)
             return super().predict_step(*args)
+
+    def _predict_in_segments(self, data: typing.Any) -> typing.Any:
+        images, *_ = keras.utils.unpack_x_y_sample_weight(data)
+        if not hasattr(images, "ndim") or images.ndim != len(self.input.shape):
+            return super().predict_step(data)  # where Keras says what it expects
+        outputs = self._segments([keras.ops.convert_to_tensor(images, self.input.dtype)])
+        return keras.tree.pack_sequence_as(self.output, outputs)
+
+    @functools.cached_property
+    def _segments(self) -> typing.Any:
+        from keras_moe.models.segments import SegmentedModel
+
+        return SegmentedModel(self)
 
     def test_step(self, *args: typing.Any) -> typing.Any:
         with inference_only():

@@ -207,11 +207,19 @@ def _jit(f):
 on_torch = pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's traces")
 
 
+@pytest.fixture
+def at_once(monkeypatch):
+    """Traces at the first call instead of after a few."""
+    from keras_moe import torch_traces
+
+    monkeypatch.setattr(torch_traces, "_CALLS", 1)
+
+
 @on_torch
-def test_traced_experts_follow_their_weights_and_fall_back():
+def test_traced_experts_follow_their_weights_and_fall_back(at_once):
     import torch
 
-    from keras_moe.layers.dispatch.torch import Traced
+    from keras_moe.torch_traces import Traced
 
     class Rows(keras.layers.Layer):
         """Not traceable: the number of rows would be frozen into the trace."""
@@ -228,16 +236,16 @@ def test_traced_experts_follow_their_weights_and_fall_back():
         for weight in bank.experts[0].weights:
             weight.assign(weight * 2 + 1)
         np.testing.assert_allclose(bank(x, w), dense(bank.experts, x, w), atol=1e-4)
-        for n in (2, 3):
+        for n in (2, 3, 4):
             np.testing.assert_array_equal(traced(torch.ones(n, 2)), np.full((n, 2), n))
 
 
 @on_torch
-def test_a_trace_holds_for_any_number_of_rows_of_vectors():
+def test_a_trace_holds_for_any_number_of_rows_of_vectors(at_once):
     """Of their number the shape is made in which the product with a kernel is computed."""
     import torch
 
-    from keras_moe.layers.dispatch.torch import Trace, Traced
+    from keras_moe.torch_traces import Trace, Traced
 
     layer = keras.layers.Dense(2, kernel_initializer="ones")
     layer.build((None, 3, 4))
@@ -250,10 +258,10 @@ def test_a_trace_holds_for_any_number_of_rows_of_vectors():
 
 @on_torch
 @pytest.mark.skipif(not STATUS.exists(), reason="memory is read from /proc")
-def test_traces_go_with_their_experts():
+def test_traces_go_with_their_experts(at_once):
     import torch
 
-    from keras_moe.layers.dispatch.torch import Traced
+    from keras_moe.torch_traces import Traced
 
     def grown(times):
         before = resident()

@@ -16,8 +16,9 @@ import keras
 from keras import ops
 
 from keras_moe.graph import is_functional, open_graph, replay
+from keras_moe.jax_maps import is_on_cpu
 from keras_moe.layer_state import inner_layers
-from keras_moe.layers.depthwise import DepthwiseConv2D, is_jax_on_cpu
+from keras_moe.layers.depthwise import DepthwiseConv2D
 from keras_moe.layers.dispatch.alike import are_alike
 from keras_moe.layers.dispatch.convolution import convolve
 from keras_moe.layers.dispatch.norm import is_norm, normalized
@@ -69,7 +70,7 @@ def tiled(experts: collections.abc.Sequence[typing.Any], x: Tensor, routing_weig
 
 def _size(most: int, n: int, experts: int) -> int:
     """Seats of a tile: on a CPU few, of which fewer stay empty; else an even share of the rows."""
-    return min(n, 8 if is_jax_on_cpu() else max(8, n * most // experts))
+    return min(n, 8 if is_on_cpu() else max(8, n * most // experts))
 
 
 def _replayed(experts: collections.abc.Sequence[typing.Any], tiles: Tiles, x: Tensor) -> Tensor:
@@ -115,7 +116,7 @@ def _stacked(variables: collections.abc.Iterable[keras.Variable]) -> Tensor:
 
 
 def _in_training(layer: typing.Any) -> Function:
-    if _is_convolution(layer) and is_jax_on_cpu():
+    if _is_convolution(layer) and is_on_cpu():
         return functools.partial(_convolve, layer)
     if "training" in inspect.signature(layer.call).parameters:
         return lambda *args, **kwargs: layer(*args, **{**kwargs, "training": True})

@@ -1,0 +1,118 @@
+"""Inference on PyTorch in traces predicts what the layers predict, whatever changes in between."""
+
+import keras
+import numpy as np
+import pytest
+from descriptors import MODELS, tiny_classifier
+
+from keras_moe.models import HydraNet, upcycle
+
+if keras.backend.backend() != "torch":
+    pytest.skip("PyTorch's traces", allow_module_level=True)
+
+from keras_moe import torch_traces
+from keras_moe.graph.calls import Call
+from keras_moe.models.segments import SegmentedModel
+from keras_moe.torch_traces import _SHAPES, Trace, Traced
+
+RNG = np.random.default_rng(0)
+CALLS = 2
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    monkeypatch.setattr(torch_traces, "_CALLS", CALLS)
+
+
+def images(model, n=3):
+    return RNG.uniform(0, 255, (n, *model.input_shape[1:])).astype("float32")
+
+
+def traced(model):
+    """Predicts until the traces are there, and tells what each step of the model is."""
+    for _ in range(CALLS):
+        model.predict_on_batch(images(model))
+    kinds = []
+    for step in model._segments.steps:
+        kinds += [step.layer.name] if isinstance(step, Call) else map(type, step.traces(step.layer).values())
+    return kinds
+
+
+def check(model):
+    """Whatever was traced of other images, these are predicted as by the layers themselves."""
+    for n in (1, 4):
+        x = images(model, n)
+        expected = keras.ops.convert_to_numpy(model(x, training=False))
+        np.testing.assert_allclose(model.predict_on_batch(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("described", MODELS, ids=lambda described: described.name)
+def test_every_model_predicts_as_its_layers(described):
+    model = described.create()
+    traced(model)
+    check(model)
+
+
+def test_all_but_the_bank_is_traced():
+    assert traced(HydraNet.from_classifier(tiny_classifier(), "relu0", 3)) == [Trace, "branches", Trace]
+    assert traced(upcycle(tiny_classifier(), system="single_gated", num_experts=2)) == [Trace, "experts", Trace]
+
+
+def test_new_weights_thresholds_and_layers_take_effect():
+    model = upcycle(tiny_classifier(), system="single_gated", num_experts=2)
+    traced(model)
+    model.set_weights([RNG.normal(size=w.shape) for w in model.get_weights()])
+    check(model)
+    for threshold in (0.0, 0.5, None):
+        model.threshold = threshold
+        check(model)
+    dense = next(layer for layer in model.get_layer("tail").layers if isinstance(layer, keras.layers.Dense))
+    before = model.predict_on_batch(images(model))
+    dense.activation = keras.activations.softplus
+    check(model)
+    dense.enable_lora(1)
+    check(model)
+    assert before.shape == (3, *model.output_shape[1:])
+
+
+class Bright(keras.layers.Layer):
+    """A layer of a user's own, in which Python decides by what it sees."""
+
+    def call(self, x):
+        return x + 1 if float(keras.ops.max(x)) > 100 else x - 1
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def test_what_decides_by_values_is_not_traced():
+    x = keras.Input((2,))
+    hidden = keras.layers.Dense(2, kernel_initializer="identity", name="first")(x)
+    bright = Bright(name="bright")
+    outputs = keras.layers.Dense(2, kernel_initializer="identity", name="last")(bright(hidden))
+    steps = SegmentedModel(keras.Model(x, outputs)).steps
+    assert [step.layer.name if isinstance(step, Call) else "" for step in steps] == ["", "bright", ""]
+    import torch
+
+    layer = Traced(bright)  # as an expert
+    with torch.no_grad():
+        for _ in range(CALLS + 1):
+            assert layer(torch.ones(2, 2)).tolist() == [[0, 0], [0, 0]]
+        assert layer(torch.full((1, 2), 200.0)).tolist() == [[201, 201]]
+
+
+def test_traces_of_few_shapes_are_kept():
+    import torch
+
+    layer = Traced(keras.layers.Rescaling(2.0))
+    with torch.no_grad():
+        for size in range(1, 3 * _SHAPES):
+            for _ in range(CALLS):
+                assert layer(torch.ones(1, size)).tolist() == [[2.0] * size]
+    assert 0 < len(layer.traces(layer.layer)) <= _SHAPES + 1
+
+
+def test_an_image_of_another_rank_is_refused_by_keras():
+    model = tiny_classifier()
+    with pytest.raises(ValueError, match="Expected shape"):
+        HydraNet.from_classifier(model, "relu0", 2).predict_on_batch(np.zeros((2, 8), "float32"))
