@@ -2,7 +2,8 @@
 
     python -m benchmarks.cold_start [--models hydranet_cifar100 hydranet_photos] [--rounds 3] [--photo photo.jpg]
 
-Each measurement is a process of its own; the least of the rounds is printed. *load* is ``zoo.load`` alone, after Keras
+Each measurement is a process of its own; the least of the rounds is printed. *keras* is ``import keras`` alone, with
+the backend, which no package on top of it can go below. *load* is ``zoo.load`` alone, after Keras
 and the package have been imported; *again* the same once more in that process. *predict* is the whole command
 ``keras-moe predict NAME PHOTO``.
 """
@@ -37,13 +38,16 @@ def main():
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         photo = arguments.photo or _pixels(pathlib.Path(folder))
-        print(f"{'model':20} {'backend':10} {'load':>6} {'again':>6} {'predict':>8}   seconds")
+        keras = {backend: min(_import(backend) for _ in range(arguments.rounds)) for backend in BACKENDS}
+        print(f"{'model':20} {'backend':10} {'load':>6} {'again':>6} {'predict':>8} {'keras':>6}   seconds")
         for model in arguments.models:
             for backend in BACKENDS:
                 loads = [_load(model, backend) for _ in range(arguments.rounds)]
                 predict = min(_predict(model, photo, backend) for _ in range(arguments.rounds))
                 load, again = (min(seconds) for seconds in zip(*loads, strict=True))
-                print(f"{model:20} {backend:10} {load:6.2f} {again:6.2f} {predict:8.2f}", flush=True)
+                print(
+                    f"{model:20} {backend:10} {load:6.2f} {again:6.2f} {predict:8.2f} {keras[backend]:6.2f}", flush=True
+                )
 
 
 def _pixels(folder):
@@ -60,8 +64,16 @@ def _load(model, backend):
 
 
 def _predict(model, photo, backend):
+    return _timed(backend, "import keras_moe_cli; raise SystemExit(keras_moe_cli.main())", "predict", model, photo)
+
+
+def _import(backend):
+    return _timed(backend, "import keras")
+
+
+def _timed(backend, code, *arguments):
     start = time.perf_counter()
-    _run(backend, "-c", "import keras_moe_cli; raise SystemExit(keras_moe_cli.main())", "predict", model, photo)
+    _run(backend, "-c", code, *arguments)
     return time.perf_counter() - start
 
 

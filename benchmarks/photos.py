@@ -1,26 +1,36 @@
 """The dense frontier on photographs: EfficientNet-Lite0 thinned in depth and in pixels, trained as the mixtures were.
 
-    KERAS_BACKEND=tensorflow python -m benchmarks.photos [--points 128:1 128 …] [--out frontier.md]
+    KERAS_BACKEND=tensorflow python -m benchmarks.photos [--points 128:1 128 …] [--seeds 0 1] [--publish]
     KERAS_BACKEND=tensorflow python -m benchmarks.photos --routes routes.png
 
 A point is a size in pixels and, after a colon, the most blocks of a stage behind the stem. Every point grows from
 ``efficientnet_lite0_photos`` and learns in two rounds (``keras_moe.recipes.shared.photos``), as a thinned network and
 the mixtures that grow from it do; what was trained before is not trained again. Accuracy on the test split, the mean
-over photographs and over classes. ``--routes`` draws which branches of ``hydranet_photos`` serve which domain.
+over photographs and over classes, and milliseconds of int8 LiteRT on one thread, the networks taking turns.
+``--publish`` writes the table and a picture into the folder of ``hydranet_photos``. ``--routes`` draws which branches
+of ``hydranet_photos`` serve which domain.
 """
 
 import argparse
+import dataclasses
+import io
 import json
 import pathlib
+import tempfile
+import time
 
 import numpy as np
 
 from keras_moe import zoo
 from keras_moe.datasets import PHOTOS_DOMAINS, photos, photos_classes
+from keras_moe.export import LiteRTModel, litert
 from keras_moe.files import write_bytes, write_json
 from keras_moe.images import resized
+from keras_moe.models import Classifier
+from keras_moe.recipes import load_recipe
 from keras_moe.recipes.shared.photo_features import dense
 from keras_moe.recipes.shared.photos import (
+    CONFIG,
     MIXTURE,
     THINNED,
     measure_on_photos,
@@ -28,35 +38,129 @@ from keras_moe.recipes.shared.photos import (
     second_round,
     with_seed,
 )
+from keras_moe.zoo.store import published_folder
 
 POINTS = ("160", "160:1", "128", "128:1", "96", "96:1")
 RUNS = pathlib.Path("runs", "photos_frontier")
 UNPUBLISHED = ("efficientnet_lite0_thin_photos", "single_gated_photos")
+TIMED, TURN = 200, 20  # photographs, and in one go: of them most find the network's weights in the cache
 HEAD = """# Photographs: mixtures and the dense frontier
 
-Written by `benchmarks/photos.py`: 6,110 test photographs of 203 classes, one seed. A dense point is a size in pixels
-and the most blocks of a stage behind the stem, trained as long as the mixtures were, from the same labels and teacher.
+Written by `benchmarks/photos.py`: 6,110 test photographs of 203 classes; of several seeds the mean, lowest and highest.
+A dense point is a size in pixels and the most blocks of a stage behind the stem, trained as long as the mixtures were,
+from the same labels and teacher. int8: milliseconds of LiteRT on one thread, the median of 200 photographs, in one run.
 
 """
 
 
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What is compared: figures of each seed, and a LiteRT file."""
+
+    name: str
+    seeds: list[dict]  # accuracy, accuracy_of_classes, macs_executed
+    file: pathlib.Path
+
+    def mean(self, key):
+        return float(np.mean([seed[key] for seed in self.seeds]))
+
+    def row(self, whole, milliseconds):
+        accuracies = [seed["accuracy"] for seed in self.seeds]
+        span = f" ({min(accuracies):.2%} to {max(accuracies):.2%})" if len(accuracies) > 1 else ""
+        macs = self.mean("macs_executed")
+        return (
+            f"| {self.name} | {len(self.seeds)} | {self.mean('accuracy'):.2%}{span} | "
+            f"{self.mean('accuracy_of_classes'):.2%} | {macs / 1e6:.1f} M | {macs / whole:.3f} | {milliseconds:.2f} |"
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--points", nargs="+", default=POINTS)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=pathlib.Path, help="a Markdown file for the table")
+    parser.add_argument("--points", nargs="*", default=POINTS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--publish", action="store_true", help="write report.md and frontier.png of hydranet_photos")
     parser.add_argument("--routes", type=pathlib.Path, help="a PNG: domains against branches of hydranet_photos")
     arguments = parser.parse_args()
     if arguments.routes:
         return _draw_routes(arguments.routes)
-    rows = [_row(f"dense {point}", _trained(point, arguments.seed)) for point in arguments.points]
-    rows += [_row(f"{name}, not published", _tried(name)) for name in UNPUBLISHED if _tried(name)]
-    rows += [_row(name, _published(name)) for name in zoo.list_models("*_photos")]
-    head = "| network | accuracy | of classes | MACs executed | share of the dense network at 160 px |"
-    table = "\n".join([head, "|---|---|---|---|---|", *rows]) + "\n"
+    trained = {point: [_trained(point, seed) for seed in arguments.seeds] for point in arguments.points}
+    with tempfile.TemporaryDirectory() as folder:
+        networks = list(_networks(trained, pathlib.Path(folder)))
+        milliseconds = _milliseconds([network.file for network in networks])
+    whole = dense(160).macs_total
+    head = "| network | seeds | accuracy | of classes | MACs executed | share of Lite0 at 160 px | int8 ms |"
+    rows = [network.row(whole, ms) for network, ms in zip(networks, milliseconds, strict=True)]
+    table = "\n".join([head, "|---|---|---|---|---|---|---|", *rows]) + "\n"
     print(table)
-    if arguments.out:
-        write_bytes(arguments.out, (HEAD + table).encode())
+    if arguments.publish:
+        folder = published_folder() / "hydranet_photos"
+        write_bytes(folder / "report.md", f"{HEAD}{table}\n![accuracy against cost](frontier.png)\n".encode())
+        write_bytes(folder / "frontier.png", _picture(networks, milliseconds))
+
+
+def _networks(trained, folder):
+    for point, seeds in trained.items():
+        size, _, blocks = point.partition(":")
+        shape, most = (int(size), int(size), 3), (1, 2, 2, *[int(blocks)] * 4) if blocks else None
+        model = Classifier(**{**CONFIG, "input_shape": shape, "blocks": most})
+        yield Network(f"dense {point}", seeds, _exported(model, folder / f"{point.replace(':', '_')}.tflite"))
+    for name in UNPUBLISHED:
+        if seeds := _tried(name):
+            model = load_recipe(name).build()
+            yield Network(f"{name}, not published", seeds, _exported(model, folder / f"{name}.tflite"))
+    for name in zoo.list_models("*_photos"):
+        seeds = json.loads((published_folder() / name / "metrics.json").read_text())["seeds"]
+        yield Network(name, seeds, published_folder() / name / "routed_int8.tflite")
+
+
+def _exported(model, path):
+    """An int8 file of a network that was not published: its weights do not matter for the time that it takes."""
+    images = np.random.default_rng(0).uniform(0, 255, (8, *model.input_shape[1:])).astype("float32")
+    litert(model, path, quantize="int8", representative_dataset=images, images=images, check_parity=False)
+    return path
+
+
+def _milliseconds(paths):
+    """Of each file, the files taking turns."""
+    models, took = [LiteRTModel(path) for path in paths], [[] for _ in paths]
+    pictures = photos("test")[0]
+    chosen = [pictures[i] for i in np.random.default_rng(0).permutation(len(pictures))[:TIMED]]
+    images = [resized(chosen, model.description["input_shape"][1]) for model in models]
+    for turn in range(0, TIMED, TURN):
+        for model, seen, times in zip(models, images, took, strict=True):
+            for i in range(turn, turn + TURN):
+                start = time.perf_counter()
+                model.predict(seen[i : i + 1])
+                times.append(1000 * (time.perf_counter() - start))
+    return [float(np.median(times)) for times in took]
+
+
+def _picture(networks, milliseconds):
+    """Accuracy against MACs, and against the time of the int8 file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    costs = [[network.mean("macs_executed") / 1e6 for network in networks], milliseconds]
+    for axis, cost, label in zip(axes, costs, ("executed MACs, millions", "int8 LiteRT, ms, one thread"), strict=True):
+        for network, x in zip(networks, cost, strict=True):
+            accuracies = [100 * seed["accuracy"] for seed in network.seeds]
+            mean = float(np.mean(accuracies))
+            is_mixture = "hydranet" in network.name or "single_gated" in network.name
+            bars = [[mean - min(accuracies)], [max(accuracies) - mean]]
+            axis.errorbar(
+                [x], [mean], bars, fmt="D" if is_mixture else "s", color="#3949ab" if is_mixture else "#c77d2e"
+            )
+            name = network.name.removesuffix(", not published")
+            axis.annotate(name, (x, mean), (5, -10), textcoords="offset points", fontsize=7)
+        axis.set_xlabel(label)
+        axis.margins(x=0.25)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy on test photographs, %")
+    figure.suptitle("Photographs: mixtures (diamonds) and dense networks (squares)", fontsize=10)
+    stream = io.BytesIO()
+    figure.savefig(stream, dpi=90)
+    return stream.getvalue()
 
 
 def _trained(point, seed):
@@ -80,16 +184,10 @@ def _macs_of_gate(network):
     return network.macs_by_part()["gate"]
 
 
-def _published(name):
-    card = zoo.card(name)
-    values = {metric.name: metric.value for metric in card.metrics}
-    return {**values, "macs_executed": card.macs_executed}
-
-
 def _tried(name):
-    """What a recipe reached that is not published, or None where it did not run here."""
-    path = pathlib.Path("runs", name, "seed0", "result.json")
-    return json.loads(path.read_text()) if path.exists() and name not in zoo.list_models() else None
+    """What each seed of a recipe reached that is not published; none where it did not run here."""
+    paths = sorted(pathlib.Path("runs", name).glob("seed*/result.json"))
+    return [json.loads(path.read_text()) for path in paths] if name not in zoo.list_models() else []
 
 
 def _draw_routes(path, name="hydranet_photos"):
@@ -110,12 +208,6 @@ def _draw_routes(path, name="hydranet_photos"):
     axes.set_title(f"Share of a domain's test photographs\nfor which each branch of {name} runs", fontsize=10)
     figure.savefig(path, dpi=120)
     print(np.round(shares, 3))
-
-
-def _row(name, measured):
-    whole = dense(160).macs_total
-    accuracy, of_classes, macs = (measured[key] for key in ("accuracy", "accuracy_of_classes", "macs_executed"))
-    return f"| {name} | {accuracy:.2%} | {of_classes:.2%} | {macs / 1e6:.1f} M | {macs / whole:.3f} |"
 
 
 if __name__ == "__main__":

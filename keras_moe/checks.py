@@ -122,6 +122,17 @@ def class_labels(
     return array
 
 
+def fits(shape: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    """Whether ``shape`` is ``expected``, in which None stands for any size.
+
+    Example:
+        >>> from keras_moe.checks import fits
+        >>> fits((2, 8, 8, 3), (None, 8, 8, 3)), fits((2, 8, 3), (None, 8, 8, 3))
+        (True, False)
+    """
+    return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
+
+
 def are_fractions(images: np.ndarray) -> bool:
     """Whether ``images`` are numbers in [0, 1] rather than pixels in [0, 255]."""
     is_float = images.dtype.kind == "f" and images.size > 0

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_moe import cost
-from keras_moe.checks import integer
+from keras_moe.checks import fits, integer
 from keras_moe.layers import ExpertBank
 from keras_moe.layers.changes import MadeOf
 from keras_moe.models.partitioned import PartitionedModel, dtype_scope
@@ -274,8 +274,8 @@ class MoEModel(PartitionedModel):
         return float(always + np.mean((route != 0) @ np.asarray(experts, "float64")))
 
     def _route_of(self, images: Array) -> Array:
-        shape, expected = np.shape(images)[1:], self.input_shape[1:]
-        if len(shape) != len(expected) or any(a not in (None, b) for a, b in zip(expected, shape, strict=True)):
+        expected = self.input_shape[1:]
+        if not fits(np.shape(images)[1:], expected):
             raise ValueError(f"mean_macs: expected images {(len(images), *expected)}. Received: {np.shape(images)}")
         return self.route(images)
 

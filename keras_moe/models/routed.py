@@ -6,6 +6,7 @@ import typing
 
 import keras
 
+from keras_moe.checks import fits
 from keras_moe.layers import inference_only
 from keras_moe.layers.changes import MadeOf
 from keras_moe.models.served import ServedModel
@@ -64,7 +65,7 @@ class RoutedModel(ServedModel):
 
     def _predict_in_segments(self, data: typing.Any) -> typing.Any:
         images, *_ = keras.utils.unpack_x_y_sample_weight(data)
-        if not hasattr(images, "ndim") or images.ndim != len(self.input.shape):
+        if not fits(getattr(images, "shape", ()), self.input.shape):
             return super().predict_step(data)  # where Keras says what it expects
         outputs = self._segments([keras.ops.convert_to_tensor(images, self.input.dtype)])
         return keras.tree.pack_sequence_as(self.output, outputs)

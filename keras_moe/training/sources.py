@@ -12,6 +12,7 @@ from keras.src.trainers.data_adapters.py_dataset_adapter import OrderedEnqueuer
 
 from keras_moe.batches import ImageBatches
 from keras_moe.byte_order import native
+from keras_moe.checks import fits
 from keras_moe.types import Array, Shape
 
 BatchSource: typing.TypeAlias = typing.Any
@@ -86,7 +87,7 @@ class SourceBatches(keras.utils.PyDataset):
         if more:
             raise ValueError("A stage takes batches (images, targets). Received: batches with sample weights")
         images, targets = _array(x), self.to_targets(keras.tree.map_structure(_array, y))
-        if not _fits(images.shape[1:], self.input_shape):
+        if not fits(images.shape[1:], self.input_shape):
             raise ValueError(
                 f"Expected batches of images {('n', *self.input_shape)}, channels last. Received: {images.shape}"
             )
@@ -164,10 +165,6 @@ def _by_workers(source: keras.utils.PyDataset) -> Iterator[typing.Any]:
         yield from enqueuer.get()
     finally:
         enqueuer.stop()
-
-
-def _fits(shape: Shape, expected: Shape) -> bool:
-    return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected, strict=True))
 
 
 def _length(source: BatchSource) -> int:

@@ -112,7 +112,8 @@ def test_traces_of_few_shapes_are_kept():
     assert 0 < len(layer.traces(layer.layer)) <= _SHAPES + 1
 
 
-def test_an_image_of_another_rank_is_refused_by_keras():
-    model = tiny_classifier()
-    with pytest.raises(ValueError, match="Expected shape"):
-        HydraNet.from_classifier(model, "relu0", 2).predict_on_batch(np.zeros((2, 8), "float32"))
+@pytest.mark.parametrize("shape", [(2, 8), (2, 16, 16, 3), (2, 8, 8, 1)])
+def test_images_of_another_shape_are_refused_by_keras(shape):
+    model = HydraNet.from_classifier(tiny_classifier(), "relu0", 2)
+    with pytest.raises(ValueError, match=r"[Ee]xpected shape|expected axis -1 .* to have value 3"):
+        model.predict_on_batch(np.zeros(shape, "float32"))
