@@ -44,6 +44,12 @@ def register(command: Command) -> None:
     export.add_argument("--form", choices=("routed", "parts", "dense"), default="routed")
     export.add_argument("--quantize", choices=QUANTIZED)
     export.add_argument("--target", choices=TARGETS, default="litert", help="what the report is about; see README")
+    export.add_argument(
+        "--trunk-precision",
+        choices=("int8", "float"),
+        help="with --quantize int8, of what runs for every image; default: int8, or float where that would route more "
+        "than 2 %% of the images differently, which takes longer",
+    )
     export.add_argument("--strict", action="store_true", help="refuse what falls off an accelerator")
     export.add_argument(
         "--images",
@@ -84,6 +90,7 @@ def _export(arguments: argparse.Namespace) -> int:
             arguments.form,
             arguments.quantize,
             representative_dataset=images,
+            trunk_precision=arguments.trunk_precision,
             card=card,
             target=arguments.target,
             strict=arguments.strict,
@@ -93,6 +100,8 @@ def _export(arguments: argparse.Namespace) -> int:
     for file, pinned in report["files"].items():
         print(f"{file}  {pinned['bytes']:,} bytes")
     print(f"conditions: {report['conditions']}")
+    if report["trunk_precision"] == "float" and not arguments.trunk_precision:
+        print("trunk: float, since int8 would route some images differently; faster with --trunk-precision int8")
     for expert, images in enumerate(report["calibration"] or ()):
         print(f"expert {expert}: {images} images were routed to it")
     for name, value in report["parity"].items():

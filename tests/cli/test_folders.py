@@ -117,11 +117,12 @@ def test_insights(run, folder, tmp_path):
 def test_export_and_bench_calibrate_with_the_folders_own_images(run, folder, own, tmp_path, monkeypatch):
     received = []
 
-    def litert(model, path, form, quantize, representative_dataset=None, card=None, **_):
+    def litert(model, path, form, quantize, representative_dataset=None, card=None, trunk_precision=None, **_):
         received.append((path.name, form, quantize, representative_dataset, card.name))
         return {
             "files": {path.name: {"bytes": 1}},
             "conditions": 0,
+            "trunk_precision": trunk_precision or "float",
             "calibration": None,
             "parity": {},
             "target": {"graphs": {}},
@@ -131,11 +132,19 @@ def test_export_and_bench_calibrate_with_the_folders_own_images(run, folder, own
     monkeypatch.setattr(export, "_timed", lambda label, path, images, threads, arguments: [
         {"file": label, "threads": threads, "route": "", "images": len(images), "p50_ms": 1.0, "p95_ms": 2.0}
     ])  # fmt: skip
-    code, _, err = run("export", folder, tmp_path / "app.tflite", "--quantize", "int8")
+    code, out, err = run("export", folder, tmp_path / "app.tflite", "--quantize", "int8")
     assert (code, "calibrating with the 16 calibration images of digits" in err) == (0, True)
+    assert "trunk: float, since int8 would route some images differently" in out
+    code, out, _ = run("export", folder, tmp_path / "app.tflite", "--quantize", "int8", "--trunk-precision", "int8")
+    assert (code, "trunk" in out) == (0, False)
     code, out, _ = run("bench", folder, "--threads", 1, "--quantize", "int8")
     assert (code, [line.split("  ")[0] for line in out.splitlines()]) == (0, ["digits routed", "digits dense"])
-    assert [name for name, *_ in received] == ["app.tflite", "0_digits_routed.tflite", "1_digits_dense.tflite"]
+    assert [name for name, *_ in received] == [
+        "app.tflite",
+        "app.tflite",
+        "0_digits_routed.tflite",
+        "1_digits_dense.tflite",
+    ]
     for _, _, quantize, images, name in received:
         assert (quantize, name) == ("int8", "digits")
         np.testing.assert_array_equal(images, own)

@@ -30,6 +30,7 @@ MOST = 30e6  # bytes of a model's files
 ROUTED: dict[str, dict[str, typing.Any]] = {
     f"routed_{q}.tflite": {"quantize": q} for q in ("float16", "dynamic", "int8")
 }
+_INT8 = "routed_int8.tflite"
 INTEGERS: dict[str, dict[str, typing.Any]] = {"parts_int8.json": {"quantize": "int8", "form": "parts"}}
 PARTS = INTEGERS | {"parts_float16.json": {"quantize": "float16", "form": "parts"}}
 
@@ -53,11 +54,14 @@ def main() -> None:
     parser.add_argument(
         "--files", nargs="+", choices=[*ROUTED, *PARTS], help="these alone, the others stay; by default all"
     )
+    parser.add_argument("--trunk-precision", choices=("int8", "float"), help=f"of {_INT8}; see litert")
     arguments = parser.parse_args()
     card = zoo.card(arguments.name)
     model, folder = zoo.load(card.name), published_folder() / card.name
     trial = Trial(load_recipe(card.name).dataset, card)
     wanted = _wanted(model, arguments.files or [*ROUTED, *PARTS])
+    if _INT8 in wanted:
+        wanted[_INT8] = wanted[_INT8] | {"trunk_precision": arguments.trunk_precision}
     old = {file for name in wanted for file in _files_of(folder / name)}
     for name in old:
         (folder / name).unlink()
