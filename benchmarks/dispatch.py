@@ -90,7 +90,7 @@ def _apart(experts, x, w):
     chosen = np.flatnonzero(w.any(axis=0))
     ran = [experts[k] for k in chosen]
     if keras.backend.backend() == "torch":
-        from keras_moe.torch_traces import Traced
+        from keras_moe.layers.torch_traces import Traced
 
         ran = [Traced(expert) for expert in ran]
     if keras.backend.backend() == "tensorflow":

@@ -13,7 +13,7 @@ from keras_moe.types import Shape, Tensor
 if keras.backend.backend() == "jax":
     from keras_moe.layers.dispatch.jax import Jitted, is_eager
 elif keras.backend.backend() == "torch":
-    from keras_moe.torch_traces import Traced, Traces
+    from keras_moe.layers.torch_traces import Traced, Traces
 
 
 @keras.saving.register_keras_serializable(package="keras_moe")

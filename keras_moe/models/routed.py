@@ -21,6 +21,8 @@ class RoutedModel(ServedModel):
     Both follow a change of its layers, such as LoRA, quantization or another activation, without compiling again.
     """
 
+    _has_predicted = False
+
     def predict_arrays(self, *arrays: Array, batch_size: int) -> typing.Any:
         """``predict`` of one array for each input.
 
@@ -65,7 +67,8 @@ class RoutedModel(ServedModel):
 
     def _predict_in_segments(self, data: typing.Any) -> typing.Any:
         images, *_ = keras.utils.unpack_x_y_sample_weight(data)
-        if not fits(getattr(images, "shape", ()), self.input.shape):
+        is_first, self._has_predicted = not self._has_predicted, True  # of a model that never ran Keras exports nothing
+        if is_first or not fits(getattr(images, "shape", ()), self.input.shape):
             return super().predict_step(data)  # where Keras says what it expects
         outputs = self._segments([keras.ops.convert_to_tensor(images, self.input.dtype)])
         return keras.tree.pack_sequence_as(self.output, outputs)

@@ -7,7 +7,7 @@ import keras
 from keras_moe.graph import Graph, outer_graph, replay
 from keras_moe.graph.calls import Call
 from keras_moe.layers import ExpertBank
-from keras_moe.torch_traces import Traced, is_known
+from keras_moe.layers.torch_traces import Traced, is_known
 from keras_moe.types import Tensor
 
 

@@ -210,7 +210,7 @@ on_torch = pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorc
 @pytest.fixture
 def at_once(monkeypatch):
     """Traces at the first call instead of after a few."""
-    from keras_moe import torch_traces
+    from keras_moe.layers import torch_traces
 
     monkeypatch.setattr(torch_traces, "_CALLS", 1)
 
@@ -219,7 +219,7 @@ def at_once(monkeypatch):
 def test_traced_experts_follow_their_weights_and_fall_back(at_once):
     import torch
 
-    from keras_moe.torch_traces import Traced
+    from keras_moe.layers.torch_traces import Traced
 
     class Rows(keras.layers.Layer):
         """Not traceable: the number of rows would be frozen into the trace."""
@@ -245,7 +245,7 @@ def test_a_trace_holds_for_any_number_of_rows_of_vectors(at_once):
     """Of their number the shape is made in which the product with a kernel is computed."""
     import torch
 
-    from keras_moe.torch_traces import Trace, Traced
+    from keras_moe.layers.torch_traces import Trace, Traced
 
     layer = keras.layers.Dense(2, kernel_initializer="ones")
     layer.build((None, 3, 4))
@@ -261,7 +261,7 @@ def test_a_trace_holds_for_any_number_of_rows_of_vectors(at_once):
 def test_traces_go_with_their_experts(at_once):
     import torch
 
-    from keras_moe.torch_traces import Traced
+    from keras_moe.layers.torch_traces import Traced
 
     def grown(times):
         before = resident()

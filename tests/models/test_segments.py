@@ -10,10 +10,10 @@ from keras_moe.models import HydraNet, upcycle
 if keras.backend.backend() != "torch":
     pytest.skip("PyTorch's traces", allow_module_level=True)
 
-from keras_moe import torch_traces
 from keras_moe.graph.calls import Call
+from keras_moe.layers import torch_traces
+from keras_moe.layers.torch_traces import _SHAPES, Trace, Traced
 from keras_moe.models.segments import SegmentedModel
-from keras_moe.torch_traces import _SHAPES, Trace, Traced
 
 RNG = np.random.default_rng(0)
 CALLS = 2
@@ -30,7 +30,7 @@ def images(model, n=3):
 
 def traced(model):
     """Predicts until the traces are there, and tells what each step of the model is."""
-    for _ in range(CALLS):
+    for _ in range(1 + CALLS):
         model.predict_on_batch(images(model))
     kinds = []
     for step in model._segments.steps:

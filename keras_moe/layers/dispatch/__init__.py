@@ -90,7 +90,7 @@ def _trained_on_jax(
 def _is_recorded(x: Tensor) -> bool:
     """Whether a trace or an export records this call for later use on other rows: it would record the choice, too."""
     if keras.backend.backend() == "torch":
-        from keras_moe.torch_traces import is_recording
+        from keras_moe.layers.torch_traces import is_recording
 
         return is_recording()
     # JAX: in an export for batches of any size, which is neither a number nor None.
