@@ -55,11 +55,11 @@ from the same labels and teacher. int8: milliseconds of LiteRT on one thread, th
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """What is compared: figures of each seed, and a LiteRT file."""
+    """What is compared: figures of each seed, and a LiteRT file; none of a mixture whose weights are not here."""
 
     name: str
     seeds: list[dict]  # accuracy, accuracy_of_classes, macs_executed
-    file: pathlib.Path
+    file: pathlib.Path | None
 
     def mean(self, key):
         return float(np.mean([seed[key] for seed in self.seeds]))
@@ -67,10 +67,10 @@ class Network:
     def row(self, whole, milliseconds):
         accuracies = [seed["accuracy"] for seed in self.seeds]
         span = f" ({min(accuracies):.2%} to {max(accuracies):.2%})" if len(accuracies) > 1 else ""
-        macs = self.mean("macs_executed")
+        macs, took = self.mean("macs_executed"), "–" if np.isnan(milliseconds) else f"{milliseconds:.2f}"
         return (
             f"| {self.name} | {len(self.seeds)} | {self.mean('accuracy'):.2%}{span} | "
-            f"{self.mean('accuracy_of_classes'):.2%} | {macs / 1e6:.1f} M | {macs / whole:.3f} | {milliseconds:.2f} |"
+            f"{self.mean('accuracy_of_classes'):.2%} | {macs / 1e6:.1f} M | {macs / whole:.3f} | {took} |"
         )
 
 
@@ -107,7 +107,8 @@ def _networks(trained, folder):
     for name in UNPUBLISHED:
         if seeds := _tried(name):
             model = load_recipe(name).build()
-            yield Network(f"{name}, not published", seeds, _exported(model, folder / f"{name}.tflite"))
+            file = None if model.bank else _exported(model, folder / f"{name}.tflite")
+            yield Network(f"{name}, not published", seeds, file)
     for name in zoo.list_models("*_photos"):
         seeds = json.loads((published_folder() / name / "metrics.json").read_text())["seeds"]
         yield Network(name, seeds, published_folder() / name / "routed_int8.tflite")
@@ -121,18 +122,18 @@ def _exported(model, path):
 
 
 def _milliseconds(paths):
-    """Of each file, the files taking turns."""
-    models, took = [LiteRTModel(path) for path in paths], [[] for _ in paths]
+    """Of each file, the files taking turns; NaN without a file."""
+    models, took = {i: LiteRTModel(path) for i, path in enumerate(paths) if path}, [[] for _ in paths]
     pictures = photos("test")[0]
     chosen = [pictures[i] for i in np.random.default_rng(0).permutation(len(pictures))[:TIMED]]
-    images = [resized(chosen, model.description["input_shape"][1]) for model in models]
+    images = {i: resized(chosen, model.description["input_shape"][1]) for i, model in models.items()}
     for turn in range(0, TIMED, TURN):
-        for model, seen, times in zip(models, images, took, strict=True):
-            for i in range(turn, turn + TURN):
+        for i, model in models.items():
+            for j in range(turn, turn + TURN):
                 start = time.perf_counter()
-                model.predict(seen[i : i + 1])
-                times.append(1000 * (time.perf_counter() - start))
-    return [float(np.median(times)) for times in took]
+                model.predict(images[i][j : j + 1])
+                took[i].append(1000 * (time.perf_counter() - start))
+    return [float(np.median(times)) if times else float("nan") for times in took]
 
 
 def _picture(networks, milliseconds):
@@ -143,20 +144,16 @@ def _picture(networks, milliseconds):
     axes = figure.subplots(1, 2, sharey=True)
     costs = [[network.mean("macs_executed") / 1e6 for network in networks], milliseconds]
     for axis, cost, label in zip(axes, costs, ("executed MACs, millions", "int8 LiteRT, ms, one thread"), strict=True):
-        for network, x in zip(networks, cost, strict=True):
+        for i, (network, x) in enumerate(zip(networks, cost, strict=True)):
             accuracies = [100 * seed["accuracy"] for seed in network.seeds]
             mean = float(np.mean(accuracies))
-            is_mixture = "hydranet" in network.name or "single_gated" in network.name
             bars = [[mean - min(accuracies)], [max(accuracies) - mean]]
-            axis.errorbar(
-                [x], [mean], bars, fmt="D" if is_mixture else "s", color="#3949ab" if is_mixture else "#c77d2e"
-            )
-            name = network.name.removesuffix(", not published")
-            axis.annotate(name, (x, mean), (5, -10), textcoords="offset points", fontsize=7)
+            marker = "D" if "hydranet" in network.name or "single_gated" in network.name else "s"
+            axis.errorbar([x], [mean], bars, fmt=marker, color=f"C{i}", alpha=0.8, label=network.name)
         axis.set_xlabel(label)
-        axis.margins(x=0.25)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy on test photographs, %")
+    axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle("Photographs: mixtures (diamonds) and dense networks (squares)", fontsize=10)
     stream = io.BytesIO()
     figure.savefig(stream, dpi=90)
