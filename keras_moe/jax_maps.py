@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from keras.src.backend.jax import nn
 
+from keras_moe.channels_last import is_of_pixels
 from keras_moe.types import Tensor
 
 Pair: typing.TypeAlias = tuple[int, int]
@@ -40,10 +41,19 @@ def _conv(
 ) -> Tensor:
     """``(n, height, width, channels)`` to ``(n, height, width, filters)``; all else is left to Keras."""
     is_map = data_format == "channels_last" and getattr(inputs, "ndim", 0) == 4
-    if is_map and strides in (1, (1, 1)) and kernel.shape[:3] == (1, 1, inputs.shape[-1]) and is_on_cpu():
+    if is_map and is_of_pixels(inputs.shape[-1], kernel, strides) and is_on_cpu():
         kernel = jnp.asarray(kernel)
         return jnp.matmul(jnp.asarray(inputs, kernel.dtype), kernel[0, 0])
     return _keras_conv(inputs, kernel, strides, padding, data_format, dilation_rate)
+
+
+def pads_around(
+    x: Tensor, kernel: Tensor, strides: typing.Sequence[int], padding: str, dilation: typing.Sequence[int]
+) -> tuple[Pair, Pair]:
+    """Pixels that a convolution adds above and below, left and right."""
+    spans = [(tap - 1) * wide + 1 for tap, wide in zip(kernel.shape[:2], dilation, strict=True)]
+    (above, below), (left, right) = jax.lax.padtype_to_pads(x.shape[1:3], spans, strides, padding.upper())
+    return (above, below), (left, right)
 
 
 def depthwise(x: Tensor, kernel: Tensor, strides: Pair, padding: str, dilation: Pair) -> Tensor:
@@ -58,11 +68,10 @@ def depthwise(x: Tensor, kernel: Tensor, strides: Pair, padding: str, dilation: 
     Returns:
         ``(n, rows, columns, channels)``. Low precisions are summed in float32.
     """
-    spans = [(tap - 1) * wide + 1 for tap, wide in zip(kernel.shape[:2], dilation, strict=True)]
-    pads = jax.lax.padtype_to_pads(x.shape[1:3], spans, strides, padding.upper())
+    pads = pads_around(x, kernel, strides, padding, dilation)
     low = x.dtype in (jnp.float16, jnp.bfloat16)
     wide_x, wide_kernel = (t.astype("float32") if low else t for t in (x, kernel))
-    outputs = _depthwise(wide_x, wide_kernel, tuple(strides), tuple(tuple(pad) for pad in pads), tuple(dilation))
+    outputs = _depthwise(wide_x, wide_kernel, tuple(strides), pads, tuple(dilation))
     return outputs.astype(x.dtype)
 
 

@@ -3,8 +3,7 @@
 A map ``(n, height, width, channels)``, seen as ``(n, channels, height, width)``, is what PyTorch calls
 ``torch.channels_last`` and computes as it lies. Keras 3.15 copies it to the other format and back before it calls the
 kernel of a convolution; on a CPU that takes several times as long as the convolution. A convolution of single pixels is
-a product of matrices. Of BatchNorm Keras makes several operations that go through the whole
-map each; PyTorch has one.
+a product of matrices. Of BatchNorm Keras makes several operations that go through the whole map each; PyTorch has one.
 """
 
 import typing
@@ -14,6 +13,7 @@ import torch
 from keras import ops
 from keras.src.backend.torch import nn
 
+from keras_moe.channels_last import is_of_pixels
 from keras_moe.types import Tensor
 
 _keras_conv: typing.Any = getattr(nn, "conv", None)  # a private name of Keras, which a later version may not have
@@ -44,7 +44,7 @@ def _conv(
     """``(n, height, width, channels)`` to ``(n, rows, columns, filters)``; all else is left to Keras."""
     if data_format != "channels_last" or not _is_map(inputs):
         return _keras_conv(inputs, kernel, strides, padding, data_format, dilation_rate)
-    if tuple(kernel.shape[:3]) == (1, 1, inputs.shape[-1]) and strides in (1, (1, 1)):
+    if is_of_pixels(inputs.shape[-1], kernel, strides):
         return torch.matmul(inputs, kernel[0, 0])
     seen = inputs.contiguous().permute(0, 3, 1, 2)
     outputs = _keras_conv(seen, kernel, strides, padding, "channels_first", dilation_rate)

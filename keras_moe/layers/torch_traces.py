@@ -88,14 +88,13 @@ class Traced:
     ) -> Function:
         if len(traces) > _SHAPES:
             traces.clear()
-        traces.setdefault(key, calls)
         if calls < _CALLS:
             traces[key] = calls
             return self._as_it_is
         with _TRACING:
-            if isinstance(traces.get(key, 0), int):
-                traces[key] = self._trace(inputs)
-            trace: Function = traces[key]
+            trace: Function | int = traces.get(key, 0)
+            if isinstance(trace, int):
+                trace = traces[key] = self._trace(inputs)
             return trace
 
     def _as_it_is(self, *inputs: Tensor) -> typing.Any:

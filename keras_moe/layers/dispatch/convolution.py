@@ -11,18 +11,17 @@ import typing
 
 import jax
 
+from keras_moe.jax_maps import Pair, pads_around
 from keras_moe.types import Tensor
 
 Numbers: typing.TypeAlias = collections.abc.Sequence[int]
-Pair: typing.TypeAlias = tuple[int, int]
 _ORDER = ("NHWC", "HWIO", "NHWC")
 
 
 def convolve(x: Tensor, kernel: Tensor, strides: Numbers, padding: str, dilation: Numbers) -> Tensor:
     """``(n, height, width, channels)`` and ``(h, w, channels, filters)`` to ``(n, rows, columns, filters)``."""
-    spans = [(tap - 1) * wide + 1 for tap, wide in zip(kernel.shape[:2], dilation, strict=True)]
-    pads = jax.lax.padtype_to_pads(x.shape[1:3], spans, strides, padding.upper())
-    return _convolution(x, kernel, tuple(strides), tuple(tuple(pad) for pad in pads), tuple(dilation))
+    pads = pads_around(x, kernel, strides, padding, dilation)
+    return _convolution(x, kernel, tuple(strides), pads, tuple(dilation))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
