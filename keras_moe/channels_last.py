@@ -20,6 +20,7 @@ Flatten = functools.partial(layers.Flatten, **_LAST)
 GlobalAveragePooling2D = functools.partial(layers.GlobalAveragePooling2D, **_LAST)
 GlobalMaxPooling2D = functools.partial(layers.GlobalMaxPooling2D, **_LAST)
 MaxPooling2D = functools.partial(layers.MaxPooling2D, **_LAST)
+Resizing = functools.partial(layers.Resizing, **_LAST)
 UpSampling2D = functools.partial(layers.UpSampling2D, **_LAST)
 
 # Axes of features, the batch aside -> their mean over all positions: of patches or words, of a map, of a volume.

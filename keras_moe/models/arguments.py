@@ -37,6 +37,11 @@ def _counts(owner: str, name: str, value: Value) -> Value:
     return tuple(integer(owner, name, each, 1) for each in value)
 
 
+def _count_or_counts(owner: str, name: str, value: Value) -> Value:
+    """None, a number, or several numbers, each at least 1."""
+    return integer(owner, name, value, 1, or_none=True) if np.ndim(value) == 0 else _counts(owner, name, value)
+
+
 def _size(owner: str, name: str, value: Value) -> Value:
     """A name, or numbers by name."""
     return {k: _each(owner, f"{name}[{k!r}]", v) for k, v in value.items()} if isinstance(value, dict) else value
@@ -44,9 +49,10 @@ def _size(owner: str, name: str, value: Value) -> Value:
 
 RULES: dict[str, collections.abc.Callable[..., Value]] = {
     "alpha": _positive,
+    "base_size": functools.partial(integer, least=1, or_none=True),
     "blocks": _counts,
     "branch_alpha": _positive,
-    "branch_blocks": functools.partial(integer, least=1, or_none=True),
+    "branch_blocks": _count_or_counts,
     "class_filters": _count,
     "class_stride": _count,
     "classes": functools.partial(integer, least=2),
@@ -55,6 +61,7 @@ RULES: dict[str, collections.abc.Callable[..., Value]] = {
     "drop_below": _share,
     "drop_path_rate": number,
     "dropout_rate": _share,
+    "expert_blocks": _counts,
     "filters": _each,
     "gate_filters": functools.partial(integer, least=0),
     "gate_units": functools.partial(integer, least=0),

@@ -42,8 +42,9 @@ class HydraNet(MoEModel):
         top_k: int, branches that run for an image.
         split_at: int, stages in the stem; None: all but the last.
         branch_alpha: float, width multiplier of the branches, on top of ``alpha``.
-        branch_blocks: int or None, the most blocks in a stage of the branches. Omitted blocks come after a stage's
-            first one and have a skip connection, so that a thinned copy of a trained network computes nearly the same.
+        branch_blocks: int, sequence of int (of each stage of the backbone) or None, the most blocks in a stage of the
+            branches. Omitted blocks come after a stage's first one and have a skip connection, so that a thinned copy
+            of a trained network computes nearly the same.
         gate_filters: int, filters of the gate's convolution; 0: pool the stem's features directly.
         noise_std: float, standard deviation of the noise on the gate's logits in training.
         drop_below: float in [0, 1], dynamic k (see ``TopKGate``).
@@ -89,7 +90,7 @@ class HydraNet(MoEModel):
         top_k: int = 2,
         split_at: int | None = None,
         branch_alpha: float = 1.0,
-        branch_blocks: int | None = None,
+        branch_blocks: int | Shape | None = None,
         gate_filters: int = 32,
         noise_std: float = 0.0,
         drop_below: float = 0.0,
@@ -119,7 +120,7 @@ class HydraNet(MoEModel):
             stem = _stem(spec, input_shape, split_at)
             scaling = backbones.scaling(include_preprocessing, spec)
             shape = stem.output_shape[1:]
-            most = None if branch_blocks is None else [branch_blocks] * len(spec.stages)
+            most = [branch_blocks] * len(spec.stages) if isinstance(branch_blocks, int) else branch_blocks
             thin = backbones.thinned(spec, most)
             branch = functools.partial(_branch, thin, split_at, branch_alpha, shape, pooled, branch_head)
             branches = [branch(f"branch_{k}") for k in range(num_experts)]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_moe.channels_last import GLOBAL_AVERAGE_POOLING, Flatten
+from keras_moe.channels_last import GLOBAL_AVERAGE_POOLING, Flatten, Resizing
 from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
@@ -31,6 +31,9 @@ class SingleGatedMoE(MoEModel):
     average of base and experts (poster, section 3). Experts start as copies of the base's tail, so that before any
     training the predictions are the base's. ``from_classifier`` takes a base of your own.
 
+    With ``base_size`` the base looks at fewer pixels, and there is no trunk: ``images -> resized -> base logits``, and
+    experts are whole networks that read the images themselves. An image of which the base is sure costs the base alone.
+
     Args:
         input_shape: ``(height, width, channels)``.
         alpha: float, width multiplier of the backbone.
@@ -51,6 +54,9 @@ class SingleGatedMoE(MoEModel):
         classifier_activation: ``"softmax"`` or None for logits.
         include_preprocessing: bool, whether images are in [0, 255] (True) or in [-1, 1].
         blocks: sequence of int or None, the most blocks in each stage, as for ``Classifier``.
+        base_size: int or None, the sides in pixels of the images that the base looks at; ``split_at`` has no meaning
+            then.
+        expert_blocks: as ``blocks``, of the experts, where ``base_size`` makes them whole networks.
         name: str.
         dtype: dtype policy of the layers, or None.
 
@@ -93,21 +99,33 @@ class SingleGatedMoE(MoEModel):
         classifier_activation: str | None = "softmax",
         include_preprocessing: bool = True,
         blocks: Shape | None = None,
+        base_size: int | None = None,
+        expert_blocks: Shape | None = None,
         name: str = "single_gated",
         dtype: DType = None,
     ) -> None:
         _check("include_top", include_top, include_top, "True: the model averages logits")
-        cut = _end_of_stage(backbones.thinned(backbones.get(backbone, alpha), blocks), split_at)
-        with dtype_scope(dtype):
-            base = Classifier(
-                input_shape, alpha, backbone, blocks=blocks, classes=classes, dropout_rate=dropout_rate,
+        whole = base_size is not None
+        _check("split_at", split_at, split_at is None or not whole, "None with `base_size`: experts are whole networks")
+        _check("expert_blocks", expert_blocks, expert_blocks is None or whole, "None without `base_size`")
+
+        def network(shape: Shape, most: Shape | None) -> ClassifierSplit:
+            classifier = Classifier(
+                shape, alpha, backbone, blocks=most, classes=classes, dropout_rate=dropout_rate,
                 classifier_activation=None, include_preprocessing=include_preprocessing,
             )  # fmt: skip
-            split = ClassifierSplit(base, cut)
+            return ClassifierSplit(
+                classifier, _end_of_stage(backbones.thinned(backbones.get(backbone, alpha), most), split_at)
+            )
+
+        with dtype_scope(dtype):
+            base = network((base_size, base_size, input_shape[2]) if whole else input_shape, blocks)
+            expert = network(input_shape, expert_blocks) if whole else None
         early_exit = {"rule": rule, "threshold": threshold}
         self._assemble(
-            split, num_experts, top_k, early_exit, learned, gate_units, classifier_activation, name=name, dtype=dtype
-        )
+            base, num_experts, top_k, early_exit, learned, gate_units, classifier_activation, expert, name=name,
+            dtype=dtype,
+        )  # fmt: skip
 
     @classmethod
     @remembered
@@ -173,21 +191,32 @@ class SingleGatedMoE(MoEModel):
         learned: bool,
         gate_units: int,
         classifier_activation: str | None,
+        whole_expert: ClassifierSplit | None = None,
         **options: typing.Any,
     ) -> None:
-        """Copies base and experts from ``split``, connects them and initializes this model with them."""
+        """Copies base and experts from ``split``, connects them and initializes this model with them.
+
+        Experts are copies of ``whole_expert`` if it is given, and the base reads resized images.
+        """
         _check("top_k", top_k, 1 <= top_k <= num_experts, "between 1 and `num_experts`")
         with dtype_scope(options["dtype"]):
             # === Layers ===
-            trunk, tail = split.trunk("trunk"), split.tail_and_embedding("tail")
-            experts = [split.tail(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
+            if whole_expert:
+                trunk = Resizing(*split.input.shape[1:3], name="resized")
+                tail = split.network_and_embedding("tail")
+            else:
+                trunk, tail = split.trunk("trunk"), split.tail_and_embedding("tail")
+            copy = whole_expert.network if whole_expert else split.tail
+            experts = [copy(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
             bank = ExpertBank(experts, top_k=top_k, name="experts")
             gate = _gate(tail.output[1].shape[1:], gate_units, num_experts)
 
             # === Functional model ===
-            images = keras.Input(split.input.shape[1:], dtype=split.input.dtype, name="images")
-            features = trunk(images)
-            base_logits, embedding = tail(features)
+            source = (whole_expert or split).input
+            images = keras.Input(source.shape[1:], dtype=source.dtype, name="images")
+            of_trunk = trunk(images)
+            base_logits, embedding = tail(of_trunk)
+            features = images if whole_expert else of_trunk  # what experts read
             gate_logits = gate(embedding)
             routing_weights = TopKGate(top_k, dtype=ROUTING_DTYPE, name="top_k")(gate_logits)
             routing_weights = EarlyExit(**early_exit, dtype=ROUTING_DTYPE, name="early_exit")(
@@ -197,7 +226,7 @@ class SingleGatedMoE(MoEModel):
             outputs = layers.Activation(classifier_activation, dtype="float32", name="probabilities")(logits)
 
         parts = {
-            "base": ["trunk", "tail"],
+            "base": [trunk.name, "tail"],
             "gate": ["gate", "top_k", "early_exit"],
             "experts": ["experts"],
             "ensembler": ["ensembler", "probabilities"],
@@ -205,7 +234,7 @@ class SingleGatedMoE(MoEModel):
         super().__init__(
             images, outputs, parts, {"gate_logits": gate_logits, "routing_weights": routing_weights}, **options
         )
-        self._split_at = split.split_at
+        self._split_at = None if whole_expert else split.split_at
         self._tensors = {"features": features, "base": base_logits, "embedding": embedding}
 
     @property
@@ -242,6 +271,9 @@ class SingleGatedMoE(MoEModel):
             >>> np.allclose(model.predict(images, verbose=0), classifier.predict(images, verbose=0), atol=1e-5)
             True
         """
+        if self._split_at is None:
+            tensors = {backbones.dense_name(v.path): keras.ops.convert_to_numpy(v) for v in classifier.weights}
+            return backbones.assign_dense(self, tensors, classifier.name)
         split = ClassifierSplit(classifier, self._split_at)
         copy_weights(split.trunk("trunk"), self.get_layer("trunk"))
         copy_weights(split.tail_and_embedding("tail"), self.get_layer("tail"))

@@ -79,6 +79,14 @@ class ClassifierSplit:
         """As ``tail``, with the input of the last layer: features to ``[logits, embedding]``."""
         return rebuild([*self._tail, *self._head], self.features, [self.logits, self.embedding], name)
 
+    def network(self, name: str, prefix: str) -> keras.Model:
+        """Copy of the whole classifier: images to logits."""
+        return rebuild([*self._trunk, *self._tail, *self._head], self.input, self.logits, name, prefix)
+
+    def network_and_embedding(self, name: str) -> keras.Model:
+        """As ``network``, with the input of the last layer: images to ``[logits, embedding]``."""
+        return rebuild([*self._trunk, *self._tail, *self._head], self.input, [self.logits, self.embedding], name)
+
 
 def activation_of(split: ClassifierSplit, asked: str | None) -> str | None:
     """The activation at the end of a mixture: ``"softmax"``, None, or for ``"same"`` the classifier's."""
