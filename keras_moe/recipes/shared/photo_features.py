@@ -9,8 +9,10 @@ import functools
 import pathlib
 import typing
 
+import keras
 import numpy as np
 
+from keras_moe.channels_last import Resizing
 from keras_moe.datasets import photos
 from keras_moe.models import HydraNet, MoEModel
 from keras_moe.training.features import behind, cache_views
@@ -28,13 +30,17 @@ def dense(size: int, backbone: str = "efficientnet_lite0", split_at: int = 3, **
     )  # fmt: skip
 
 
-def photo_features(model: MoEModel, count: int = VIEWS) -> tuple[list[np.ndarray], MoEModel]:
+def photo_features(
+    model: MoEModel, count: int = VIEWS, resized_from: int | None = None
+) -> tuple[list[np.ndarray], MoEModel]:
     """The stem's features of the training photographs, and the rest of the model.
 
     Args:
         model: a ``HydraNet`` or ``SingleGatedMoE`` with a named backbone, whose stem or trunk holds the ImageNet
             weights.
         count: int, how many random views of each photograph.
+        resized_from: int, sides of the photographs that a layer makes as small as ``model`` takes them; None: they are
+            read that small.
 
     Returns:
         ``(views, rest)``: arrays ``(n, h, w, c)``, the whole photographs and then ``count`` random views of them, kept
@@ -43,6 +49,10 @@ def photo_features(model: MoEModel, count: int = VIEWS) -> tuple[list[np.ndarray
     trunk, rest = behind(model, "trunk" if "base" in model.parts else "stem")
     config = model.get_config()
     folder = CACHE / f"{config['backbone']}_{trunk.input_shape[1]}_{config['split_at']}"
+    if resized_from:
+        folder = folder.with_name(f"{folder.name}_from_{resized_from}")
+        images = keras.Input((resized_from, resized_from, 3))
+        trunk = keras.Model(images, trunk(Resizing(*trunk.input_shape[1:3])(images)))
     paths = [folder / "whole.npy", *(folder / f"view_{v}.npy" for v in range(count))]
     if not all(path.exists() for path in paths):
         cache_views(trunk, photos("train")[0], folder, count, VIEW_SEED)

@@ -29,10 +29,10 @@ from keras_moe.recipes.shared.photo_features import (
 )
 from keras_moe.recipes.shared.trained import trained_weights
 from keras_moe.training import Recipe, Stage, run_stages
-from keras_moe.training.features import behind
 from keras_moe.training.finetuning import phases
 from keras_moe.training.finetuning.features import Part
 from keras_moe.training.finetuning.start import grow_from
+from keras_moe.types import Array
 
 CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}
 THIN_CONFIG: Config = {**CONFIG, "blocks": (1, 2, 2, 1, 1, 1, 1)}
@@ -61,21 +61,33 @@ def first_round(seed: int, folder: pathlib.Path, epochs: int = FIRST.epochs) -> 
     return network, run_stages(rest, stages, folder, verbose=2)
 
 
-def second_round(model: MoEModel, start: MoEModel, recipe: Recipe, folder: pathlib.Path) -> History:
-    """Grows ``model`` from ``start`` and trains it behind its stem; of a single-gated one, its gate and experts.
+def second_round(
+    model: HydraNet,
+    start: MoEModel,
+    recipe: Recipe,
+    folder: pathlib.Path,
+    resized_from: int | None = None,
+    emphasis: Array | None = None,
+) -> History:
+    """Grows ``model`` from ``start`` and trains it behind its stem.
 
     A gate is taught which branch is meant for a photograph: that of its class. Classes are grouped by what the stem
     makes of them, which is what the gate sees: of groups that the dense network confuses it knows hardly more than
     half.
+
+    Args:
+        resized_from: as for ``photo_features``.
+        emphasis: float array ``(classes,)``, how often photographs of a class are taken beside what balances classes.
     """
     grow_from(model, start)
-    rest, learning = photo_learning(model, SECOND_VIEWS)
+    rest, learning = photo_learning(model, SECOND_VIEWS, resized_from)
     experts = len(model.bank.experts) if model.bank else 1
     train = learning.train
     groups = phases.class_groups(train.views[0], train.labels, experts) if experts > 1 else None
-    learning = dataclasses.replace(learning, teacher_predictions=_teachings(train), groups=groups, mixup=MIXUP)
-    parts = [part for part in rest.parts if part != "base"]
-    history = run_stages(rest, [_stage("second", recipe, parts, learning)], folder, verbose=2)
+    learning = dataclasses.replace(
+        learning, teacher_predictions=_teachings(), groups=groups, mixup=MIXUP, emphasis=emphasis
+    )
+    history = run_stages(rest, [_stage("second", recipe, list(rest.parts), learning)], folder, verbose=2)
     return {**history, **({} if groups is None else {"groups": groups.tolist()})}
 
 
@@ -84,9 +96,11 @@ def with_seed(recipe: Recipe, seed: int, epochs: int) -> Recipe:
     return dataclasses.replace(recipe, seed=seed + 1, epochs=epochs)
 
 
-def photo_learning(model: MoEModel, count: int = VIEWS) -> tuple[MoEModel, phases.Learning]:
+def photo_learning(
+    model: MoEModel, count: int = VIEWS, resized_from: int | None = None
+) -> tuple[MoEModel, phases.Learning]:
     """The trainable rest of ``model``, and its training data: cached views, labels."""
-    views, rest = photo_features(model, count)
+    views, rest = photo_features(model, count, resized_from)
     labels, held = photo_labels(), held_out()
     unseen = ImageFiles([], model.input_shape[1])  # stages that learn from features do not look at the photographs
     train = Part(unseen, labels[~held], [view[~held] for view in views])
@@ -114,12 +128,13 @@ def _stage(name: str, recipe: Recipe, parts: list[str], learning: phases.Learnin
     return dataclasses.replace(phases.feature_stage(name, recipe, parts, learning), patience=None)
 
 
-def _teachings(train: Part) -> list[np.ndarray]:
+def _teachings() -> list[np.ndarray]:
     """Predictions of the published dense network for each view, computed once."""
     weights = zoo.card(DENSE).file("weights.safetensors")
-    path = CACHE / f"{DENSE}_{weights.sha256[:8]}_{len(train.views)}.npy"
+    path = CACHE / f"{DENSE}_{weights.sha256[:8]}_{SECOND_VIEWS}.npy"
     if not path.exists():
         teacher = dense(160)
         grow_from(teacher, published_dense())
-        np.save(path, np.stack(phases.predictions_of_views(behind(teacher, "stem")[1], train.views)))
+        rest, learning = photo_learning(teacher, SECOND_VIEWS)
+        np.save(path, np.stack(phases.predictions_of_views(rest, learning.train.views)))
     return list(np.load(path))

@@ -52,6 +52,8 @@ class Learning:
         teacher_predictions: predictions of a teacher for each view of ``train``, or None.
         mixup: of features, as for ``FeatureBatches``.
         gate_alone: whether the groups are all that is learned.
+        emphasis: float array ``(classes,)``, how often images of a class are taken beside what balances classes; or
+            None.
     """
 
     train: Part
@@ -61,6 +63,7 @@ class Learning:
     teacher_predictions: list[Array] | None = None
     mixup: float = 0.0
     gate_alone: bool = False
+    emphasis: Array | None = None
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -95,6 +98,8 @@ def feature_stage(name: str, recipe: Recipe, parts: Sequence[str], learning: Lea
 
     def data() -> FeatureBatches:
         weights = balancing_weights(train.labels)
+        if learning.emphasis is not None:
+            weights = weights * learning.emphasis[train.labels]
         return FeatureBatches(
             train.views, learning.targets(), batch_size, recipe.seed, weights=weights, mixup=learning.mixup
         )
