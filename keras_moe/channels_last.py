@@ -74,6 +74,6 @@ def is_of_pixels(channels: int, kernel: typing.Any, strides: typing.Any) -> bool
     Args:
         channels: int, of the maps.
         kernel: tensor ``(h, w, channels, filters)``.
-        strides: int or pair of int.
+        strides: int, or a list or tuple of two: Keras' layers give a list.
     """
-    return strides in (1, (1, 1)) and tuple(kernel.shape[:3]) == (1, 1, channels)
+    return strides in (1, (1, 1), [1, 1]) and tuple(kernel.shape[:3]) == (1, 1, channels)

@@ -45,7 +45,7 @@ def _conv(
     if data_format != "channels_last" or not _is_map(inputs):
         return _keras_conv(inputs, kernel, strides, padding, data_format, dilation_rate)
     if is_of_pixels(inputs.shape[-1], kernel, strides):
-        return torch.matmul(inputs, kernel[0, 0])
+        return torch.matmul(inputs, ops.convert_to_tensor(kernel)[0, 0])
     seen = inputs.contiguous().permute(0, 3, 1, 2)
     outputs = _keras_conv(seen, kernel, strides, padding, "channels_first", dilation_rate)
     return outputs.permute(0, 2, 3, 1)

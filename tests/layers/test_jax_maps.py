@@ -73,6 +73,14 @@ def test_pixels_are_multiplied_as_they_are_convolved(strides, filters):
     check(ours, theirs)
 
 
+def test_a_layer_of_single_pixels_is_a_product():
+    layer = keras.layers.Conv2D(4, 1)
+    layer.build((None, 5, 5, 3))
+    computed = str(jax.make_jaxpr(layer)(jnp.ones((2, 5, 5, 3))))
+    assert "dot_general" in computed
+    assert "conv_general" not in computed
+
+
 def test_other_convolutions_are_left_to_keras():
     x, kernel = np.ones((1, 2, 5, 5), "float32"), np.ones((1, 1, 2, 1), "float32")
     assert ops.convert_to_numpy(ops.conv(x, kernel, data_format="channels_first")).ravel().tolist() == [2] * 25
