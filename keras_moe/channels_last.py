@@ -66,14 +66,3 @@ def data_formats(layer: keras.Operation) -> list[str]:
     """The ``data_format`` of ``layer`` and of each layer inside it, of those that have one: list of str."""
     inside = layer._flatten_layers() if isinstance(layer, layers.Layer) else [layer]
     return [part.data_format for part in inside if hasattr(part, "data_format")]
-
-
-def is_of_pixels(channels: int, kernel: typing.Any, strides: typing.Any) -> bool:
-    """Whether a convolution of maps with ``channels`` is, of each pixel, a product with a matrix.
-
-    Args:
-        channels: int, of the maps.
-        kernel: tensor ``(h, w, channels, filters)``.
-        strides: int, or a list or tuple of two: Keras' layers give a list.
-    """
-    return strides in (1, (1, 1), [1, 1]) and tuple(kernel.shape[:3]) == (1, 1, channels)

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from keras.src.backend.jax import nn
 
-from keras_moe.channels_last import is_of_pixels
 from keras_moe.types import Tensor
 
 Pair: typing.TypeAlias = tuple[int, int]
@@ -40,8 +39,10 @@ def _conv(
     dilation_rate: typing.Any = 1,
 ) -> Tensor:
     """``(n, height, width, channels)`` to ``(n, height, width, filters)``; all else is left to Keras."""
-    is_map = data_format == "channels_last" and getattr(inputs, "ndim", 0) == 4
-    if is_map and is_of_pixels(inputs.shape[-1], kernel, strides) and is_on_cpu():
+    if data_format != "channels_last" or getattr(inputs, "ndim", 0) != 4 or not is_on_cpu():
+        return _keras_conv(inputs, kernel, strides, padding, data_format, dilation_rate)
+    one_by_one = tuple(kernel.shape[:3]) == (1, 1, inputs.shape[-1]) and strides in (1, (1, 1), [1, 1])
+    if one_by_one:
         kernel = jnp.asarray(kernel)
         return jnp.matmul(jnp.asarray(inputs, kernel.dtype), kernel[0, 0])
     return _keras_conv(inputs, kernel, strides, padding, data_format, dilation_rate)

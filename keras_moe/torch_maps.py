@@ -2,8 +2,8 @@
 
 A map ``(n, height, width, channels)``, seen as ``(n, channels, height, width)``, is what PyTorch calls
 ``torch.channels_last`` and computes as it lies. Keras 3.15 copies it to the other format and back before it calls the
-kernel of a convolution; on a CPU that takes several times as long as the convolution. A convolution of single pixels is
-a product of matrices. Of BatchNorm Keras makes several operations that go through the whole map each; PyTorch has one.
+kernel of a convolution; on a CPU that takes several times as long as the convolution. Of BatchNorm Keras makes several
+operations that go through the whole map each; PyTorch has one.
 """
 
 import typing
@@ -13,7 +13,6 @@ import torch
 from keras import ops
 from keras.src.backend.torch import nn
 
-from keras_moe.channels_last import is_of_pixels
 from keras_moe.types import Tensor
 
 _keras_conv: typing.Any = getattr(nn, "conv", None)  # a private name of Keras, which a later version may not have
@@ -44,8 +43,6 @@ def _conv(
     """``(n, height, width, channels)`` to ``(n, rows, columns, filters)``; all else is left to Keras."""
     if data_format != "channels_last" or not _is_map(inputs):
         return _keras_conv(inputs, kernel, strides, padding, data_format, dilation_rate)
-    if is_of_pixels(inputs.shape[-1], kernel, strides):
-        return torch.matmul(inputs, ops.convert_to_tensor(kernel)[0, 0])
     seen = inputs.contiguous().permute(0, 3, 1, 2)
     outputs = _keras_conv(seen, kernel, strides, padding, "channels_first", dilation_rate)
     return outputs.permute(0, 2, 3, 1)

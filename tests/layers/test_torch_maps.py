@@ -10,7 +10,6 @@ torch = pytest.importorskip("torch") if keras.backend.backend() == "torch" else 
 if torch is None:
     pytest.skip("PyTorch's operations", allow_module_level=True)
 
-from keras_moe import torch_maps  # noqa: E402
 from keras_moe.torch_maps import spare_copies  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -40,16 +39,6 @@ def test_convolutions_are_keras_own(operation, size, kernel, strides, padding, d
     for found, expected in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     assert ours[0].is_contiguous()
-
-
-def test_a_layer_of_single_pixels_is_a_product(monkeypatch):
-    layer = layers.Conv2D(4, 1)
-    layer.build((None, 5, 5, 3))
-    x = RNG.normal(size=(2, 5, 5, 3)).astype("float32")
-    monkeypatch.setattr(torch_maps, "_keras_conv", None)  # it would fail if it were called
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(layer(x)), x @ ops.convert_to_numpy(layer.kernel)[0, 0], rtol=1e-5, atol=1e-6
-    )
 
 
 def test_kernels_of_numpy_are_taken():
