@@ -11,7 +11,8 @@ import typing
 import keras
 from keras import layers
 
-_LAST = {"data_format": "channels_last"}
+LAST = "channels_last"
+_LAST = {"data_format": LAST}
 
 AveragePooling2D = functools.partial(layers.AveragePooling2D, **_LAST)
 Conv2D = functools.partial(layers.Conv2D, **_LAST)
@@ -20,7 +21,6 @@ Flatten = functools.partial(layers.Flatten, **_LAST)
 GlobalAveragePooling2D = functools.partial(layers.GlobalAveragePooling2D, **_LAST)
 GlobalMaxPooling2D = functools.partial(layers.GlobalMaxPooling2D, **_LAST)
 MaxPooling2D = functools.partial(layers.MaxPooling2D, **_LAST)
-Resizing = functools.partial(layers.Resizing, **_LAST)
 UpSampling2D = functools.partial(layers.UpSampling2D, **_LAST)
 
 # Axes of features, the batch aside -> their mean over all positions: of patches or words, of a map, of a volume.

@@ -154,6 +154,7 @@ MODELS = [
     Descriptor("litenet", lambda **kw: models.Classifier(**{**LITE, **kw}), _IMAGE, 112, ("stem", "stage0")),
     # Top-1: the chosen weight is 1 whatever the gate says, so that this gate learns by supervision only.
     Descriptor("single_gated", _single(num_experts=2), _IMAGE, 85, _SINGLE, headless=False),
+    Descriptor("small_base", _single(num_experts=2, base_size=4), _IMAGE, 145, ("stem", "expert_"), headless=False),
     Descriptor("single_gated_top2", _own(**_ANYTIME), _IMAGE, 40, (*_OWN, "gate", "ensembler"), headless=None),
     Descriptor("upcycled", _upcycled(), _IMAGE, 30, _OWN, headless=None),
     Descriptor("upcycled_hydranet", _upcycled(**_HYDRA_OF_2), _IMAGE, 27, ("conv0", "gate", "branch_"), headless=None),

@@ -5,9 +5,9 @@ import typing
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
-from keras_moe.channels_last import GLOBAL_AVERAGE_POOLING, Flatten, Resizing
+from keras_moe.channels_last import GLOBAL_AVERAGE_POOLING, LAST, Flatten
 from keras_moe.checks import check
 from keras_moe.layer_state import copy_weights, set_weights
 from keras_moe.layers import EarlyExit, Ensembler, ExpertBank, TopKGate
@@ -201,11 +201,8 @@ class SingleGatedMoE(MoEModel):
         _check("top_k", top_k, 1 <= top_k <= num_experts, "between 1 and `num_experts`")
         with dtype_scope(options["dtype"]):
             # === Layers ===
-            if whole_expert:
-                trunk = Resizing(*split.input.shape[1:3], name="resized")
-                tail = split.network_and_embedding("tail")
-            else:
-                trunk, tail = split.trunk("trunk"), split.tail_and_embedding("tail")
+            trunk = None if whole_expert else split.trunk("trunk")
+            tail = split.network_and_embedding("tail") if whole_expert else split.tail_and_embedding("tail")
             copy = whole_expert.network if whole_expert else split.tail
             experts = [copy(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
             bank = ExpertBank(experts, top_k=top_k, name="experts")
@@ -214,9 +211,10 @@ class SingleGatedMoE(MoEModel):
             # === Functional model ===
             source = (whole_expert or split).input
             images = keras.Input(source.shape[1:], dtype=source.dtype, name="images")
-            of_trunk = trunk(images)
-            base_logits, embedding = tail(of_trunk)
-            features = images if whole_expert else of_trunk  # what experts read
+            # An operation: Keras' layer ``Resizing`` has what comes after it train where `training` is not said.
+            features = trunk(images) if trunk else images
+            of_base = features if trunk else ops.image.resize(images, split.input.shape[1:3], data_format=LAST)
+            base_logits, embedding = tail(of_base)
             gate_logits = gate(embedding)
             routing_weights = TopKGate(top_k, dtype=ROUTING_DTYPE, name="top_k")(gate_logits)
             routing_weights = EarlyExit(**early_exit, dtype=ROUTING_DTYPE, name="early_exit")(
@@ -226,7 +224,7 @@ class SingleGatedMoE(MoEModel):
             outputs = layers.Activation(classifier_activation, dtype="float32", name="probabilities")(logits)
 
         parts = {
-            "base": [trunk.name, "tail"],
+            "base": ["trunk", "tail"] if trunk else ["tail"],
             "gate": ["gate", "top_k", "early_exit"],
             "experts": ["experts"],
             "ensembler": ["ensembler", "probabilities"],
@@ -272,7 +270,7 @@ class SingleGatedMoE(MoEModel):
             True
         """
         if self._split_at is None:
-            tensors = {backbones.dense_name(v.path): keras.ops.convert_to_numpy(v) for v in classifier.weights}
+            tensors = {backbones.dense_name(v.path): ops.convert_to_numpy(v) for v in classifier.weights}
             return backbones.assign_dense(self, tensors, classifier.name)
         split = ClassifierSplit(classifier, self._split_at)
         copy_weights(split.trunk("trunk"), self.get_layer("trunk"))

@@ -12,7 +12,7 @@ import typing
 import keras
 import numpy as np
 
-from keras_moe.channels_last import Resizing
+from keras_moe.channels_last import LAST
 from keras_moe.datasets import photos
 from keras_moe.models import HydraNet, MoEModel
 from keras_moe.training.features import behind, cache_views
@@ -39,7 +39,7 @@ def photo_features(
         model: a ``HydraNet`` or ``SingleGatedMoE`` with a named backbone, whose stem or trunk holds the ImageNet
             weights.
         count: int, how many random views of each photograph.
-        resized_from: int, sides of the photographs that a layer makes as small as ``model`` takes them; None: they are
+        resized_from: int, sides of photographs that the mixture makes as small as ``model`` takes them; None: they are
             read that small.
 
     Returns:
@@ -52,7 +52,7 @@ def photo_features(
     if resized_from:
         folder = folder.with_name(f"{folder.name}_from_{resized_from}")
         images = keras.Input((resized_from, resized_from, 3))
-        trunk = keras.Model(images, trunk(Resizing(*trunk.input_shape[1:3])(images)))
+        trunk = keras.Model(images, trunk(keras.ops.image.resize(images, trunk.input_shape[1:3], data_format=LAST)))
     paths = [folder / "whole.npy", *(folder / f"view_{v}.npy" for v in range(count))]
     if not all(path.exists() for path in paths):
         cache_views(trunk, photos("train")[0], folder, count, VIEW_SEED)
