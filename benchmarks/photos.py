@@ -3,10 +3,13 @@
     KERAS_BACKEND=tensorflow python -m benchmarks.photos [--points 128:1 128 …] [--seeds 0 1] [--publish]
     KERAS_BACKEND=tensorflow python -m benchmarks.photos --routes routes.png
 
-A point is a size in pixels and, after a colon, the most blocks of a stage behind the stem. Every point grows from
-``efficientnet_lite0_photos`` and learns in two rounds (``keras_moe.recipes.shared.photos``), as a thinned network and
-the mixtures that grow from it do; what was trained before is not trained again. Accuracy on the test split, the mean
-over photographs and over classes, and milliseconds of int8 LiteRT on one thread, the networks taking turns.
+A point is a size in pixels and, after a colon, the most blocks of a stage behind the stem, or of each of the four, as in
+``160:3321``. Every point grows from ``efficientnet_lite0_photos`` and learns in two rounds
+(``keras_moe.recipes.shared.photos``), as a thinned network and the mixtures that grow from it do; what was trained
+before is not trained again. Accuracy on the test split, the mean over photographs and over classes, and milliseconds of
+int8 LiteRT on one thread, the networks taking turns: the mean over photographs, since a mixture that exits early takes
+much longer for some than for others, and of each the median of three rounds. The picture has the curves of
+``benchmarks.photo_curves``.
 ``--publish`` writes the table and a picture into the folder of ``hydranet_photos``. ``--routes`` draws which branches
 of ``hydranet_photos`` serve which domain.
 """
@@ -14,6 +17,7 @@ of ``hydranet_photos`` serve which domain.
 import argparse
 import dataclasses
 import io
+import itertools
 import json
 import pathlib
 import tempfile
@@ -21,6 +25,7 @@ import time
 
 import numpy as np
 
+from benchmarks.photo_curves import curves
 from keras_moe import zoo
 from keras_moe.datasets import PHOTOS_DOMAINS, photos, photos_classes
 from keras_moe.export import LiteRTModel, litert
@@ -43,12 +48,12 @@ from keras_moe.zoo.store import published_folder
 POINTS = ("160", "160:1", "128", "128:1", "96", "96:1")
 RUNS = pathlib.Path("runs", "photos_frontier")
 UNPUBLISHED = ("efficientnet_lite0_thin_photos", "single_gated_photos")
-TIMED, TURN = 200, 20  # photographs, and in one go: of them most find the network's weights in the cache
+TIMED, TURN, ROUNDS = 200, 20, 3  # photographs, and in one go: most of them find the network's weights in the cache
 HEAD = """# Photographs: mixtures and the dense frontier
 
 Written by `benchmarks/photos.py`: 6,110 test photographs of 203 classes; of several seeds the mean, lowest and highest.
 A dense point is a size in pixels and the most blocks of a stage behind the stem, trained as long as the mixtures were,
-from the same labels and teacher. int8: milliseconds of LiteRT on one thread, the median of 200 photographs, in one run.
+from the same labels and teacher. int8: milliseconds of LiteRT on one thread, the mean of 200 photographs, in one run.
 
 """
 
@@ -98,10 +103,16 @@ def main():
         write_bytes(folder / "frontier.png", _picture(networks, milliseconds))
 
 
+def _parsed(point):
+    """The size of a point, and the most blocks of all stages; None: all."""
+    size, _, digits = point.partition(":")
+    return int(size), (1, 2, 2, *map(int, digits.ljust(4, digits[0]))) if digits else None
+
+
 def _networks(trained, folder):
     for point, seeds in trained.items():
-        size, _, blocks = point.partition(":")
-        shape, most = (int(size), int(size), 3), (1, 2, 2, *[int(blocks)] * 4) if blocks else None
+        size, most = _parsed(point)
+        shape = (size, size, 3)
         model = Classifier(**{**CONFIG, "input_shape": shape, "blocks": most})
         yield Network(f"dense {point}", seeds, _exported(model, folder / f"{point.replace(':', '_')}.tflite"))
     for name in UNPUBLISHED:
@@ -123,17 +134,18 @@ def _exported(model, path):
 
 def _milliseconds(paths):
     """Of each file, the files taking turns; NaN without a file."""
-    models, took = {i: LiteRTModel(path) for i, path in enumerate(paths) if path}, [[] for _ in paths]
+    models = {i: LiteRTModel(path) for i, path in enumerate(paths) if path}
+    took = np.full((len(paths), ROUNDS, TIMED), np.nan)
     pictures = photos("test")[0]
     chosen = [pictures[i] for i in np.random.default_rng(0).permutation(len(pictures))[:TIMED]]
     images = {i: resized(chosen, model.description["input_shape"][1]) for i, model in models.items()}
-    for turn in range(0, TIMED, TURN):
+    for r, turn in itertools.product(range(ROUNDS), range(0, TIMED, TURN)):
         for i, model in models.items():
             for j in range(turn, turn + TURN):
                 start = time.perf_counter()
                 model.predict(images[i][j : j + 1])
-                took[i].append(1000 * (time.perf_counter() - start))
-    return [float(np.median(times)) if times else float("nan") for times in took]
+                took[i, r, j] = 1000 * (time.perf_counter() - start)
+    return np.median(took, axis=1).mean(axis=1).tolist()
 
 
 def _picture(networks, milliseconds):
@@ -152,6 +164,9 @@ def _picture(networks, milliseconds):
             axis.errorbar([x], [mean], bars, fmt=marker, color=f"C{i}", alpha=0.8, label=network.name)
         axis.set_xlabel(label)
         axis.grid(alpha=0.3)
+    for words, curve in curves().items():
+        macs, accuracies = zip(*curve, strict=True)
+        axes[0].plot(np.array(macs) / 1e6, 100 * np.array(accuracies), lw=1, label=words)
     axes[0].set_ylabel("accuracy on test photographs, %")
     axes[0].legend(frameon=False, fontsize=8)
     figure.suptitle("Photographs: mixtures (diamonds) and dense networks (squares)", fontsize=10)
@@ -164,8 +179,8 @@ def _trained(point, seed):
     """What a point reaches, from ``result.json`` where it was trained before."""
     folder = RUNS / point.replace(":", "_") / f"seed{seed}"
     if not (folder / "result.json").exists():
-        size, _, blocks = point.partition(":")
-        network = dense(int(size), branch_blocks=int(blocks) if blocks else None)
+        size, blocks = _parsed(point)
+        network = dense(size, branch_blocks=blocks)
         rounds = [
             second_round(network, start, with_seed(recipe, seed, recipe.epochs), folder / name)
             for name, start, recipe in (("second", published_dense(), THINNED), ("again", network, MIXTURE))
