@@ -3,8 +3,8 @@
     KERAS_BACKEND=tensorflow python -m benchmarks.photos [--points 128:1 128 …] [--seeds 0 1] [--publish]
     KERAS_BACKEND=tensorflow python -m benchmarks.photos --routes routes.png
 
-A point is a size in pixels and, after a colon, the most blocks of a stage behind the stem, or of each of the four, as in
-``160:3321``. Every point grows from ``efficientnet_lite0_photos`` and learns in two rounds
+A point is a size in pixels and, after a colon, the most blocks of a stage behind the stem, or of each of the four, as
+in ``160:3321``. Every point grows from ``efficientnet_lite0_photos`` and learns in two rounds
 (``keras_moe.recipes.shared.photos``), as a thinned network and the mixtures that grow from it do; what was trained
 before is not trained again. Accuracy on the test split, the mean over photographs and over classes, and milliseconds of
 int8 LiteRT on one thread, the networks taking turns: the mean over photographs, since a mixture that exits early takes
