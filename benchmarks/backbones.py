@@ -1,12 +1,13 @@
 """A depthwise network on each backend, beside TensorFlow and beside Keras' own depthwise layer: ratios of one run.
 
-    python -m benchmarks.backbones [--backbone efficientnet_lite0] [--size 160] [--rounds 5]
+    python -m benchmarks.backbones [--backbone efficientnet_lite0] [--size 160] [--rounds 5] [--large-pages]
 
 Forward of a batch, of one image, and a training step, each compiled by the backend; every backend is a process of its
 own, and the rounds take turns. *own* is the backbone as the package builds it, *Keras'* the same network with
 ``keras.layers.DepthwiseConv2D`` and Keras' own operations. *native* is the network that the package
 ``efficientnet-lite-pytorch`` builds without Keras, in the format ``channels_last``. The medians are printed as images
-per second, and as a share of TensorFlow's.
+per second, and as a share of TensorFlow's. ``--large-pages`` has glibc ask the system for memory in large pages: JAX
+asks for new memory in each step.
 """
 
 import argparse
@@ -28,11 +29,12 @@ def main():
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--large-pages", action="store_true")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         return _work(arguments)
-    workers = {backend: _start(backend) for backend in BACKENDS}
+    workers = {backend: _start(backend, arguments.large_pages) for backend in BACKENDS}
     speeds = {backend: [] for backend in BACKENDS}
     for worker in workers.values():
         json.loads(worker.stdout.readline())  # compiled
@@ -43,9 +45,10 @@ def main():
     _report(speeds, arguments)
 
 
-def _start(backend):
+def _start(backend, large_pages):
     command = [sys.executable, "-m", "benchmarks.backbones", "--worker", *sys.argv[1:]]
     environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment |= {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"} if large_pages else {}
     return subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )

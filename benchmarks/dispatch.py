@@ -5,9 +5,10 @@
 The experts are branches of the published CIFAR-100 HydraNet (random weights: the time is the same). Per K experts,
 batch n and k experts per image: *dense* runs all experts on all images, *ideal* runs k experts on the whole batch, as
 if every image had chosen the same k; *routed* sends every image to k random ones. *apart* is what routed would cost
-without routing: each expert on the images that chose it, cut out beforehand, nothing put back. All four are compiled
-functions of the backend, timed in turn within one run; the median of the rounds is printed. Where routed falls behind
-ideal but not behind apart, the time goes into experts that are slower per image on few images.
+without routing: each expert on the images that chose it, cut out beforehand, nothing put back. *stacked*, on JAX and
+PyTorch, is the experts as one batched computation (``benchmarks.stacked_experts``). All are compiled functions of the
+backend, timed in turn within one run; the median of the rounds is printed. Where routed falls behind ideal but not
+behind apart, the time goes into experts that are slower per image on few images.
 """
 
 import argparse
@@ -17,19 +18,20 @@ import keras
 import numpy as np
 from keras import ops
 
+from benchmarks.stacked_experts import Stacked
 from keras_moe import zoo
 from keras_moe.layers import ExpertBank, inference_only
 from keras_moe.layers.dispatch import dense
 from keras_moe.models import HydraNet
 
-WAYS = ("dense", "ideal", "apart", "routed")
+WAYS = ("dense", "ideal", "apart", "stacked", "routed")
 
 
 class Dense(ExpertBank):
     """The oracle: no expert is spared."""
 
-    def call(self, features, weights, training=False):
-        return dense(self.experts, features, weights, training)
+    def call(self, features, routing_weights, training=False):
+        return dense(self.experts, features, routing_weights, training)
 
 
 class Ideal(ExpertBank):
@@ -39,8 +41,8 @@ class Ideal(ExpertBank):
         super().__init__(experts, **kwargs)
         self.k = k
 
-    def call(self, features, weights, training=False):
-        return dense(self.experts[: self.k], features, weights, training)
+    def call(self, features, routing_weights, training=False):
+        return dense(self.experts[: self.k], features, routing_weights, training)
 
 
 def main():
@@ -75,6 +77,10 @@ def _speeds(experts, shape, n, k, rounds):
     bank = ExpertBank(experts)
     runs["routed"] = _compiled(bank, x, w)
     runs["apart"] = _compiled(*_apart(experts, x, w))
+    if keras.backend.backend() != "tensorflow":
+        stacked = Stacked(experts, int(np.count_nonzero(w, axis=0).max()))
+        _check_equal(bank(x, w), stacked(ops.convert_to_tensor(x), ops.convert_to_tensor(w)))
+        runs["stacked"] = _compiled(stacked, x, w)
     seconds = {name: [] for name in runs}
     for round in range(rounds + 2):
         for name, run in runs.items():
@@ -82,7 +88,11 @@ def _speeds(experts, shape, n, k, rounds):
             run()
             if round >= 2:  # the first two warm up
                 seconds[name].append(time.perf_counter() - start)
-    return {name: n / np.median(s) for name, s in seconds.items()}
+    return {name: n / np.median(seconds[name]) if name in seconds else np.nan for name in WAYS}
+
+
+def _check_equal(y, other):
+    np.testing.assert_allclose(ops.convert_to_numpy(y), ops.convert_to_numpy(other), rtol=1e-4, atol=1e-4)
 
 
 def _apart(experts, x, w):
