@@ -12,6 +12,8 @@ early exit is set for a budget of 60 % of the dense network's MACs on photograph
 import pathlib
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 from keras_moe.datasets import PHOTOS, photos
 from keras_moe.images import resized
@@ -39,7 +41,8 @@ SHARE = 0.6
 OTHERS = 0.3  # how often an expert sees a photograph of the other group, for each time that it sees one of its own
 BASE, EXPERT = (1, 2, 2, 1, 1, 1, 1), (1, 2, 2, 3, 3, 2, 1)  # the most blocks of each stage
 CONFIG: Config = {
-    **DENSE_CONFIG, "num_experts": 2, "top_k": 1, "base_size": 96, "blocks": BASE, "expert_blocks": EXPERT,
+    **DENSE_CONFIG, "num_experts": 2, "top_k": 1, "learned": True, "base_size": 96, "blocks": BASE,
+    "expert_blocks": EXPERT,
 }  # fmt: skip
 
 
@@ -56,7 +59,9 @@ def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -
         grow_from(layer, own)
         history |= of_own
     images, labels = (part[held_out()] for part in photos("train"))
-    fit_threshold(model, resized(images, model.input_shape[1]), labels, budget=SHARE * published_dense().macs_total)
+    images = resized(images, model.input_shape[1])
+    _fit_balance(model, images, labels)
+    fit_threshold(model, images, labels, budget=SHARE * published_dense().macs_total)
     return history
 
 
@@ -101,6 +106,20 @@ def _groups(model: SingleGatedMoE) -> np.ndarray:
     return groups
 
 
+def _fit_balance(model: SingleGatedMoE, images: np.ndarray, labels: np.ndarray) -> None:
+    """How much an expert counts: an average of equal parts would not be better than an expert alone."""
+    outputs = model.expert_outputs().predict(images, batch_size=64, verbose=0)
+    chosen = outputs["experts"][np.arange(len(labels)), outputs["gate_logits"].argmax(-1)]
+
+    def cross_entropy(log_balance: float) -> float:
+        share = 1 / (1 + np.exp(log_balance))  # of the base
+        likelihood = log_softmax(share * outputs["base"] + (1 - share) * chosen, axis=-1)
+        return float(-likelihood[np.arange(len(labels)), labels].mean())
+
+    log_balance = minimize_scalar(cross_entropy, bounds=(-3, 5), method="bounded").x
+    set_weights(model.get_layer("ensembler"), [log_balance])
+
+
 RECIPE = ModelRecipe(
     name="single_gated_photos",
     summary="A base on few pixels for photographs of 203 everyday things and 2 experts, of which one runs where the "
@@ -111,7 +130,8 @@ RECIPE = ModelRecipe(
     recipe_note=f"Base and experts grow from {DENSE}, of which blocks are left out: the base, on photographs of "
     f"{CONFIG['base_size']} pixels, in {3 * MIXTURE.epochs} epochs, the experts in {MIXTURE.epochs} together and "
     f"{MIXTURE.epochs // 2} alone, a photograph of another group of classes {OTHERS} times as often: {SECOND_NOTE}. "
-    "The gate is a logistic regression of the groups on the base's embedding.",
+    "The gate is a logistic regression of the groups on the base's embedding; held-out photographs set how much an "
+    "expert counts beside the base.",
     config=CONFIG,
     baseline=DENSE,
     dataset=PHOTOS,
