@@ -19,7 +19,7 @@ ROUNDS, IMAGES = 7, 400
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", nargs="?", default=published_folder() / "hydranet_cifar100" / "routed_float16.tflite")
+    parser.add_argument("file", nargs="?", default=published_folder() / "hydranet_cifar100" / "routed_int8.tflite")
     model = LiteRTModel(parser.parse_args().file)
     images = crops(model.description["input_shape"], IMAGES)
     turns = {"pool": contextlib.nullcontext(), "lock": threading.Lock()}

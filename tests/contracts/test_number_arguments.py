@@ -84,7 +84,7 @@ def test_every_module_was_looked_at():
 
 def test_numpy_s_numbers_are_taken_by_the_phone_s_side():
     images = crops((32, 32, 3), np.int64(2), np.uint8(1))
-    model = LiteRTModel(published_folder() / "hydranet_cifar100" / "routed_float16.tflite", num_threads=np.int64(2))
+    model = LiteRTModel(published_folder() / "hydranet_cifar100" / "routed_int8.tflite", num_threads=np.int64(2))
     rows = by_route(model, images, rounds=np.int32(2))
     assert rows[0]["images"] == 2
 

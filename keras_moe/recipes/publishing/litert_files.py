@@ -52,14 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Writes the LiteRT files of a published model into its folder.")
     parser.add_argument("name", choices=zoo.list_models())
     parser.add_argument(
-        "--files", nargs="+", choices=[*ROUTED, *PARTS], help="these alone, the others stay; by default all"
+        "--files", nargs="+", choices=[*ROUTED, *PARTS], help="these alone, the others stay; by default those in int8"
     )
     parser.add_argument("--trunk-precision", choices=("int8", "float"), help=f"of {_INT8}; see litert")
     arguments = parser.parse_args()
     card = zoo.card(arguments.name)
     model, folder = zoo.load(card.name), published_folder() / card.name
     trial = Trial(load_recipe(card.name).dataset, card)
-    wanted = _wanted(model, arguments.files or [*ROUTED, *PARTS])
+    wanted = _wanted(model, arguments.files or [_INT8, *INTEGERS])
     if _INT8 in wanted:
         wanted[_INT8] = wanted[_INT8] | {"trunk_precision": arguments.trunk_precision}
     old = {file for name in wanted for file in _files_of(folder / name)}

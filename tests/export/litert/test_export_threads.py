@@ -20,9 +20,9 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 
 IMAGES = crops((32, 32, 3), 40)
 FILES = {  # routed, integers at the borders of many files, and a network without a route
-    "routed": "hydranet_cifar100/routed_float16.tflite",
+    "routed": "hydranet_cifar100/routed_int8.tflite",
     "parts": "hydranet_cifar100/parts_int8.json",
-    "dense": "resnet14_cifar100/routed_dynamic.tflite",
+    "dense": "resnet14_cifar100/routed_int8.tflite",
 }
 
 
