@@ -1,6 +1,7 @@
 """The dense frontier on photographs: EfficientNet-Lite0 thinned in depth and in pixels, trained as the mixtures were.
 
-    KERAS_BACKEND=tensorflow python -m benchmarks.photos [--points 128:1 128 …] [--seeds 0 1] [--publish]
+    KERAS_BACKEND=tensorflow python -m benchmarks.photos [--points 128:1 128 …] [--seeds 0 1] [--epochs 12 6]
+        [--publish]
     KERAS_BACKEND=tensorflow python -m benchmarks.photos --routes routes.png
 
 A point is a size in pixels and, after a colon, the most blocks of a stage behind the stem, or of each of the four, as
@@ -46,14 +47,15 @@ from keras_moe.recipes.shared.photos import (
 from keras_moe.zoo.store import published_folder
 
 POINTS = ("160", "160:1", "128", "128:1", "96", "96:1")
+EPOCHS = (THINNED.epochs, MIXTURE.epochs)
 RUNS = pathlib.Path("runs", "photos_frontier")
 UNPUBLISHED = ("efficientnet_lite0_thin_photos", "single_gated_photos")
 TIMED, TURN, ROUNDS = 200, 20, 3  # photographs, and in one go: most of them find the network's weights in the cache
 HEAD = """# Photographs: mixtures and the dense frontier
 
 Written by `benchmarks/photos.py`: 6,110 test photographs of 203 classes; of several seeds the mean, lowest and highest.
-A dense point is a size in pixels and the most blocks of a stage behind the stem, trained as long as the mixtures were,
-from the same labels and teacher. int8: milliseconds of LiteRT on one thread, the mean of 200 photographs, in one run.
+A dense point is a size in pixels and the most blocks of a stage behind the stem, trained as the mixtures were, from the
+same labels and teacher. int8: milliseconds of LiteRT on one thread, the mean of 200 photographs, in one run.
 
 """
 
@@ -83,12 +85,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", nargs="*", default=POINTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--epochs", type=int, nargs=2, default=EPOCHS, help="of the two rounds of a point")
     parser.add_argument("--publish", action="store_true", help="write report.md and frontier.png of hydranet_photos")
     parser.add_argument("--routes", type=pathlib.Path, help="a PNG: domains against branches of hydranet_photos")
     arguments = parser.parse_args()
     if arguments.routes:
         return _draw_routes(arguments.routes)
-    trained = {point: [_trained(point, seed) for seed in arguments.seeds] for point in arguments.points}
+    trained = {
+        point: [_trained(point, seed, arguments.epochs) for seed in arguments.seeds] for point in arguments.points
+    }
     with tempfile.TemporaryDirectory() as folder:
         networks = list(_networks(trained, pathlib.Path(folder)))
         milliseconds = _milliseconds([network.file for network in networks])
@@ -114,7 +119,10 @@ def _networks(trained, folder):
         size, most = _parsed(point)
         shape = (size, size, 3)
         model = Classifier(**{**CONFIG, "input_shape": shape, "blocks": most})
-        yield Network(f"dense {point}", seeds, _exported(model, folder / f"{point.replace(':', '_')}.tflite"))
+        epochs = " + ".join(map(str, seeds[0]["epochs"]))
+        yield Network(
+            f"dense {point}, {epochs} epochs", seeds, _exported(model, folder / f"{point.replace(':', '_')}.tflite")
+        )
     for name in UNPUBLISHED:
         if seeds := _tried(name):
             model = load_recipe(name).build()
@@ -122,12 +130,17 @@ def _networks(trained, folder):
             yield Network(f"{name}, not published", seeds, file)
     for name in zoo.list_models("*_photos"):
         seeds = json.loads((published_folder() / name / "metrics.json").read_text())["seeds"]
-        yield Network(name, seeds, published_folder() / name / "routed_int8.tflite")
+        file = published_folder() / name / "routed_int8.tflite"
+        if not file.exists():
+            calibration = load_recipe(name).dataset.load_calibration(zoo.card(name).input.shape)
+            file = _exported(zoo.load(name), folder / f"{name}.tflite", calibration)
+        yield Network(name, seeds, file)
 
 
-def _exported(model, path):
-    """An int8 file of a network that was not published: its weights do not matter for the time that it takes."""
-    images = np.random.default_rng(0).uniform(0, 255, (8, *model.input_shape[1:])).astype("float32")
+def _exported(model, path, images=None):
+    """An int8 file. Without ``images`` of a dense network whose weights do not matter for the time that it takes."""
+    if images is None:
+        images = np.random.default_rng(0).uniform(0, 255, (8, *model.input_shape[1:])).astype("float32")
     litert(model, path, quantize="int8", representative_dataset=images, images=images, check_parity=False)
     return path
 
@@ -175,19 +188,20 @@ def _picture(networks, milliseconds):
     return stream.getvalue()
 
 
-def _trained(point, seed):
+def _trained(point, seed, epochs):
     """What a point reaches, from ``result.json`` where it was trained before."""
     folder = RUNS / point.replace(":", "_") / f"seed{seed}"
     if not (folder / "result.json").exists():
         size, blocks = _parsed(point)
         network = dense(size, branch_blocks=blocks)
+        starts = (("second", published_dense(), THINNED), ("again", network, MIXTURE))
         rounds = [
-            second_round(network, start, with_seed(recipe, seed, recipe.epochs), folder / name)
-            for name, start, recipe in (("second", published_dense(), THINNED), ("again", network, MIXTURE))
+            second_round(network, start, with_seed(recipe, seed, count), folder / name)
+            for (name, start, recipe), count in zip(starts, epochs, strict=True)
         ]
         measured = measure_on_photos(network)
         measured["macs_executed"] -= _macs_of_gate(network)
-        write_json(folder / "result.json", {**measured, "history": rounds})
+        write_json(folder / "result.json", {**measured, "epochs": list(epochs), "history": rounds})
     return json.loads((folder / "result.json").read_text())
 
 
