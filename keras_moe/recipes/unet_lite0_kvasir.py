@@ -1,8 +1,9 @@
-"""unet_lite0_kvasir: the dense baseline of patcher_lite0_kvasir, a U-Net decoder on its encoder, by its recipe.
+"""unet_lite0_kvasir: a U-Net decoder on the encoder of patcher_lite0_kvasir, by its recipe.
 
     KERAS_MOE_DATA=<folder> python -m keras_moe.recipes unet_lite0_kvasir [--publish]
 
-The decoder has the MACs of Patcher's. Needs the extra ``imagenet``.
+The decoder has the MACs of Patcher's. Not published: its weights are as large as the Patcher's. Needs the extra
+``imagenet``.
 """
 
 import dataclasses
