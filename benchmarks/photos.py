@@ -150,7 +150,8 @@ def _exported(model, path, images=None):
     """An int8 file. Without ``images`` of a dense network whose weights do not matter for the time that it takes."""
     if images is None:
         images = np.random.default_rng(0).uniform(0, 255, (8, *model.input_shape[1:])).astype("float32")
-    litert(model, path, quantize="int8", representative_dataset=images, images=images, check_parity=False)
+    options = {"trunk_precision": "int8" if model.bank else None, "check_parity": False}
+    litert(model, path, quantize="int8", representative_dataset=images, images=images, **options)
     return path
 
 
