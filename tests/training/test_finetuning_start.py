@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_moe import zoo
-from keras_moe.models import Classifier, HydraNet
+from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
 from keras_moe.training.finetuning import start as start_
 from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
 
@@ -62,3 +62,9 @@ def test_experts_grow_from_a_start_cut_elsewhere_and_from_the_baseline_of_a_mixt
     start = start_from("mixture", classes=3, size=None, num_experts=3)
     grown = start.make_mixture().get_config()
     assert (grown["split_at"], grown["branch_blocks"], grown["num_experts"]) == (5, 2, 3)
+
+
+def test_a_base_on_fewer_pixels_is_no_start():
+    model = SingleGatedMoE(**TINY, classes=3, num_experts=2, base_size=4)
+    with pytest.raises(ValueError, match="fewer pixels; start from the dense network"):
+        start_from(model, classes=3, size=None, num_experts=2)

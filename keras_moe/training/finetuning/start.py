@@ -87,6 +87,11 @@ def check_model(model: MoEModel) -> None:
             f"{type(model).__name__} {model.name!r}. Of a network of your own make a mixture with "
             "keras_moe.models.upcycle, and train it with run_stages."
         )
+    if model.get_config().get("base_size"):
+        raise ValueError(
+            f"finetune: expected START to be a network whose experts share a trunk. Received: {model.name!r}, whose "
+            "base looks at fewer pixels; start from the dense network that its card names as its baseline."
+        )
 
 
 def rebuilt(model: MoEModel, **changes: typing.Any) -> MoEModel:
