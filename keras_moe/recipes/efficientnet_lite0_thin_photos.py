@@ -3,7 +3,7 @@
     KERAS_BACKEND=tensorflow python -m keras_moe.recipes efficientnet_lite0_thin_photos [--publish]
 
 It starts from ``efficientnet_lite0_photos``, the blocks with a skip around them left out, and learns in the second
-round of ``keras_moe.recipes.shared.photos``. ``hydranet_photos`` and ``single_gated_photos`` grow from it.
+round of ``keras_moe.recipes.shared.photos``. ``hydranet_photos`` grows from it.
 """
 
 import dataclasses
