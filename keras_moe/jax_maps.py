@@ -39,10 +39,9 @@ def _conv(
     dilation_rate: typing.Any = 1,
 ) -> Tensor:
     """``(n, height, width, channels)`` to ``(n, height, width, filters)``; all else is left to Keras."""
-    if data_format != "channels_last" or getattr(inputs, "ndim", 0) != 4 or not is_on_cpu():
-        return _keras_conv(inputs, kernel, strides, padding, data_format, dilation_rate)
-    one_by_one = tuple(kernel.shape[:3]) == (1, 1, inputs.shape[-1]) and strides in (1, (1, 1), [1, 1])
-    if one_by_one:
+    is_map = data_format == "channels_last" and getattr(inputs, "ndim", 0) == 4
+    every_pixel = strides in (1, (1, 1), [1, 1])  # Keras' layers give a list
+    if is_map and every_pixel and tuple(kernel.shape[:3]) == (1, 1, inputs.shape[-1]) and is_on_cpu():
         kernel = jnp.asarray(kernel)
         return jnp.matmul(jnp.asarray(inputs, kernel.dtype), kernel[0, 0])
     return _keras_conv(inputs, kernel, strides, padding, data_format, dilation_rate)

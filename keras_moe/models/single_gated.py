@@ -54,7 +54,7 @@ class SingleGatedMoE(MoEModel):
         classifier_activation: ``"softmax"`` or None for logits.
         include_preprocessing: bool, whether images are in [0, 255] (True) or in [-1, 1].
         blocks: sequence of int or None, the most blocks in each stage, as for ``Classifier``.
-        base_size: int or None, the sides in pixels of the images that the base looks at; ``split_at`` has no meaning
+        base_size: int or None, the sides in pixels of the images that the base looks at; ``split_at`` must be None
             then.
         expert_blocks: as ``blocks``, of the experts, where ``base_size`` makes them whole networks.
         name: str.

@@ -5,8 +5,9 @@
 Base and experts grow from ``efficientnet_lite0_photos`` and learn each alone in the second round of
 ``keras_moe.recipes.shared.photos``: the base on photographs that the model's own layer has resized; a network thinned
 as the experts are, of which each expert then becomes a copy that sees photographs of its own group of classes more
-often. Groups are of classes that look alike to the base, whose embedding the gate reads. Then the threshold of the
-early exit is set for a budget of 60 % of the dense network's MACs on photographs that were held out.
+often. Groups are of classes that look alike to the base, whose embedding the gate reads. Then photographs that were
+held out set how much an expert's logits count beside the base's, by cross-entropy, and the threshold of the early exit,
+for a budget of 60 % of the dense network's MACs.
 """
 
 import pathlib
