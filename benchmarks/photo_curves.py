@@ -16,7 +16,7 @@ from benchmarks import without_options
 from keras_moe import zoo
 from keras_moe.datasets import photos
 from keras_moe.images import resized
-from keras_moe.training import anytime_curve
+from keras_moe.training.anytime import curve_of_outputs, outputs_of_networks
 
 SINGLE, HYDRA, DENSE = "single_gated_photos", "hydranet_photos", "efficientnet_lite0_photos"
 DROPS = (0.0, 0.2, 0.3, 0.4, 0.5)  # of two weights the smaller is at most a half
@@ -42,11 +42,11 @@ def curves():
     published = zoo.list_models("*_photos")
     found = {}
     if SINGLE in published:
-        images, labels = _test_photographs()
+        _, outputs = _single_gated()
         both = {"rule": "product", "top_k": 2, "threshold": 0.0}
         for words, options in (("early exit", {}), ("early exit and dynamic k, one knob", both)):
             model = zoo.load(SINGLE, classifier_activation=None, **options)
-            points = anytime_curve(model, images, labels)
+            points = curve_of_outputs(model, outputs, _test_photographs()[1])
             found[f"{SINGLE}, {words}"] = sorted((point.macs, point.quality) for point in points)
     if HYDRA in published:
         found[f"{HYDRA}, dynamic k"] = sorted(_dynamic_k(zoo.load(HYDRA)))
@@ -55,9 +55,7 @@ def curves():
 
 def alone():
     """Rows ``(words, MACs, accuracy)`` of the networks in ``single_gated_photos``, each on every photograph."""
-    model = zoo.load(SINGLE, classifier_activation=None)
-    images, labels = _test_photographs()
-    outputs, macs = model.expert_outputs().predict(images, batch_size=64, verbose=0), model.macs_by_part()
+    (macs, outputs), (_, labels) = _single_gated(), _test_photographs()
     yield "its base alone", macs["base"], _accuracy(outputs["base"], labels)
     experts = np.moveaxis(outputs["experts"], 1, 0)
     for k, logits in enumerate(experts):
@@ -88,6 +86,13 @@ def _marked(curve, accuracy):
 
 def _accuracy(predictions, labels):
     return float(np.mean(predictions.argmax(-1) == labels))
+
+
+@functools.cache
+def _single_gated():
+    """Multiply-accumulates by part, and what every network of the published mixture says of the test photographs."""
+    model = zoo.load(SINGLE, classifier_activation=None)
+    return model.macs_by_part(), outputs_of_networks(model, _test_photographs()[0])
 
 
 @functools.cache

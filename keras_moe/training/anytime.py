@@ -40,11 +40,7 @@ def anytime_curve(
     """
     values = None if values is None else [number("anytime_curve", "values", v, 0, 1) for v in values]
     labels = class_labels("anytime_curve", "labels", labels, (len(images),), model.output_shape[-1])
-    outputs = _outputs(model, images)
-    thresholds = _quantiles(outputs, model.get_layer("early_exit").rule) if values is None else values
-    early_exit = EarlyExit(model.get_layer("early_exit").rule, dtype="float32")  # leaves the model's own unchanged
-    outputs["route"] = model.get_layer("top_k")(outputs["gate_logits"])
-    return [_point(model, early_exit, outputs, labels, t) for t in sorted(thresholds)]
+    return curve_of_outputs(model, outputs_of_networks(model, images), labels, values)
 
 
 def fit_threshold(
@@ -84,7 +80,18 @@ def fit_threshold(
     return fit_knob("fit_threshold", model, "threshold", candidates, budget, quality)
 
 
-def _outputs(model: SingleGatedMoE, images: Array) -> dict[str, Array]:
+def curve_of_outputs(
+    model: SingleGatedMoE, outputs: dict[str, Array], labels: Array, values: Sequence[float] | None = None
+) -> list[OperatingPoint]:
+    """The curve from ``outputs_of_networks``, which models that differ in rule or ``top_k`` alone share."""
+    rule = model.get_layer("early_exit").rule
+    thresholds = _quantiles(outputs, rule) if values is None else values
+    early_exit = EarlyExit(rule, dtype="float32")  # leaves the model's own unchanged
+    routed = {**outputs, "route": model.get_layer("top_k")(outputs["gate_logits"])}
+    return [_point(model, early_exit, routed, labels, t) for t in sorted(thresholds)]
+
+
+def outputs_of_networks(model: SingleGatedMoE, images: Array) -> dict[str, Array]:
     """The outputs of base, gate and each expert for every image: a dict of float32 arrays."""
     outputs = model.expert_outputs().predict(images, batch_size=256, verbose=0)
     return {name: np.asarray(values, "float32") for name, values in outputs.items()}
