@@ -20,8 +20,7 @@ from keras import layers
 
 from keras_moe.channels_last import Conv2D, GlobalAveragePooling2D, GlobalMaxPooling2D
 from keras_moe.layers.depthwise import DepthwiseConv2D
-from keras_moe.types import Array, Shape, Tensor
-from keras_moe.weights import assign
+from keras_moe.types import Shape, Tensor
 
 Activation: typing.TypeAlias = collections.abc.Callable[..., keras.Layer]
 
@@ -229,45 +228,6 @@ def last_layer(backbone: Backbone, index: int) -> str:
     before = backbone.first if index == 0 else backbone.stages[index - 1].filters
     residual = spec.blocks > 1 or (spec.stride == 1 and before == spec.filters)
     return f"stage{index}_block{spec.blocks - 1}_{'add' if residual else 'project_bn'}"
-
-
-def dense_name(path: str) -> str | None:
-    """The name of the same variable in a ``Classifier``.
-
-    For ``branch_2_stage5_block0_expand/kernel`` it is the part after ``branch_2_``. It is None for a variable outside
-    backbone and head.
-    """
-    match = re.search(r"(?:stem_conv|stage\d+_block\d+_|top_conv|(?<!gate_)(?<!conv_)predictions).*$", path)
-    return match and match[0]
-
-
-def in_backbone(path: str) -> bool:
-    """Whether the variable of this path belongs to a stage or a convolution of a backbone, not to a head."""
-    name = dense_name(path)
-    return name is not None and not name.startswith("predictions")
-
-
-def assign_dense(model: keras.Model, tensors: dict[str | None, Array], source: str) -> None:
-    """Gives every copy of a stage in ``model`` the values of that stage in a dense network.
-
-    The predictions of a mixture are then those of the dense network. Blocks of the network that the model lacks are
-    ignored. A head for another number of classes keeps its values.
-
-    Args:
-        model: a built model of ``keras_moe.models``.
-        tensors: dict, ``dense_name`` -> array.
-        source: str, the name of the tensors' origin in errors.
-
-    Raises:
-        ValueError: variables that are missing or of another shape; the model is unchanged.
-    """
-    named = {v.path: dense_name(v.path) for v in model.weights}
-    variables = {v.path: v for v in model.weights if named[v.path] and not _another_head(v, named[v.path], tensors)}
-    assign(variables, {path: tensors[named[path]] for path in variables if named[path] in tensors}, source)
-
-
-def _another_head(variable: keras.Variable, name: str | None, tensors: dict[str | None, Array]) -> bool:
-    return str(name).startswith("predictions") and tuple(variable.shape) != tensors[name].shape
 
 
 def _activation(backbone: Backbone) -> Activation:

@@ -14,6 +14,7 @@ import keras
 
 from keras_moe.checks import IntegrityError
 from keras_moe.models import backbones
+from keras_moe.models.growth import assign_dense
 from keras_moe.torch_file import read_torch_file
 from keras_moe.types import Array, Path
 from keras_moe.weights import load_weights
@@ -48,7 +49,7 @@ def load_imagenet(model: keras.Model, backbone: str) -> None:
     """Loads ImageNet weights into the variables of ``model`` that belong to ``backbone``.
 
     Every copy of a stage gets the same values. A head for another number of classes than ImageNet's 1,000 keeps its
-    own. See ``backbones.assign_dense``.
+    own. See ``growth.assign_dense``.
 
     Args:
         model: a built model of ``keras_moe.models``.
@@ -60,7 +61,7 @@ def load_imagenet(model: keras.Model, backbone: str) -> None:
         ImportError: the package with the weights is not installed; the message names the extra.
         IntegrityError: the package's file differs from the pinned one.
     """
-    backbones.assign_dense(model, trained(backbone), f"ImageNet's {backbone}")
+    assign_dense(model, trained(backbone), f"ImageNet's {backbone}")
 
 
 def initialize(model: keras.Model, weights: Path | None, backbone: str | None, alpha: float | None) -> None:
@@ -98,12 +99,12 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 @functools.cache
-def trained(backbone: str) -> dict[str | None, Array]:
-    """``backbones.dense_name`` -> array, of ImageNet. Raises as ``load_imagenet``."""
+def trained(backbone: str) -> dict[str, Array]:
+    """``growth.dense_name`` -> array, of ImageNet. Raises as ``load_imagenet``."""
     package, path, sha256 = _FILES[backbone]
     tensors: dict[str, Array] = read_torch_file(_read(package, path, sha256), path)
     blocks = iter(sorted({int(name.split(".")[1]) for name in tensors if name.startswith("_blocks.")}))
-    found: dict[str | None, Array] = {
+    found: dict[str, Array] = {
         **_convolution(tensors, "_conv_stem", "_bn0", "stem_conv"),
         **_convolution(tensors, "_conv_head", "_bn1", "top_conv"),
         "predictions/kernel": tensors["_fc.weight"].T,
@@ -115,20 +116,20 @@ def trained(backbone: str) -> dict[str | None, Array]:
     return found
 
 
-def _block(tensors: dict[str, Array], theirs: str, ours: str, expands: bool) -> dict[str | None, Array]:
+def _block(tensors: dict[str, Array], theirs: str, ours: str, expands: bool) -> dict[str, Array]:
     parts = [("_expand_conv", "_bn0", "expand")] if expands else []
     parts += [("_depthwise_conv", "_bn1", "depthwise"), ("_project_conv", "_bn2", "project")]
-    block: dict[str | None, Array] = {}
+    block: dict[str, Array] = {}
     for convolution, norm, name in parts:
         block |= _convolution(tensors, f"{theirs}.{convolution}", f"{theirs}.{norm}", f"{ours}_{name}")
     return block
 
 
-def _convolution(tensors: dict[str, Array], convolution: str, norm: str, ours: str) -> dict[str | None, Array]:
+def _convolution(tensors: dict[str, Array], convolution: str, norm: str, ours: str) -> dict[str, Array]:
     kernel = tensors[f"{convolution}.weight"]  # (out, in, h, w); depthwise: (channels, 1, h, w)
     axes = (2, 3, 0, 1) if kernel.shape[1] == 1 else (2, 3, 1, 0)
     names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    named: dict[str | None, Array] = {f"{ours}/kernel": kernel.transpose(axes)}
+    named: dict[str, Array] = {f"{ours}/kernel": kernel.transpose(axes)}
     return named | {f"{ours}_bn/{mine}": tensors[f"{norm}.{theirs}"] for mine, theirs in names.items()}
 
 

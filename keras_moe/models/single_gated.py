@@ -15,6 +15,7 @@ from keras_moe.models import backbones
 from keras_moe.models.arguments import remembered
 from keras_moe.models.base import ROUTING_DTYPE, MoEModel
 from keras_moe.models.classifier import Classifier
+from keras_moe.models.growth import grow_from
 from keras_moe.models.partitioned import dtype_scope
 from keras_moe.models.split_classifier import ClassifierSplit, activation_of, in_dtype
 from keras_moe.types import Array, DType, Path, Shape
@@ -200,20 +201,21 @@ class SingleGatedMoE(MoEModel):
         """
         _check("top_k", top_k, 1 <= top_k <= num_experts, "between 1 and `num_experts`")
         with dtype_scope(options["dtype"]):
-            # === Layers ===
-            trunk = None if whole_expert else split.trunk("trunk")
-            tail = split.network_and_embedding("tail") if whole_expert else split.tail_and_embedding("tail")
-            copy = whole_expert.network if whole_expert else split.tail
+            # === Images and layers ===
+            source = (whole_expert or split).input
+            images = keras.Input(source.shape[1:], dtype=source.dtype, name="images")
+            if whole_expert:
+                base, tail, copy = ["tail"], split.network_and_embedding("tail"), whole_expert.network
+                # An operation: Keras' layer ``Resizing`` has what comes after it train where `training` is not said.
+                features, of_base = images, ops.image.resize(images, split.input.shape[1:3], data_format=LAST)
+            else:
+                features = of_base = split.trunk("trunk")(images)
+                base, tail, copy = ["trunk", "tail"], split.tail_and_embedding("tail"), split.tail
             experts = [copy(f"expert_{k}", f"expert_{k}_") for k in range(num_experts)]
             bank = ExpertBank(experts, top_k=top_k, name="experts")
             gate = _gate(tail.output[1].shape[1:], gate_units, num_experts)
 
             # === Functional model ===
-            source = (whole_expert or split).input
-            images = keras.Input(source.shape[1:], dtype=source.dtype, name="images")
-            # An operation: Keras' layer ``Resizing`` has what comes after it train where `training` is not said.
-            features = trunk(images) if trunk else images
-            of_base = features if trunk else ops.image.resize(images, split.input.shape[1:3], data_format=LAST)
             base_logits, embedding = tail(of_base)
             gate_logits = gate(embedding)
             routing_weights = TopKGate(top_k, dtype=ROUTING_DTYPE, name="top_k")(gate_logits)
@@ -224,7 +226,7 @@ class SingleGatedMoE(MoEModel):
             outputs = layers.Activation(classifier_activation, dtype="float32", name="probabilities")(logits)
 
         parts = {
-            "base": ["trunk", "tail"] if trunk else ["tail"],
+            "base": base,
             "gate": ["gate", "top_k", "early_exit"],
             "experts": ["experts"],
             "ensembler": ["ensembler", "probabilities"],
@@ -270,8 +272,7 @@ class SingleGatedMoE(MoEModel):
             True
         """
         if self._split_at is None:
-            tensors = {backbones.dense_name(v.path): ops.convert_to_numpy(v) for v in classifier.weights}
-            return backbones.assign_dense(self, tensors, classifier.name)
+            return grow_from(self, classifier)
         split = ClassifierSplit(classifier, self._split_at)
         copy_weights(split.trunk("trunk"), self.get_layer("trunk"))
         copy_weights(split.tail_and_embedding("tail"), self.get_layer("tail"))

@@ -11,9 +11,9 @@ import typing
 
 from keras_moe.datasets import PHOTOS
 from keras_moe.models import Classifier
+from keras_moe.models.growth import grow_from
 from keras_moe.recipes.publishing.recipe import ModelRecipe
 from keras_moe.recipes.shared.photos import CONFIG, DENSE, FIRST, first_round, measure_on_photos
-from keras_moe.training.finetuning.start import grow_from
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

@@ -11,6 +11,7 @@ import pathlib
 import typing
 
 from keras_moe.models import Classifier
+from keras_moe.models.growth import grow_from
 from keras_moe.recipes import efficientnet_lite0_photos
 from keras_moe.recipes.shared.photo_features import dense
 from keras_moe.recipes.shared.photos import (
@@ -23,7 +24,6 @@ from keras_moe.recipes.shared.photos import (
     second_round,
     with_seed,
 )
-from keras_moe.training.finetuning.start import grow_from
 
 
 def train(model: Classifier, seed: int, folder: pathlib.Path, epochs: int) -> dict[str, typing.Any]:

@@ -13,13 +13,12 @@ for a budget of 60 % of the dense network's MACs.
 import pathlib
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from keras_moe.datasets import PHOTOS, photos
 from keras_moe.images import resized
 from keras_moe.layer_state import set_weights
 from keras_moe.models import HydraNet, SingleGatedMoE
+from keras_moe.models.growth import grow_from
 from keras_moe.recipes import single_gated_cifar100
 from keras_moe.recipes.publishing.recipe import Config, ModelRecipe
 from keras_moe.recipes.shared.photo_features import dense, held_out
@@ -35,8 +34,7 @@ from keras_moe.recipes.shared.photos import (
     second_round,
     with_seed,
 )
-from keras_moe.training import fit_threshold, partition_classes
-from keras_moe.training.finetuning.start import grow_from
+from keras_moe.training import fit_balance, fit_threshold, partition_classes
 
 SHARE = 0.6
 OTHERS = 0.3  # how often an expert sees a photograph of the other group, for each time that it sees one of its own
@@ -61,7 +59,7 @@ def train(model: SingleGatedMoE, seed: int, folder: pathlib.Path, epochs: int) -
         history |= of_own
     images, labels = (part[held_out()] for part in photos("train"))
     images = resized(images, model.input_shape[1])
-    _fit_balance(model, images, labels)
+    fit_balance(model, images, labels)
     fit_threshold(model, images, labels, budget=SHARE * published_dense().macs_total)
     return history
 
@@ -105,20 +103,6 @@ def _groups(model: SingleGatedMoE) -> np.ndarray:
     kernel[:, 1], bias[1] = fitted.coef_[0], fitted.intercept_[0]  # of two experts: how much more likely the second is
     set_weights(model.get_layer("gate").layers[-1], [kernel, bias])
     return groups
-
-
-def _fit_balance(model: SingleGatedMoE, images: np.ndarray, labels: np.ndarray) -> None:
-    """How much an expert counts: an average of equal parts would not be better than an expert alone."""
-    outputs = model.expert_outputs().predict(images, batch_size=64, verbose=0)
-    chosen = outputs["experts"][np.arange(len(labels)), outputs["gate_logits"].argmax(-1)]
-
-    def cross_entropy(log_balance: float) -> float:
-        share = 1 / (1 + np.exp(log_balance))  # of the base
-        likelihood = log_softmax(share * outputs["base"] + (1 - share) * chosen, axis=-1)
-        return float(-likelihood[np.arange(len(labels)), labels].mean())
-
-    log_balance = minimize_scalar(cross_entropy, bounds=(-3, 5), method="bounded").x
-    set_weights(model.get_layer("ensembler"), [log_balance])
 
 
 RECIPE = ModelRecipe(

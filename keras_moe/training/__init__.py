@@ -5,6 +5,7 @@ from keras_moe.batches import ImageBatches as ImageBatches
 from keras_moe.labels import check_masks as check_masks
 from keras_moe.training.anytime import anytime_curve as anytime_curve
 from keras_moe.training.anytime import fit_threshold as fit_threshold
+from keras_moe.training.balance import fit_balance as fit_balance
 from keras_moe.training.checkpoint import Checkpoint as Checkpoint
 from keras_moe.training.classification import Recipe as Recipe
 from keras_moe.training.classification import classification_stage as classification_stage

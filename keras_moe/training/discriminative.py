@@ -4,7 +4,7 @@ import typing
 
 import keras
 
-from keras_moe.models.backbones import in_backbone
+from keras_moe.models.growth import in_backbone
 from keras_moe.types import Tensor
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from keras_moe.layer_state import copy_weights, inner_layers, set_weights
 from keras_moe.models import Classifier, HydraNet, upcycle
-from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
+from keras_moe.models.growth import grow_from
+from keras_moe.training.finetuning.start import rebuilt, start_from
 
 TINY = {"input_shape": (8, 8, 3), "backbone": "resnet8", "alpha": 0.5, "classes": 3, "classifier_activation": None}
 

@@ -10,6 +10,7 @@ from keras_moe import cost, metrics, models
 from keras_moe.layers import EfficientAttention, PatchWise
 from keras_moe.layers.patchwise import join_patches, split_patches
 from keras_moe.models import backbones
+from keras_moe.models.growth import assign_dense, dense_values
 from keras_moe.training import StructureLoss
 
 
@@ -96,7 +97,7 @@ def test_the_gate_weighs_scales_per_pixel():
 
 def test_the_scales_are_the_backbones_own_maps():
     classifier = models.Classifier((64, 32, 3), backbone="efficientnet_lite0", classes=4)
-    trained = {backbones.dense_name(v.path): ops.convert_to_numpy(v) for v in classifier.weights}
+    trained = dense_values(classifier.layers)
     patcher = models.Patcher((64, 32, 3), backbone="efficientnet_lite0", classes=3)
     unet = models.UNet((64, 32, 3), (4, 6, 8), backbone="efficientnet_lite0", classes=3)
     trunk, spec = classifier.get_layer("backbone"), backbones.get("efficientnet_lite0")
@@ -105,7 +106,7 @@ def test_the_scales_are_the_backbones_own_maps():
     wanted = keras.Model(trunk.input, ends).predict(images, verbose=0)
     assert [map.shape[1:] for map in wanted] == [(16, 8, 24), (8, 4, 40), (4, 2, 112), (2, 1, 320)]
     for model in (patcher, unet):
-        backbones.assign_dense(model, trained, "the classifier")
+        assign_dense(model, trained, "the classifier")
         maps = model.get_layer("encoder").predict(images, verbose=0)
         for mine, theirs in zip(maps, wanted, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4)

@@ -5,6 +5,7 @@ import pytest
 
 from keras_moe import models
 from keras_moe.models import backbones
+from keras_moe.models.growth import grow_from
 
 pytestmark = pytest.mark.once
 SMALL = {"input_shape": (8, 8, 3), "backbone": "litenet", "alpha": 0.5, "classes": 5}
@@ -43,10 +44,10 @@ def test_a_base_on_fewer_pixels_beside_whole_experts():
     mixture.init_from_classifier(dense)
     images = np.random.default_rng(0).uniform(0, 255, (3, 8, 8, 3)).astype("float32")
     expert = models.Classifier(**SMALL, blocks=(1, 2, 1, 2), classifier_activation=None)
-    backbones.assign_dense(expert, {backbones.dense_name(w.path): w.numpy() for w in dense.weights}, "dense")
+    grow_from(expert, dense)
     small = {**SMALL, "input_shape": (4, 4, 3), "blocks": (1, 1, 1, 1)}
     base = models.Classifier(**small, classifier_activation=None)
-    backbones.assign_dense(base, {backbones.dense_name(w.path): w.numpy() for w in dense.weights}, "dense")
+    grow_from(base, dense)
     quarters = images.reshape(3, 4, 2, 4, 2, 3).mean((2, 4))  # what a bilinear layer makes of twice the size
     outputs = mixture.expert_outputs().predict(images, verbose=0)
     np.testing.assert_allclose(outputs["base"], base.predict(quarters, verbose=0), atol=1e-4)

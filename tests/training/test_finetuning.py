@@ -18,6 +18,7 @@ from PIL import Image
 from keras_moe import zoo
 from keras_moe.datasets import read_labelled_files
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
+from keras_moe.models.growth import grow_from
 from keras_moe.training import OperatingPoint, finetune, run_stages
 from keras_moe.training.features import behind
 from keras_moe.training.finetuning import features, measuring, phases, result, timing
@@ -26,7 +27,7 @@ from keras_moe.training.finetuning.features import Part
 from keras_moe.training.finetuning.phases import Learning
 from keras_moe.training.finetuning.plan import Clock, FineTuningSettings
 from keras_moe.training.finetuning.progress import identify
-from keras_moe.training.finetuning.start import grow_from, start_from
+from keras_moe.training.finetuning.start import start_from
 
 pytestmark = pytest.mark.once
 milliseconds = timing.milliseconds

@@ -5,8 +5,9 @@ import pytest
 
 from keras_moe import zoo
 from keras_moe.models import Classifier, HydraNet, SingleGatedMoE
+from keras_moe.models.growth import grow_from
 from keras_moe.training.finetuning import start as start_
-from keras_moe.training.finetuning.start import grow_from, rebuilt, start_from
+from keras_moe.training.finetuning.start import rebuilt, start_from
 
 pytestmark = pytest.mark.once
 TINY = {"input_shape": (16, 16, 3), "backbone": "resnet8"}

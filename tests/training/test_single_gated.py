@@ -22,6 +22,7 @@ from keras_moe.models import SingleGatedMoE
 from keras_moe.training import (
     Recipe,
     anytime_curve,
+    fit_balance,
     fit_threshold,
     partition_samples,
     train_experts,
@@ -250,6 +251,28 @@ def test_a_budget_or_an_accuracy_sets_the_threshold():
         with pytest.raises(ValueError, match="Received"):
             fit_threshold(model, *TEST, **wrong)
     assert model.threshold == kept
+
+
+@pytest.mark.once
+def test_the_balance_is_the_likeliest():
+    published = zoo.load("test_single_gated")
+    model = type(published).from_config({**published.get_config(), "learned": True})
+    for layer in published.layers:
+        model.get_layer(layer.name).set_weights(layer.get_weights() or model.get_layer(layer.name).get_weights())
+    for network, factor in ((model.get_layer("tail"), 5), *((expert, 0) for expert in model.bank.experts)):
+        head = network.layers[-1]  # experts that only make a too sure base less sure
+        head.set_weights([factor * values for values in head.get_weights()])
+    balance = fit_balance(model, *TEST)
+    assert model.threshold == published.threshold
+    model.threshold = None
+
+    def cross_entropy(factor):
+        model.get_layer("ensembler").set_weights([np.log(balance * factor)])
+        return -np.log(model.predict(TEST[0], verbose=0)[np.arange(len(TEST[1])), TEST[1]]).mean()
+
+    assert cross_entropy(1) < min(cross_entropy(0.8), cross_entropy(1.25))
+    with pytest.raises(ValueError, match="learned=True"):
+        fit_balance(published, *TEST)
 
 
 DISTRIBUTED = """

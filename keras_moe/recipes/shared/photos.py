@@ -16,6 +16,7 @@ from keras_moe import zoo
 from keras_moe.datasets import ImageFiles, photos
 from keras_moe.images import resized
 from keras_moe.models import Classifier, HydraNet, MoEModel
+from keras_moe.models.growth import grow_from
 from keras_moe.recipes.publishing.measures import measure_classifier
 from keras_moe.recipes.publishing.recipe import Config
 from keras_moe.recipes.shared.photo_features import (
@@ -31,7 +32,6 @@ from keras_moe.recipes.shared.trained import trained_weights
 from keras_moe.training import Recipe, Stage, run_stages
 from keras_moe.training.finetuning import phases
 from keras_moe.training.finetuning.features import Part
-from keras_moe.training.finetuning.start import grow_from
 from keras_moe.types import Array
 
 CONFIG: Config = {"input_shape": (160, 160, 3), "backbone": "efficientnet_lite0", "classes": CLASSES}

@@ -1,15 +1,14 @@
 """The networks that fine-tuning starts from."""
 
-import collections
 import dataclasses
 import typing
 from collections.abc import Callable
 
-import keras
 import numpy as np
 
-from keras_moe.models import Classifier, HydraNet, MoEModel, SingleGatedMoE, backbones
-from keras_moe.types import Array, Path
+from keras_moe.models import Classifier, HydraNet, MoEModel, SingleGatedMoE
+from keras_moe.models.growth import assign_dense, dense_values
+from keras_moe.types import Path
 
 SIZES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 """The backbones with ImageNet weights, and the sides of the images that they were trained on."""
@@ -110,11 +109,6 @@ def _arguments(model: MoEModel) -> Config:
     return {k: v for k, v in model.get_config().items() if k not in ("settings", "name")}
 
 
-def grow_from(model: MoEModel, source: MoEModel) -> None:
-    """Gives every copy of a stage in ``model`` what ``source``, of that backbone, has there; of copies their mean."""
-    backbones.assign_dense(model, _dense_values(source.layers), source.name)
-
-
 def _published(start: Path) -> tuple[MoEModel, str, str, str]:
     """The model, and its name, license and baseline."""
     from keras_moe import zoo
@@ -132,7 +126,7 @@ def _baseline_with_stem(model: HydraNet, baseline: str) -> Classifier | None:
         return None
     if _own_config(published, None) != _own_config(model, None):
         return None
-    theirs, stem = _dense_values(published.layers), _dense_values([model.get_layer("stem")])
+    theirs, stem = dense_values(published.layers), dense_values([model.get_layer("stem")])
     same = all(np.allclose(values, theirs[name], 1e-2, 1e-4) for name, values in stem.items())  # one may be float16
     return published if same else None
 
@@ -160,7 +154,7 @@ def _of_dense(model: MoEModel, name: str, license: str, classes: int, size: int 
     split_at = config.get("split_at")
     dense = _dense(own, classes, _split_at(own["backbone"], _LEARNED) if split_at is None else split_at)
     layers = model.parts["base"] if isinstance(model, SingleGatedMoE) else model.layers
-    backbones.assign_dense(dense, _dense_values(layers), name)
+    assign_dense(dense, dense_values(layers), name)
     if not isinstance(model, SingleGatedMoE):
         return _grown(name, license, dense, own, num_experts)
     kept = {k: config[k] for k in ("num_experts", "top_k", "split_at", "rule", "gate_units")}
@@ -210,10 +204,3 @@ def _is_deep(backbone: str) -> bool:
 def _split_at(backbone: str, stages: int) -> int | None:
     """Stages before the experts: ``stages`` of a deep backbone, else the backbone's own number."""
     return stages if _is_deep(backbone) else None
-
-
-def _dense_values(layers: list[keras.Layer]) -> dict[str | None, Array]:
-    copies: dict[str | None, list[Array]] = collections.defaultdict(list)
-    for variable in (v for layer in layers for v in layer.weights):
-        copies[backbones.dense_name(variable.path)].append(keras.ops.convert_to_numpy(variable))
-    return {name: np.mean(arrays, axis=0) for name, arrays in copies.items() if name}

@@ -9,6 +9,7 @@ import keras
 from keras_moe.datasets import LabelledFiles
 from keras_moe.datasets.files.labelled_files import SPLIT_THEM
 from keras_moe.models import Classifier, MoEModel, SingleGatedMoE
+from keras_moe.models.growth import grow_from
 from keras_moe.training.classification import Recipe
 from keras_moe.training.features import behind
 from keras_moe.training.finetuning import phases
@@ -17,7 +18,7 @@ from keras_moe.training.finetuning.measuring import Measured, check_budget, meas
 from keras_moe.training.finetuning.phases import Learning, feature_stage, file_stage
 from keras_moe.training.finetuning.plan import Clock, FineTuningSettings
 from keras_moe.training.finetuning.progress import fit_verbosity, say, track
-from keras_moe.training.finetuning.start import Start, grow_from, rebuilt
+from keras_moe.training.finetuning.start import Start, rebuilt
 from keras_moe.training.stages import History, Stage, run_stages
 from keras_moe.types import Array
 
