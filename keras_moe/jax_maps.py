@@ -72,7 +72,7 @@ def depthwise(x: Tensor, kernel: Tensor, strides: Pair, padding: str, dilation: 
     low = x.dtype in (jnp.float16, jnp.bfloat16)
     wide_x, wide_kernel = (t.astype("float32") if low else t for t in (x, kernel))
     outputs = _depthwise(wide_x, wide_kernel, tuple(strides), pads, tuple(dilation))
-    return outputs.astype(x.dtype)
+    return outputs.astype(kernel.dtype)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

@@ -6,6 +6,8 @@ when weights are assigned.
 """
 
 import collections.abc
+import contextlib
+import contextvars
 import pathlib
 import tempfile
 import typing
@@ -13,6 +15,18 @@ import typing
 import keras
 
 from keras_moe.types import Array
+
+_shapes_only = contextvars.ContextVar("_shapes_only", default=False)
+
+
+@contextlib.contextmanager
+def shapes_only() -> collections.abc.Iterator[None]:
+    """Inside, weights that are copied or set are checked and keep no values, and none is allocated."""
+    before = _shapes_only.set(True)
+    try:
+        yield
+    finally:
+        _shapes_only.reset(before)
 
 
 def inner_layers(layer: keras.Layer) -> list[keras.Layer]:
@@ -51,6 +65,8 @@ def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
     pairs = _pairs(source, target)
     assigned = [pair for one, other in pairs for pair in _matched(one, other)]
     _check_shapes(target, [(variable, tuple(value.shape)) for value, variable in assigned])
+    if _shapes_only.get():
+        return
     for value, variable in assigned:
         variable.assign(value.numpy())  # through NumPy: on JAX the two would share one buffer
     for one, other in pairs:
@@ -68,6 +84,8 @@ def set_weights(layer: keras.Layer, arrays: collections.abc.Sequence[Array]) -> 
     if len(variables) != len(arrays):
         raise ValueError(f"{layer.name!r} has {len(variables)} weights. Received: {len(arrays)} arrays")
     _check_shapes(layer, [(v, tuple(a.shape)) for v, a in zip(variables, arrays, strict=True)])
+    if _shapes_only.get():
+        return
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
     finalize(layer)

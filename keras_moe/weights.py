@@ -216,9 +216,10 @@ def _misfits(name: str, variable: keras.Variable, tensor: np.ndarray) -> list[st
         return [f"wrong shape: {name} is {tensor.shape}, expected {expected}"]
     if is_float != (tensor.dtype.kind == "f") or tensor.dtype.kind == "c":
         return [f"wrong type: {name} is {tensor.dtype}, expected {variable.dtype}"]
-    # Against float32's largest: a float64 beyond it would be an infinity once assigned.
-    if is_float and not np.all(np.abs(tensor) <= np.finfo("float32").max):
-        return [f"not finite: {name}"]
+    # What is beyond the largest of the variable's own type would be an infinity once assigned.
+    largest = np.finfo("float16" if variable.dtype == "float16" else "float32").max
+    if is_float and not np.all(np.abs(tensor) <= largest):
+        return [f"not finite: {name}" + " as float16" * (variable.dtype == "float16")]
     return []
 
 

@@ -7,13 +7,14 @@ benchmarks/backbones.py measure the rest of it.
 import collections.abc
 import functools
 import threading
+import types
 import typing
 import warnings
 
 import keras
 import torch
 
-from keras_moe.layers.changes import MadeOf
+from keras_moe.layers.changes import MadeOf, telling
 from keras_moe.types import Tensor
 
 Function: typing.TypeAlias = collections.abc.Callable[..., typing.Any]
@@ -21,6 +22,8 @@ Function: typing.TypeAlias = collections.abc.Callable[..., typing.Any]
 _CALLS = 10  # a trace takes as long as some tens of calls on one image, which may be all there are
 _SHAPES = 16  # traces of one layer that are kept
 _KNOWN = ("keras", "keras_moe")
+# What calls functions of a user by values.
+_DECIDING = {"Lambda", "Cond", "Switch", "WhileLoop", "ForiLoop", "Map", "VectorizedMap", "Scan", "AssociativeScan"}
 # One thread traces at a time, because a trace sets aside Python's filters of warnings, which all threads share. The
 # lock is reentrant: an expert may hold a bank of its own, which is traced within.
 _TRACING = threading.RLock()
@@ -41,20 +44,36 @@ def is_recording() -> bool:
     return bool(_JIT.is_tracing()) or torch.compiler.is_exporting()
 
 
+def _is_special(inputs: tuple[Tensor, ...]) -> bool:
+    """Whether a trace of this call would not serve other calls, or could not be checked."""
+    is_autocast = torch.is_autocast_enabled(inputs[0].device.type)
+    return bool(is_autocast or torch.compiler.is_compiling() or is_recording() or not len(inputs[0]))
+
+
 def is_known(layer: keras.Operation) -> bool:
     """Whether it is made of Keras' layers and this package's: in those of others Python may decide from values."""
     inner = list(layer._flatten_layers()) if isinstance(layer, keras.Layer) else [layer]
-    return all(
-        type(each).__module__.split(".")[0] in _KNOWN and not isinstance(each, keras.layers.Lambda) for each in inner
-    )
+    return all(_is_ours(each) and type(each).__name__ not in _DECIDING and _calls_ours(each) for each in inner)
+
+
+def _calls_ours(layer: keras.Operation) -> bool:
+    """Whether what it was given to call, such as an activation, is Keras' or this package's, too."""
+    return all(_is_ours(value) for value in telling(layer).values() if callable(value))
+
+
+def _is_ours(value: typing.Any) -> bool:
+    if isinstance(value, functools.partial):
+        return _is_ours(value.func)
+    made = value if isinstance(value, types.FunctionType | types.MethodType) else type(value)
+    return str(made.__module__).split(".")[0] in _KNOWN
 
 
 class Traced:
     """A layer that runs as a trace at inference, once it was called a few times on rows of one shape.
 
-    Gradients, training and compilation use the layer itself. A trace takes the values of the layer's variables, so that
-    new weights take effect at once. Other changes of the layer cause a new trace. A trace that disagrees with the layer
-    on another number of rows is not used, and layers that are not known have none.
+    Gradients, training, compilation, autocast and calls without rows use the layer itself. A trace takes the values of
+    the layer's variables, so that new weights take effect at once. Other changes of the layer cause a new trace. One
+    that disagrees with the layer on another number of rows is not used, and layers that are not known have none.
 
     Args:
         layer: a layer of one or more tensors and ``training``, to a tensor or a list of them.
@@ -66,7 +85,7 @@ class Traced:
         self.traces = traces or Traces()
 
     def __call__(self, *inputs: Tensor, training: bool = False) -> typing.Any:
-        if training or torch.is_grad_enabled() or torch.compiler.is_compiling() or is_recording():
+        if training or torch.is_grad_enabled() or _is_special(inputs):
             return self.layer(*inputs, training=training)
         traces = self.traces(self.layer)
         key = tuple((tuple(x.shape[1:]), x.dtype, x.device) for x in inputs)
@@ -109,7 +128,7 @@ class Traced:
                 warnings.simplefilter("ignore")  # of sizes that become constants, which other rows show
                 trace = Trace(self.layer, inputs)
             pairs = zip(keras.tree.flatten(trace(*more)), keras.tree.flatten(self._as_it_is(*more)), strict=True)
-            agrees = all(torch.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True) for a, b in pairs)
+            agrees = all(a.shape == b.shape and torch.allclose(a, b, 1e-4, 1e-5, equal_nan=True) for a, b in pairs)
         except (RuntimeError, ValueError, TypeError, AttributeError):
             return self._as_it_is
         return trace if agrees else self._as_it_is

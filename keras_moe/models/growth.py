@@ -51,7 +51,7 @@ def dense_values(layers: Sequence[keras.Layer]) -> dict[str, Array]:
     copies: dict[str, list[Array]] = collections.defaultdict(list)
     for variable in (v for layer in layers for v in layer.weights):
         if name := dense_name(variable.path):
-            copies[name].append(keras.ops.convert_to_numpy(variable))
+            copies[name].append(keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32")))
     return {name: np.mean(arrays, axis=0) for name, arrays in copies.items()}
 
 

@@ -7,11 +7,11 @@ import typing
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from keras_moe.channels_last import Conv2D
 from keras_moe.checks import check
-from keras_moe.layer_state import copy_weights, set_weights
+from keras_moe.layer_state import copy_weights
 from keras_moe.layers import ExpertBank, TopKGate, WeightedSum
 from keras_moe.models import segmentation_gates, segmenters
 from keras_moe.models.arguments import remembered
@@ -324,10 +324,18 @@ def _only_logits(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, network.outputs[1], name=network.name)
 
 
+@keras.saving.register_keras_serializable(package="keras_moe")
+class _Identity(keras.initializers.Initializer):
+    """The kernel of a convolution that leaves a map as it is."""
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> Tensor:
+        kernel = np.zeros(shape, "float32")
+        kernel[shape[0] // 2, shape[1] // 2] = np.eye(shape[2])
+        return ops.convert_to_tensor(kernel, dtype)
+
+    def get_config(self) -> dict[str, typing.Any]:
+        return {}
+
+
 def _identity_conv(classes: int) -> keras.Layer:
-    conv = Conv2D(classes, 3, padding="same", use_bias=False, name="conv_predictions")
-    conv.build((None, None, None, classes))
-    kernel = np.zeros((3, 3, classes, classes), "float32")
-    kernel[1, 1] = np.eye(classes)
-    set_weights(conv, [kernel])
-    return conv
+    return Conv2D(classes, 3, padding="same", use_bias=False, kernel_initializer=_Identity(), name="conv_predictions")

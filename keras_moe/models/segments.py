@@ -1,5 +1,6 @@
 """Inference on PyTorch in segments: runs of layers that go as traces, and between them what decides from values."""
 
+import functools
 import typing
 
 import keras
@@ -48,11 +49,17 @@ class SegmentedModel:
         values = dict(zip(self.inputs, inputs, strict=True))
         for step in self.steps:
             if isinstance(step, Call):
-                replay([step], values)
+                replay([step], values, _at_inference)
             else:
                 found = keras.tree.flatten(step(*(values[tensor] for tensor in step.layer.takes)))
                 values.update(zip(step.layer.gives, found, strict=True))
         return [values[tensor] for tensor in self.outputs]
+
+
+def _at_inference(call: Call) -> typing.Callable[..., typing.Any]:
+    """The call as ``predict`` makes it: some layers of Keras train, and have what is in them train, unless told."""
+    told = getattr(call.layer, "_call_has_training_arg", False)
+    return functools.partial(call.layer, training=False) if told else call.layer
 
 
 def _steps(graph: Graph) -> typing.Iterator[Call | Traced]:

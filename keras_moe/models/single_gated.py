@@ -272,6 +272,8 @@ class SingleGatedMoE(MoEModel):
             True
         """
         if self._split_at is None:
+            fits, classes = classifier.output_shape == self.output_shape, self.output_shape[-1]
+            check("init_from_classifier", "classifier", classifier.output_shape, fits, f"of {classes} classes")
             return grow_from(self, classifier)
         split = ClassifierSplit(classifier, self._split_at)
         copy_weights(split.trunk("trunk"), self.get_layer("trunk"))

@@ -98,8 +98,8 @@ def outputs_of_networks(model: SingleGatedMoE, images: Array) -> dict[str, Array
 
 
 def _quantiles(outputs: dict[str, Array], rule: str) -> list[float]:
-    doubt = 1 - np.asarray(ops.softmax(outputs["base"])).max(-1)
-    score = 1 - doubt if rule == "confidence" else np.asarray(ops.softmax(outputs["gate_logits"])).max(-1) * doubt
+    certainty = {name: ops.convert_to_numpy(ops.softmax(outputs[name])).max(-1) for name in ("base", "gate_logits")}
+    score = certainty["base"] if rule == "confidence" else certainty["gate_logits"] * (1 - certainty["base"])
     return sorted({0.0, *np.quantile(score, np.linspace(0, 1, 199)).tolist(), 1.0})
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_moe.batches import ImageBatches
-from keras_moe.checks import class_labels, integer
+from keras_moe.checks import check, class_labels, integer
 from keras_moe.models.single_gated import SingleGatedMoE
 from keras_moe.training.classification import Recipe, adamw, classification_stage
 from keras_moe.training.experts import check_settings, train_experts
@@ -51,8 +51,8 @@ def train_single_gated(
         dict, stage -> list of logs, one dict of floats per epoch.
 
     Raises:
-        ValueError: images and labels of different number, labels beyond the model's classes, or more experts than the
-            embeddings have clusters; before anything is trained.
+        ValueError: images and labels of different number, labels beyond the model's classes, groups that leave an
+            expert without images, or more experts than the embeddings have clusters; before anything is trained.
         RuntimeError: experts that could not be trained; see ``train_experts``.
 
     Example:
@@ -68,6 +68,7 @@ def train_single_gated(
     for name, (images, labels) in (("train", train), ("validation", validation)):
         class_labels("train_single_gated", name, labels, (len(images),), model.output_shape[-1])
     folder, experts = pathlib.Path(folder), len(model.bank.experts)
+    groups = None if groups is None else _checked_groups(groups, train[1], model.output_shape[-1], experts)
     embeddings = model.embed(train[0])
     centroids, target = _targets(embeddings, train[1], groups, experts, recipe.seed)
     if not model.gate_is_hidden:
@@ -84,10 +85,18 @@ def train_single_gated(
     return history
 
 
+def _checked_groups(groups: Array, labels: Array, classes: int, experts: int) -> Array:
+    """``groups`` with images for every expert; without any, an expert would have no centroid."""
+    groups = class_labels("train_single_gated", "groups", groups, (classes,), experts)
+    images = np.bincount(groups[np.asarray(labels)], minlength=experts).tolist()
+    check("train_single_gated", "groups", groups.tolist(), all(images), f"with images for each expert, not {images}")
+    return groups
+
+
 def _targets(embeddings: Array, labels: Array, groups: Array | None, experts: int, seed: int) -> tuple[Array, Array]:
     if groups is None:
         return partition_samples(embeddings, experts, seed)
-    target = np.asarray(groups)[labels]
+    target = groups[labels]
     return np.stack([embeddings[target == k].mean(0) for k in range(experts)]), target
 
 
@@ -101,7 +110,7 @@ def _gate_stage(
     groups: Array | None,
 ) -> Stage:
     data = ImageBatches(train[0], {"gate_logits": target}, recipe.batch_size, recipe.augment, seed=recipe.seed)
-    nearest = _nearest(model.embed(validation[0]), centroids) if groups is None else np.asarray(groups)[validation[1]]
+    nearest = _nearest(model.embed(validation[0]), centroids) if groups is None else groups[validation[1]]
     return Stage(
         name="gate",
         train=("gate",),

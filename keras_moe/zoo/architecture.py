@@ -41,7 +41,8 @@ def make_to_load(model: str, config: Config, skip: collections.abc.Sequence[str]
 
     Args:
         model, config: as for ``make``.
-        skip: patterns of the paths of weights that keep their initial values, as for ``load_weights``.
+        skip: patterns of the paths of weights that keep the values that the model is made with, as for
+            ``load_weights``.
     """
     import keras
 
@@ -50,11 +51,17 @@ def make_to_load(model: str, config: Config, skip: collections.abc.Sequence[str]
 
     if source_of(config) is not None:
         return make(model, config)
-    with keras.StatelessScope():  # variables have their initial values when it ends
+    with keras.StatelessScope() as scope:  # variables have their initial values when it ends
         made = make(model, config)
+        kept = []
         for weight in made.weights:
-            if weight._value is None and not matches(weight.path, skip):
+            if matches(weight.path, skip):
+                kept.append((weight, scope.get_current_value(weight)))  # what the model's class gave it, or None
+            elif weight._value is None:
                 weight._initializer = _zeros
+    for weight, value in kept:
+        if value is not None:
+            weight.assign(value)
     if keras.backend.backend() == "torch":
         for layer in inner_layers(made):
             layer.torch_params  # noqa: B018  # PyTorch's own record of them, which Keras keeps outside such a scope
@@ -75,8 +82,10 @@ def skeleton(model: str, config: Config) -> dict[str, tuple[int, ...]]:
     """Path -> shape of the weights of a model made from name and arguments, without the memory for them."""
     import keras
 
+    from keras_moe.layer_state import shapes_only
+
     def build() -> dict[str, tuple[int, ...]]:
-        with keras.StatelessScope(initialize_variables=False):
+        with keras.StatelessScope(initialize_variables=False), shapes_only():
             return {weight.path: tuple(weight.shape) for weight in make(model, config).weights}
 
     # A thread of its own: Keras keeps names and variables without values per thread.

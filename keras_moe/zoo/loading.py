@@ -39,7 +39,7 @@ def load(
             ``"predictions"`` are new, with random weights; all others have the model's weights.
         include_top: bool. False: without the head; its weights in the file are ignored.
         **kwargs: further arguments of the model's class, such as ``name``, ``dtype``, ``pooling`` or ``input_shape``;
-            they override the card's.
+            they override the card's. Another ``rule`` of a single-gated MoE comes without the card's ``threshold``.
 
     Returns:
         A model of ``keras_moe.models`` with all its weights loaded.
@@ -63,6 +63,8 @@ def load(
     described = place.card()
     include_top = flag("load", "include_top", include_top)
     kwargs = kwargs if include_top else {**kwargs, "include_top": False}
+    if kwargs.get("rule") not in (None, described.config.get("rule", "confidence")):
+        kwargs = {"threshold": None, **kwargs}  # one rule's threshold says nothing under the other
     _check_arguments(described, classes, kwargs)
     if not isinstance(place, Published):
         check_buildable(described, place.label)

@@ -55,6 +55,16 @@ def test_the_sound_folder_is_sound(folder):
     assert zoo.calibration_images(folder).shape == (1, 8, 8, 3)
 
 
+@pytest.mark.parametrize("kind", ["a base and experts", "a base on fewer pixels"])
+def test_a_mixture_of_copies_is_measured_before_they_are_made(kind, tmp_path):
+    options = {"base_size": 4} if kind == "a base on fewer pixels" else {}
+    model = models.SingleGatedMoE((8, 8, 3), 0.5, "resnet8", 2, classes=3, **options)
+    zoo.save(model, tmp_path / "sound", calibration=np.zeros((1, 8, 8, 3)))
+    edit(tmp_path / "sound", "alpha = 0.5", "alpha = 800.0")  # a kernel of a hundred gigabytes
+    with pytest.raises(ValueError, match=r"it has .* parameters"):
+        zoo.load(tmp_path / "sound")
+
+
 LIES = {
     "an unknown key": ("[input]", 'run = "rm"\n\n[input]', "run: unknown key"),
     "another type": ("params = ", "params = 1.", "params: expected int"),

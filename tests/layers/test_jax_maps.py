@@ -44,6 +44,11 @@ def test_low_precision_is_summed_in_float32():
     assert ops.convert_to_numpy(found).item() == 2056
 
 
+def test_integers_lose_nothing():
+    x, kernel = jnp.array([[[[3, 4]]]], "uint8"), jnp.array([0.5, -1.0]).reshape(1, 1, 2, 1)
+    assert depthwise(x, kernel, (1, 1), "valid", (1, 1)).ravel().tolist() == [1.5, -4.0]
+
+
 @pytest.mark.parametrize(("size", "kernel", "strides", "padding", "dilation"), FORMS)
 def test_depthwise_is_that_of_xla(size, kernel, strides, padding, dilation):
     kernel, strides, dilation = ((k, k) if isinstance(k, int) else k for k in (kernel, strides, dilation))

@@ -101,6 +101,47 @@ def test_what_decides_by_values_is_not_traced():
         assert layer(torch.full((1, 2), 200.0)).tolist() == [[201, 201]]
 
 
+def test_an_activation_of_a_user_is_not_traced():
+    import torch
+
+    layer = Traced(keras.layers.Dense(2, activation=Bright().call, kernel_initializer="identity"))
+    with torch.no_grad():
+        for _ in range(CALLS + 1):
+            assert layer(torch.ones(2, 2)).tolist() == [[0, 0], [0, 0]]
+        assert layer(torch.full((1, 2), 200.0)).tolist() == [[201, 201]]
+
+
+def test_a_trace_is_not_made_under_autocast():
+    import torch
+
+    layer, x = Traced(keras.layers.Dense(2, kernel_initializer="ones")), torch.full((1, 3), 1.001)
+    with torch.no_grad():
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse = [layer(x) for _ in range(CALLS + 1)][-1]
+        fine = [layer(x) for _ in range(CALLS + 1)][-1]
+    assert coarse[0, 0] == 3  # bfloat16 has three digits
+    assert fine[0, 0] == pytest.approx(3.003)
+
+
+class Own(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+def test_what_is_called_as_it_is_does_not_train():
+    x = keras.Input((4, 4, 3))
+    flipped = keras.layers.RandomBrightness(0.9, value_range=(0, 255))(x)  # trains unless it is told not to
+    normed = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(2, 3)(flipped))
+    own = Own(name="own")(keras.layers.Dropout(0.9)(normed))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 1, name="conv")(own))
+    model = upcycle(keras.Model(x, keras.layers.Dense(3)(pooled)), num_experts=2, split_at="conv")
+    assert any(isinstance(step, Call) for step in SegmentedModel(model).steps[:1]), "the trunk has a layer of a user's"
+    before = model.get_weights()
+    traced(model)
+    check(model)
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
 def test_traces_of_few_shapes_are_kept():
     import torch
 

@@ -53,6 +53,8 @@ def test_a_base_on_fewer_pixels_beside_whole_experts():
     np.testing.assert_allclose(outputs["base"], base.predict(quarters, verbose=0), atol=1e-4)
     for k in range(2):
         np.testing.assert_allclose(outputs["experts"][:, k], expert.predict(images, verbose=0), atol=1e-4)
+    with pytest.raises(ValueError, match="of 5 classes"):
+        mixture.init_from_classifier(models.Classifier(**{**SMALL, "classes": 7}))
     macs = mixture.macs_by_part()
     assert macs["experts"] == [expert.macs_total] * 2
     assert macs["base"] == base.macs_total

@@ -254,6 +254,27 @@ def test_a_budget_or_an_accuracy_sets_the_threshold():
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("groups", [[0] * 10, [0, 1], [2] * 10, [0.5] * 10])
+def test_groups_that_leave_an_expert_without_images(tmp_path, groups):
+    model = fresh()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="`groups` must be"):
+        train_single_gated(model, TRAIN, TEST, tmp_path, RECIPE, groups=groups, verbose=0)
+    assert same(before, model.get_weights())
+
+
+@pytest.mark.once
+def test_another_rule_comes_without_the_threshold_of_the_card():
+    assert zoo.load("test_single_gated").threshold < 1
+    images = TEST[0][:50]
+    for options in ({}, {"threshold": None}):
+        model = zoo.load("test_single_gated", rule="product", **options)
+        assert np.count_nonzero(model.route(images)) == len(images), "no image exits early"
+    assert zoo.load("test_single_gated", rule="product", threshold=0.4).threshold == pytest.approx(0.4)
+    assert zoo.load("test_single_gated", rule="confidence").threshold == zoo.load("test_single_gated").threshold
+
+
+@pytest.mark.once
 def test_the_balance_is_the_likeliest():
     published = zoo.load("test_single_gated")
     model = type(published).from_config({**published.get_config(), "learned": True})

@@ -278,6 +278,15 @@ def test_every_misfit_in_one_error_and_nothing_assigned(broken, monkeypatch):
     assert not assigned
 
 
+def test_a_number_too_large_for_float16(broken):
+    def change(tensors):
+        tensors["stem_conv/kernel"] = tensors["stem_conv/kernel"] + np.float32(1e5)
+
+    assert zoo.load("tiny", weights=broken(change)).weights
+    with pytest.raises(ValueError, match="not finite: stem_conv/kernel as float16"):
+        zoo.load("tiny", weights=broken(change), dtype="float16")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_one_number_that_is_not_finite(broken, value):
     def change(tensors):

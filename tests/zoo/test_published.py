@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_moe import zoo
 from keras_moe.recipes import list_recipes, load_recipe
@@ -106,3 +107,14 @@ def test_a_new_head_keeps_the_rest():
     for i in kept:
         np.testing.assert_array_equal(new.get_weights()[i], old.get_weights()[i])
     assert new.output_shape == (None, 3)
+
+
+@pytest.mark.once
+def test_what_is_new_for_other_classes_has_the_values_of_its_class():
+    kernel = ops.convert_to_numpy(zoo.load("segmentation_camvid", classes=3).get_layer("conv_predictions").kernel)
+    assert kernel[1, 1].tolist() == np.eye(3).tolist()
+    assert np.count_nonzero(kernel) == 3
+    model = zoo.load("single_gated_cifar100", classes=3)
+    heads = [network.layers[-1].get_weights()[0] for network in (model.get_layer("tail"), *model.bank.experts)]
+    assert heads[0].any()
+    assert all(np.array_equal(heads[0], head) for head in heads[1:]), "experts start as copies of the base's tail"

@@ -33,6 +33,8 @@ def check_form(
     check("litert", "quantize", quantize, quantize in QUANTIZATIONS, f"one of {QUANTIZATIONS}")
     valid = trunk_precision in PRECISIONS
     check("litert", "trunk_precision", trunk_precision, valid, "None, 'int8' or 'float'")
+    fits = trunk_precision is None or (form, quantize) == ("routed", "int8")
+    check("litert", "trunk_precision", trunk_precision, fits, f"None for form={form!r}, quantize={quantize!r}")
     suffix = ".json" if form == "parts" else ".tflite"
     check("litert", "path", str(path), path.suffix == suffix, f"a {suffix} file for form={form!r}")
     check("litert", "representative_dataset", None, quantize != "int8" or calibrated, "images, to calibrate int8")

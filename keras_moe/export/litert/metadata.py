@@ -18,20 +18,23 @@ _Builder: typing.TypeAlias = typing.Any  # ``flatbuffers.Builder``, which has no
 _COLOURS = {3: 1, 1: 2}  # channels -> ColorSpaceType
 
 
-def describe(data: bytes, described: dict[str, typing.Any], files: collections.abc.Container[str]) -> bytes:
+def describe(
+    data: bytes, described: dict[str, typing.Any], files: collections.abc.Container[str], takes_pixels: bool
+) -> bytes:
     """The LiteRT model ``data`` with its metadata inside.
 
     Args:
-        data: a model of one image input, ``(1, height, width, channels)`` in [0, 255].
+        data: a model of one image input, ``(1, height, width, channels)``.
         described: dict with the model's ``"name"``, ``"summary"``, ``"license"`` and ``"input_shape"``.
         files: names of the files that will be appended; labels among them are linked to the outputs they name.
+        takes_pixels: whether images are in [0, 255]; otherwise nothing is said of their range.
     """
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))  # without the converter's empty buffers
     entry = schema.MetadataT()
-    content = np.frombuffer(_metadata(described, _outputs(model), files), "uint8")
+    content = np.frombuffer(_metadata(described, _outputs(model), files, takes_pixels), "uint8")
     entry.name, entry.buffer = _NAME.encode(), new_buffer(model, content)
     model.metadata = [*(model.metadata or []), entry]
     return packed(model)
@@ -43,11 +46,13 @@ def _outputs(model: Parsed) -> list[str]:
     return [names[index] for index in model.subgraphs[0].outputs]
 
 
-def _metadata(described: dict[str, typing.Any], outputs: list[str], files: collections.abc.Container[str]) -> bytes:
+def _metadata(
+    described: dict[str, typing.Any], outputs: list[str], files: collections.abc.Container[str], takes_pixels: bool
+) -> bytes:
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
-    image = _image_tensor(builder, described["input_shape"])
+    image = _image_tensor(builder, described["input_shape"], takes_pixels)
     tensors = [_output_tensor(builder, output, files) for output in outputs]
     graph = _table(builder, 9, {2: _vector(builder, [image]), 3: _vector(builder, tensors)})
     fields = {
@@ -61,11 +66,14 @@ def _metadata(described: dict[str, typing.Any], outputs: list[str], files: colle
     return bytes(builder.Output())
 
 
-def _image_tensor(builder: _Builder, shape: collections.abc.Sequence[int]) -> int:
+def _image_tensor(builder: _Builder, shape: collections.abc.Sequence[int], takes_pixels: bool) -> int:
     height, width, channels = shape
     size = _table(builder, 2, numbers={0: ("Uint32", width), 1: ("Uint32", height)})
     properties = _table(builder, 2, {1: size}, {0: ("Int8", _COLOURS.get(channels, 0))})
     content = _table(builder, 3, {1: properties}, {0: ("Uint8", 2)})  # ImageProperties
+    if not takes_pixels:
+        words = "Image, in the range that the network was trained on, which need not be [0, 255]."
+        return _table(builder, 7, {0: builder.CreateString("image"), 1: builder.CreateString(words), 3: content})
     ones, zeros = [1.0] * channels, [0.0] * channels
     options = _table(builder, 2, {0: _floats(builder, zeros), 1: _floats(builder, ones)})  # (pixel - mean) / std
     unit = _table(builder, 2, {1: options}, {0: ("Uint8", 1)})  # NormalizationOptions

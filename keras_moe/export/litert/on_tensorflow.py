@@ -41,7 +41,7 @@ def export(
     for tried in _precisions(trunk_precision, described):
         described = {**described, "trunk_precision": tried}
         built = forms.build(opened, tried)
-        written = _sealed(file, built.graphs, described, labels)
+        written = _sealed(file, built.graphs, described, labels, model.takes_pixels)
         agreement = _parity(written, file.name, images, expected, route, scores)
         if agreement.get("routing_agreement", 1.0) >= _SAME_ROUTES:
             break
@@ -84,7 +84,11 @@ def _parity(
 
 
 def _sealed(
-    path: pathlib.Path, graphs: dict[str, bytes], described: dict[str, typing.Any], labels: list[str]
+    path: pathlib.Path,
+    graphs: dict[str, bytes],
+    described: dict[str, typing.Any],
+    labels: list[str],
+    takes_pixels: bool,
 ) -> dict[str, bytes]:
     """File name -> bytes, sealed, of LiteRT ``graphs``, and their manifest where there are several."""
     attached = {metadata.DESCRIPTION: json.dumps(described, indent=1).encode()}
@@ -93,7 +97,8 @@ def _sealed(
     if list(graphs) == ["model"]:
         if described["num_experts"]:
             attached[metadata.EXPERTS] = "\n".join(f"expert {k}" for k in range(described["num_experts"])).encode()
-        return {path.name: integrity.seal(metadata.describe(graphs["model"], described, attached), attached)}
+        whole = metadata.describe(graphs["model"], described, attached, takes_pixels)
+        return {path.name: integrity.seal(whole, attached)}
     names = {name: f"{path.stem}.{name}.tflite" for name in graphs}
     files = {names[n]: integrity.seal(d, attached if n == "head" else {}) for n, d in graphs.items()}
     parts = [

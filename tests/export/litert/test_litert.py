@@ -343,6 +343,11 @@ def test_an_altered_part_or_manifest_is_refused(exported, tmp_path):
         ({"path": "x.bin"}, "path"),
         ({"form": "parts"}, "path"),
         ({"trunk_precision": "float16"}, "trunk_precision"),
+        ({"trunk_precision": "float"}, "trunk_precision.*None for form='routed', quantize=None"),
+        (
+            {"trunk_precision": "float", "quantize": "int8", "form": "dense", "representative_dataset": IMAGES},
+            "trunk_precision.*None for form='dense', quantize='int8'",
+        ),
         ({"images": IMAGES[0]}, "images"),
         (
             {"representative_dataset": (image for image in IMAGES)},

@@ -43,8 +43,8 @@ class Row(Table):
         return list(struct.unpack_from(f"<{length}f", self.Bytes, start))
 
 
-def read(outputs, files):
-    data = bytes(_metadata(DESCRIBED, outputs, files))
+def read(outputs, files, takes_pixels=True):
+    data = bytes(_metadata(DESCRIBED, outputs, files, takes_pixels))
     assert data[4:8] == b"M001"
     return Row(bytearray(data), encode.Get(packer.uoffset, data, 0))
 
@@ -70,6 +70,13 @@ def test_the_image():
     assert (properties.number(0, "b"), size.number(0, "I"), size.number(1, "I")) == (1, 8, 6)  # RGB, width, height
     assert [unit.row(1).floats(field) for field in (0, 1)] == [[0, 0, 0], [1, 1, 1]]  # mean, std: pixels as they are
     assert [image.row(5).floats(field) for field in (0, 1)] == [[255, 255, 255], [0, 0, 0]]  # max, min
+
+
+def test_nothing_is_said_of_a_range_that_is_not_known():
+    ((image,),) = [graph.rows(2) for graph in read(["prediction"], set(), takes_pixels=False).rows(3)]
+    assert "need not be [0, 255]" in image.text(1)
+    assert not image.rows(4), "no normalization"
+    assert not image.at(5), "no limits"
 
 
 @pytest.mark.once
