@@ -95,6 +95,7 @@ def test_the_gate_weighs_scales_per_pixel():
         models.Patcher(**PATCHER, decoder="sum").route(np.zeros((1, 8, 8, 3)))
 
 
+@pytest.mark.once
 def test_the_scales_are_the_backbones_own_maps():
     classifier = models.Classifier((64, 32, 3), backbone="efficientnet_lite0", classes=4)
     trained = dense_values(classifier.layers)
