@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_moe.checks import check, class_labels
 from keras_moe.layer_state import set_weights
+from keras_moe.layers import Ensembler
 from keras_moe.models.single_gated import SingleGatedMoE
 from keras_moe.training.anytime import outputs_of_networks
 from keras_moe.types import Array
@@ -43,13 +44,15 @@ def fit_balance(model: SingleGatedMoE, images: Array, labels: Array) -> float:
     labels = class_labels("fit_balance", "labels", labels, (len(images),), model.output_shape[-1])
     outputs = outputs_of_networks(model, images)
     route = ops.convert_to_numpy(model.get_layer("top_k")(outputs["gate_logits"]))
-    experts, ran = np.einsum("nk,nkc->nc", route, outputs["experts"]), route.sum(-1, keepdims=True)
+    experts = np.einsum("nk,nkc->nc", route, outputs["experts"])
+    trial = Ensembler(learned=True, dtype="float32")  # leaves the model's own unchanged until the best is known
+    trial.build(outputs["base"].shape, experts.shape, route.shape)
 
     def cross_entropy(log_balance: float) -> float:
-        balance = np.exp(log_balance)
-        logits = (outputs["base"] + balance * experts) / (1 + balance * ran)
+        set_weights(trial, [np.asarray(log_balance)])
+        logits = ops.convert_to_numpy(trial(outputs["base"], experts, route))
         return float(-log_softmax(logits, axis=-1)[np.arange(len(labels)), labels].mean())
 
     log_balance = minimize_scalar(cross_entropy, bounds=_BOUNDS, method="bounded").x
-    set_weights(ensembler, [log_balance])
+    set_weights(ensembler, [np.asarray(log_balance)])
     return float(np.exp(log_balance))

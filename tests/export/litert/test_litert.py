@@ -16,7 +16,7 @@ from keras_moe.cli import main
 from keras_moe.datasets import digits
 from keras_moe.export import IntegrityError, LiteRTModel, litert
 from keras_moe.export.flatbuffer import operations, tensors
-from keras_moe.export.litert import convert, interpreters, pipeline
+from keras_moe.export.litert import convert, interpreters
 from keras_moe.models import Classifier, MoEModel, Patcher, SegmentationMoE, SuperResolutionNetwork, UNet
 from keras_moe.weights import read_tensors
 
@@ -332,47 +332,6 @@ def test_an_altered_part_or_manifest_is_refused(exported, tmp_path):
     manifest.write_text("[1]")
     with pytest.raises(IntegrityError, match="not a manifest"):
         LiteRTModel(manifest)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"form": "sparse"}, "form"),
-        ({"quantize": "int4"}, "quantize"),
-        ({"quantize": "int8"}, "representative_dataset"),
-        ({"path": "x.bin"}, "path"),
-        ({"form": "parts"}, "path"),
-        ({"trunk_precision": "float16"}, "trunk_precision"),
-        ({"trunk_precision": "float"}, "trunk_precision.*None for form='routed', quantize=None"),
-        (
-            {"trunk_precision": "float", "quantize": "int8", "form": "dense", "representative_dataset": IMAGES},
-            "trunk_precision.*None for form='dense', quantize='int8'",
-        ),
-        ({"images": IMAGES[0]}, "images"),
-        (
-            {"representative_dataset": (image for image in IMAGES)},
-            "Received: generator. Make an array of what it yields",
-        ),
-        ({"representative_dataset": lambda: iter(IMAGES)}, "Received: function. Make an array"),
-        ({"representative_dataset": [IMAGES[0], IMAGES[1, :4]]}, "an array of images.*Received: list"),
-        ({"images": IMAGES[:0]}, "images"),
-        ({"images": np.full((1, 8, 8, 1), np.nan)}, "finite"),
-        ({"model": "hydranet"}, "model"),
-    ],
-)
-def test_bad_arguments(tmp_path, changes, message):
-    arguments = {"model": loaded("test_hydranet"), "path": "x.tflite", **changes}
-    arguments["path"] = tmp_path / arguments["path"]
-    with pytest.raises(ValueError, match=message):
-        litert(**arguments)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.once
-def test_a_model_for_pixels_is_not_calibrated_with_black_without_a_word(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "_run", lambda *_: {})  # which ends the export
-    with pytest.warns(UserWarning, match=r"multiply them by 255"), pytest.raises(KeyError):
-        litert(loaded("test_hydranet"), tmp_path / "x.tflite", quantize="int8", representative_dataset=IMAGES / 255)
 
 
 @on_tensorflow
